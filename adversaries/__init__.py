@@ -1,0 +1,1 @@
+"""The attacker: adversaries, their threat models, goals and controls."""

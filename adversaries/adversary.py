@@ -1,0 +1,76 @@
+"""What an adversary is: settings, and `fit`, which turns a view of the world into an attack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from adversaries.world import View
+from vfc.registry import Registry
+
+ADVERSARIES: Registry[type[Adversary]] = Registry("adversary", "adversaries.attacks", "ADVERSARIES", "vfc.adversaries")
+
+
+class Attack(ABC):
+    """A fitted adversary, ready to guess about releases that it has never seen."""
+
+    gradient_steps: int = 0
+    """How many optimizer steps fitting took."""
+
+    flags: frozenset[str] = frozenset()
+    """Doubts that the adversary has about itself (names of `adversaries.health`), ZERO_GRADIENT for instance."""
+
+    @abstractmethod
+    def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
+        """Score every class for every release; the largest score is the guess.
+
+        Args:
+            release: releases of one batch, shape (n, ...), as the defense published them.
+
+        Returns:
+            Finite scores, shape (n, k); any scale.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversary(ABC):
+    """Base of all adversaries. It never grades itself: `adversaries.assess` does.
+
+    Settings are keyword-only dataclass fields; budgets are in steps and labels, never in seconds.
+
+    Class attributes:
+        level: the lowest threat level that grants what the adversary needs.
+        needs_image_shape: whether it can only read releases shaped like images.
+        per_model: whether there is one candidate for each unintended model (then there is a field `model`).
+        trains_on_labels: whether fitting reads labels of releases, so that the shuffled control applies.
+    """
+
+    level: ClassVar[str]
+    needs_image_shape: ClassVar[bool] = False
+    per_model: ClassVar[bool] = False
+    trains_on_labels: ClassVar[bool] = True
+
+    @abstractmethod
+    def fit(self, view: View, generator: torch.Generator) -> Attack:
+        """Learn from what the view grants.
+
+        Args:
+            view: the attacker's whole world.
+            generator: the only source of randomness.
+
+        Raises:
+            NotApplicableError: this adversary has no meaning for such releases; the reason is shown to the user.
+        """
+
+    def doubled(self) -> Adversary | None:
+        """The same adversary with twice the training; None if it does not train by gradient steps."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON-ready data."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,109 @@
+"""The only grader. An adversary returns guesses; what they are worth is decided here, per target, for every arm."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from adversaries.adversary import Adversary, Attack
+from adversaries.evidence import Cost
+from adversaries.goal import TaskLabel
+from adversaries.threat import ThreatModel
+from adversaries.world import Part, View, World
+from vfc.errors import KnowledgeError, NotApplicableError
+
+ARMS = ("attack", "ceiling", "shuffled")
+_CHUNK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graded:
+    """How one adversary did in one arm.
+
+    Args:
+        validation: right or wrong on each row of the attacker's validation part.
+        targets: right or wrong on each target.
+        chance: the rate of the best constant guess on this arm's targets.
+        flags: health flags that the fit itself raised.
+        cost: what it took.
+    """
+
+    validation: Bool[Tensor, " m"]
+    targets: Bool[Tensor, " n"]
+    chance: float
+    flags: tuple[str, ...]
+    cost: Cost
+
+
+def arm_world(world: World, goal: TaskLabel, arm: str, seed: int) -> World:
+    """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels."""
+    if arm == "ceiling":
+        return world.on_images()
+    if arm == "shuffled":
+        # One permutation per seed for all adversaries, drawn before anything is fitted.
+        return world.shuffled(goal.label, torch.Generator().manual_seed(seed))
+    return world
+
+
+def assess(
+    adversary: Adversary, world: World, goal: TaskLabel, threat: ThreatModel, *, arm: str, seed: int, fit_seed: int
+) -> Graded:
+    """Fit an adversary on what its threat model grants and grade its guesses.
+
+    Args:
+        adversary: who attacks.
+        world: everything; the adversary gets a `View` of the arm's version of it.
+        goal: what is graded.
+        threat: what the adversary may know.
+        arm: `attack`, `ceiling` or `shuffled`.
+        seed: seed of the arm (the permutation of the shuffled control).
+        fit_seed: seed of the adversary's own randomness.
+
+    Raises:
+        NotApplicableError: the adversary or the arm has no meaning for this release.
+        KnowledgeError: the adversary asked for more than it was granted.
+    """
+    if arm == "shuffled" and not adversary.trains_on_labels:
+        raise NotApplicableError("no label of a release is read, so there is nothing to shuffle")
+    started = time.perf_counter()
+    seen = arm_world(world, goal, arm, seed)
+    view = View(seen, threat, goal.label)
+    if adversary.needs_image_shape and not view.image_shaped:
+        raise NotApplicableError("the release is not shaped like an image")
+    attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
+    flags = set(attack.flags)
+    rows = {}
+    for name, part in (("validation", seen.validation), ("targets", seen.targets)):
+        guess = _guess(attack, part, view.num_classes)
+        if not torch.isfinite(guess).all():
+            flags.add("NONFINITE_GUESS")
+        rows[name] = goal.rows(torch.nan_to_num(guess), part).cpu()
+    return Graded(
+        validation=rows["validation"],
+        targets=rows["targets"],
+        chance=goal.chance(seen.targets.labels[goal.label]),
+        flags=tuple(sorted(flags)),
+        cost=Cost(
+            seconds=round(time.perf_counter() - started, 4),
+            gradient_steps=attack.gradient_steps,
+            peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        ),
+    )
+
+
+def _guess(attack: Attack, part: Part, classes: int) -> Tensor:
+    """Ask for guesses in chunks; the attack is handed releases and nothing else."""
+    pieces: Sequence[Tensor] = [
+        attack.guess(part.release[start : start + _CHUNK]).detach().float().cpu()
+        for start in range(0, len(part), _CHUNK)
+    ]
+    guess = torch.cat(list(pieces))
+    if guess.shape != (len(part), classes):
+        raise KnowledgeError(f"expected guesses of shape {(len(part), classes)}, got {tuple(guess.shape)}")
+    return guess

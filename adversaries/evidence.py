@@ -1,0 +1,109 @@
+"""Evidence as data: what was measured, beside its controls. Imports no torch.
+
+Every number is a `Value`; a number that could not be had is a `Value` of nulls with its reason, never NaN and never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Status = Literal["measured", "not_applicable", "not_run", "failed"]
+
+
+class Record(BaseModel):
+    """Base of everything that is written to a report: immutable, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Value(Record):
+    """One number with its interval.
+
+    `low` and `high` are each a 95 % one-sided bound (confidence .90 two-sided) unless `confidence` says otherwise.
+    `counts` or `rows` (a key of the sidecar) let any other level be recomputed with the statistic named in `method`.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = 0
+    confidence: float = 0.90
+    unit: str = "rate"
+    method: str = ""
+    counts: dict[str, int] | None = None
+    rows: str | None = None
+    per_seed: tuple[float, ...] = ()
+    censored: bool = False
+    reason: str | None = None
+    flags: tuple[str, ...] = ()
+    also: tuple[Value, ...] = ()
+
+    @field_validator("value", "low", "high")
+    @classmethod
+    def _finite(cls, number: float | None) -> float | None:
+        if number is not None and not math.isfinite(number):
+            raise ValueError("expected a finite number or null")
+        return number
+
+    @classmethod
+    def unknown(cls, reason: str, *, unit: str = "rate", flags: tuple[str, ...] = ()) -> Value:
+        """A number that could not be had, with the reason."""
+        return cls(value=None, low=None, high=None, unit=unit, reason=reason, flags=flags)
+
+
+class AttackBudget(Record):
+    """What an adversary may spend; null where the resource plays no part."""
+
+    labels_per_class: int | Literal["all"] | None = None
+    pairs: int | None = None
+    queries: int | None = None
+    releases: int | None = None
+    steps: int | None = None
+
+
+class Threat(Record):
+    """The threat model as the report says it."""
+
+    level: str
+    knows: tuple[str, ...]
+    budget: AttackBudget = AttackBudget()
+
+
+class Arms(Record):
+    """The measured number beside its controls; null where an arm does not apply."""
+
+    attack: Value | None = None
+    floor: Value | None = None
+    ceiling: Value | None = None
+    shuffled: Value | None = None
+    undefended: Value | None = None
+
+
+class Cost(Record):
+    """What a measurement took. Not part of the digest."""
+
+    seconds: float = 0.0
+    gradient_steps: int = 0
+    queries: int = 0
+    peak_bytes: int = 0
+
+
+class Evidence(Record):
+    """One adversary under one threat model against one goal."""
+
+    protocol: str
+    adversary: str
+    goal: str
+    threat: Threat
+    seed: int
+    status: Status
+    reason: str | None = None
+    arms: Arms = Arms()
+    metrics: dict[str, Value] = Field(default_factory=dict)
+    health: tuple[str, ...] = ()
+    chosen: bool = False
+    cost: Cost = Cost()
+    settings: dict[str, Any] = Field(default_factory=dict)

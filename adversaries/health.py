@@ -1,0 +1,44 @@
+"""Health flags: doubts about an attack, as data. Imports no torch."""
+
+from __future__ import annotations
+
+POWER: dict[str, str] = {
+    "CEILING_MISSED": "the adversary finds nothing even on the images themselves, so its silence means nothing",
+    "NOT_CONVERGED": "twice the training makes the attack clearly stronger, so it was stopped too early",
+    "ZERO_GRADIENT": "the attack's gradient was exactly zero, so it never learned",
+    "TOO_FEW_TARGETS": "too few targets to conclude",
+    "SELECTION_MISSED": "another candidate is clearly stronger on the targets than the one chosen on validation",
+    "CRASHED": "an adversary crashed, and might have been the strongest",
+}
+"""Flags that forbid that a gate holds."""
+
+HONESTY: dict[str, str] = {
+    "SHUFFLED_ABOVE_CHANCE": "the adversary beats chance on shuffled labels, so it sees what it must not",
+    "SPLIT_OVERLAP": "the same image is in the attacker's pool and among the targets",
+    "NONFINITE_GUESS": "the adversary's guesses are not finite numbers",
+}
+"""Flags that drop the adversary and forbid that a gate holds."""
+
+INFORMING: dict[str, str] = {
+    "RANDOM_RELEASE": "two releases of one image differ",
+    "BATCH_DEPENDENT": "the release of an image depends on the images beside it",
+    "NONFINITE_RELEASE": "the release holds NaN or infinite numbers",
+    "OUT_OF_BOUNDS": "the release leaves the range [0, 1] of an image or the range that it declares",
+    "WEAKER_THAN_LOWER_LEVEL": "an adversary of a lower level is clearly stronger than the best of this level",
+    "BUDGET_NOT_MONOTONE": "more labels made the chosen attack clearly weaker",
+    "AT_FLOOR": "the attack is not above the floor",
+    "BELOW_BOUND": "the attack beats a lower bound on its error, so that bound is void",
+    "UNCALIBRATED": "no calibration was shipped for this adversary at these settings",
+    "CONVERGENCE_UNCHECKED": "nobody checked whether more training makes the attack stronger",
+}
+"""Flags that inform and decide nothing."""
+
+MEANINGS: dict[str, str] = {**POWER, **HONESTY, **INFORMING}
+
+LEVEL = 0.001
+"""Flags are tests at this level, divided by the number of cells."""
+
+
+def forbids_holding(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some flags that forbid that a gate holds."""
+    return tuple(flag for flag in flags if flag in POWER or flag in HONESTY)

@@ -1,0 +1,66 @@
+"""Threat models as values: the ladder of knowledge L0 to L5."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vfc.errors import unknown
+
+Labels = int | Literal["all"]
+
+
+class Knowledge(enum.Flag):
+    """What an attacker may see. Every attacker owns clean, labelled images of its own pool."""
+
+    IMAGES = enum.auto()
+    MODELS = enum.auto()
+    UNLABELLED = enum.auto()
+    LABELLED = enum.auto()
+    PAIRS = enum.auto()
+    DEFENSE = enum.auto()
+    TARGET = enum.auto()
+
+
+_LADDER = {
+    "L0": Knowledge.IMAGES | Knowledge.MODELS,
+    "L1": Knowledge.UNLABELLED,
+    "L2": Knowledge.LABELLED,
+    "L3": Knowledge.PAIRS,
+    "L4": Knowledge.DEFENSE,
+    "L5": Knowledge.TARGET,
+}
+LEVELS = tuple(_LADDER)
+
+
+def parse_level(text: str) -> str:
+    """A level name in canonical form; raises `UserError` for an unknown one."""
+    if text.upper() not in LEVELS:
+        raise unknown("threat level", text, LEVELS)
+    return text.upper()
+
+
+def knowledge(level: str) -> Knowledge:
+    """Everything that a level grants, which includes all levels below it."""
+    granted = Knowledge(0)
+    for name in LEVELS[: LEVELS.index(level) + 1]:
+        granted |= _LADDER[name]
+    return granted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """Who attacks: a level of the ladder and a budget.
+
+    Args:
+        level: L0 to L5.
+        labels_per_class: labelled releases per class from L2 on; "all" is the whole pool; None below L2.
+    """
+
+    level: str
+    labels_per_class: Labels | None = None
+    knows: Knowledge = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "knows", knowledge(parse_level(self.level)))

@@ -1,0 +1,210 @@
+"""The runner's full knowledge of one evaluation (`World`) and the attacker's restricted sight of it (`View`).
+
+Axes: n images or releases, c channels, h and w pixels, k classes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from adversaries.threat import Knowledge, ThreatModel
+from vfc.errors import KnowledgeError, NotApplicableError, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Aligned rows of one part of the data: row i of everything belongs to one image.
+
+    Args:
+        images: the originals in [0, 1]; None when they are unknown (saved arrays).
+        release: what was published for them.
+        labels: integer labels by name, the task among them.
+        prediction: the target's predicted class on the release; None without a target.
+    """
+
+    images: Float[Tensor, "n c h w"] | None
+    release: Shaped[Tensor, "n ..."]
+    labels: Mapping[str, Int[Tensor, " n"]]
+    prediction: Int[Tensor, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.release)
+
+    def take(self, index: Int[Tensor, " m"]) -> Part:
+        """The rows at some positions."""
+        return Part(
+            images=None if self.images is None else self.images[index],
+            release=self.release[index],
+            labels={name: values[index] for name, values in self.labels.items()},
+            prediction=None if self.prediction is None else self.prediction[index],
+        )
+
+    def on_images(self) -> Part:
+        """The same rows with every release replaced by its image: the ceiling arm's data."""
+        if self.images is None:
+            raise NotApplicableError("the originals are unknown, so nothing can be measured on the images")
+        return replace(self, release=self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything about one evaluation. Adversaries never see it: they see a `View`.
+
+    Args:
+        train: the attacker pool without its validation part; rows are in content-hash order, which is the order in
+            which labelled releases are granted.
+        validation: the attacker's validation part, for choosing between candidates and for nothing else.
+        targets: the held-out part on which everyone is graded.
+        classes: number of classes by label name.
+        models: unintended models trained on the attacker pool's images for the task, by name; the near twin included.
+        twin: the name of the near twin among them, or None.
+    """
+
+    train: Part
+    validation: Part
+    targets: Part
+    classes: Mapping[str, int]
+    models: Mapping[str, nn.Module] = field(default_factory=dict)
+    twin: str | None = None
+
+    def on_images(self) -> World:
+        """The ceiling arm: the same world, in which everybody publishes the images themselves."""
+        return replace(
+            self,
+            train=self.train.on_images(),
+            validation=self.validation.on_images(),
+            targets=self.targets.on_images(),
+        )
+
+    def shuffled(self, label: str, generator: torch.Generator) -> World:
+        """The honesty control: one label permuted once over train, validation and targets alike."""
+        parts = (self.train, self.validation, self.targets)
+        values = torch.cat([part.labels[label] for part in parts])
+        values = values[torch.randperm(len(values), generator=generator)]
+        pieces = torch.split(values, [len(part) for part in parts])
+        shuffled = [
+            replace(part, labels={**part.labels, label: piece}) for part, piece in zip(parts, pieces, strict=True)
+        ]
+        return replace(self, train=shuffled[0], validation=shuffled[1], targets=shuffled[2])
+
+
+def first_per_class(labels: Int[Tensor, " n"], per_class: int, classes: int) -> Int[Tensor, " m"]:
+    """Positions of the first `per_class` rows of every class, in their order.
+
+    Raises:
+        NotApplicableError: some class has fewer rows.
+    """
+    picked = []
+    for value in range(classes):
+        rows = torch.nonzero(labels == value).flatten()
+        if len(rows) < per_class:
+            raise NotApplicableError(
+                f"the attacker pool has {len(rows)} rows of class {value}, fewer than {per_class} labels per class"
+            )
+        picked.append(rows[:per_class])
+    return torch.cat(picked).sort().values
+
+
+class View:
+    """The attacker's whole world under one threat model.
+
+    Asking for what the threat model does not grant raises `KnowledgeError`. What an attacker may change (models) is
+    copied.
+
+    Args:
+        world: the evaluation.
+        threat: what the attacker knows.
+        label: the label that the attacker is after.
+    """
+
+    def __init__(self, world: World, threat: ThreatModel, label: str) -> None:
+        self._world, self.threat, self.label = world, threat, label
+
+    @property
+    def num_classes(self) -> int:
+        """How many values the attacked label has."""
+        return self._world.classes[self.label]
+
+    @property
+    def release_shape(self) -> tuple[int, ...]:
+        """Shape of one release."""
+        return tuple(self._world.train.release.shape[1:])
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of one image, or None when images are unknown."""
+        images = self._world.train.images
+        return None if images is None else tuple(images.shape[1:])
+
+    @property
+    def image_shaped(self) -> bool:
+        """Whether the clean models can read a release without an adapter."""
+        return self.release_shape == self.image_shape and self._world.train.release.is_floating_point()
+
+    @property
+    def images(self) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
+        """The attacker's own clean images with the attacked label (L0)."""
+        self._require(Knowledge.IMAGES, "clean images of its own")
+        part = self._world.train
+        if part.images is None:
+            raise NotApplicableError("the originals are unknown")
+        return part.images, part.labels[self.label]
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the unintended models (L0)."""
+        self._require(Knowledge.MODELS, "unintended models")
+        return tuple(self._world.models)
+
+    def model(self, name: str) -> nn.Module:
+        """A fresh copy, in eval mode, of the unintended model called `name` (L0)."""
+        self._require(Knowledge.MODELS, "unintended models")
+        if name not in self._world.models:
+            raise NotApplicableError(f"there is no unintended model {name!r} here")
+        return copy.deepcopy(self._world.models[name]).eval()
+
+    @property
+    def unlabelled(self) -> Shaped[Tensor, "n ..."]:
+        """Releases of the attacker's pool, without labels (L1)."""
+        self._require(Knowledge.UNLABELLED, "unlabelled releases")
+        return self._world.train.release
+
+    @property
+    def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
+        """The labelled releases that the budget grants (L2): K of every class, or the whole pool."""
+        self._require(Knowledge.LABELLED, "labelled releases")
+        part, budget = self._world.train, self.threat.labels_per_class
+        if budget is None:
+            raise KnowledgeError("labelled releases were asked for without a budget of labels")
+        labels = part.labels[self.label]
+        if budget == "all":
+            return part.release, labels
+        rows = first_per_class(labels, budget, self.num_classes)
+        return part.release[rows], labels[rows]
+
+    @property
+    def pairs(self) -> tuple[Shaped[Tensor, "n ..."], Float[Tensor, "n c h w"]]:
+        """Releases with the images they stand for (L3)."""
+        self._require(Knowledge.PAIRS, "pairs of image and release")
+        part = self._world.train
+        if part.images is None:
+            raise NotApplicableError("the originals are unknown, so there are no pairs")
+        return part.release, part.images
+
+    def _require(self, what: Knowledge, words: str) -> None:
+        if what not in self.threat.knows:
+            raise KnowledgeError(f"{words} asked for, but threat level {self.threat.level} does not grant them")
+
+
+def check_world(world: World) -> None:
+    """Refuse parts whose rows do not match; raises `UserError`."""
+    for name, part in (("train", world.train), ("validation", world.validation), ("targets", world.targets)):
+        for label, values in part.labels.items():
+            if len(values) != len(part):
+                raise UserError(f"expected {len(part)} values of label {label!r} in {name}, got {len(values)}")

@@ -1,0 +1,1 @@
+"""Who attacks what, with which budget; running it; the command line."""

@@ -1,0 +1,1 @@
+"""The defender: data, models, the VFC core, every other defense."""

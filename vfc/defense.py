@@ -1,0 +1,100 @@
+"""What a defense is: images in, a release out, and an intended use of the release."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+
+from vfc.registry import Registry
+from vfc.release import Release
+
+DEFENSES: Registry[type[Defense]] = Registry("defense", "vfc.defenses", "DEFENSES", "vfc.defenses")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitData:
+    """What a defender may use to fit a defense: its own part of the data, and the frozen target model.
+
+    Args:
+        images: the defender's training images in [0, 1], shape (n, c, h, w).
+        labels: task labels, shape (n,), integers in [0, num_classes).
+        validation_images: the defender's own validation part; never the attacker's, never the targets.
+        validation_labels: its task labels.
+        num_classes: how many task classes there are.
+        target: the frozen target model, images to logits, in eval mode.
+    """
+
+    images: Float[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+    validation_images: Float[Tensor, "m c h w"]
+    validation_labels: Int[Tensor, " m"]
+    num_classes: int
+    target: nn.Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defense(ABC):
+    """Base of all defenses: frozen settings plus, once fitted, `state`.
+
+    Subclasses add their settings as keyword-only dataclass fields and implement `publish`; those that learn or keep a
+    key also implement `fit`, which returns a new, fitted object and never changes this one. Tensors and modules live
+    on one device; `publish` and `predict` follow the device of what they are given.
+    """
+
+    stochastic: ClassVar[bool] = False
+    """Whether two releases of one image differ (declared; the runner observes it too)."""
+
+    target: nn.Module | None = None
+    """The frozen target model, kept by `fit`; None before."""
+
+    def fit(self, data: FitData, generator: torch.Generator) -> Self:  # noqa: ARG002  (subclasses use it)
+        """Return a fitted copy of this defense. The default keeps the target and learns nothing."""
+        return self._replace(target=data.target)
+
+    @abstractmethod
+    def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
+        """Publish images.
+
+        Args:
+            x: images in [0, 1], shape (n, c, h, w).
+            generator: the only source of randomness.
+
+        Returns:
+            One release row per image.
+        """
+
+    def predict(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"] | None:
+        """Logits of the intended use on published values; None if this defense serves no target model.
+
+        The default hands the values to the target model as they are.
+        """
+        return None if self.target is None else self.target(values)
+
+    def undefended(self) -> Self | None:
+        """The same network settings without the defense, unfitted; None for a defense that trains no network."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that `fit` made (weights, keys, masks), without the target's."""
+        return {}
+
+    def with_state(self, state: Mapping[str, Tensor], target: nn.Module) -> Self:  # noqa: ARG002
+        """A fitted copy from what `state` returned and the target; the inverse of `state`."""
+        return self._replace(target=target)
+
+    def settings(self) -> dict[str, Any]:
+        """The frozen settings as JSON-ready data."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.init and field.name not in ("target", "fitted")
+        }
+
+    def _replace(self, **changes: Any) -> Self:
+        return replace(self, **changes)

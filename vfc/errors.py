@@ -1,0 +1,36 @@
+"""What went wrong, said so that the user can change it. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The user must change something: exit code 2, one line, no traceback.
+
+    Args:
+        what: what was expected and what was found instead.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        self.what = " ".join(what.split())
+        self.fix = " ".join(fix.split())
+        super().__init__(f"{self.what}; {self.fix}" if self.fix else self.what)
+
+
+class NotApplicableError(Exception):
+    """The question has no meaning for this release; the reason goes into the evidence. Never a success."""
+
+
+class KnowledgeError(Exception):
+    """An adversary asked for something that its threat model does not grant: a bug in that adversary."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name nobody registered: says which exist and which is nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(f"unknown {kind} {name!r}", f"{hint}known: {', '.join(names) or 'none'}")
