@@ -10,10 +10,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from adversaries.registries import ADVERSARIES as ADVERSARIES
 from adversaries.world import View
-from vfc.registry import Registry
-
-ADVERSARIES: Registry[type[Adversary]] = Registry("adversary", "adversaries.attacks", "ADVERSARIES", "vfc.adversaries")
 
 
 class Attack(ABC):

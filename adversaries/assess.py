@@ -19,6 +19,8 @@ from adversaries.world import Part, View, World
 from vfc.errors import KnowledgeError, NotApplicableError
 
 ARMS = ("attack", "ceiling", "shuffled")
+PLANTED = 0.5
+"""Share of the rows in which the ceiling arm plants the label when the originals are unknown."""
 _CHUNK = 512
 
 
@@ -42,8 +44,13 @@ class Graded:
 
 
 def arm_world(world: World, goal: TaskLabel, arm: str, seed: int) -> World:
-    """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels."""
+    """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels.
+
+    Where the originals are unknown the ceiling is a copy of the releases with the label planted.
+    """
     if arm == "ceiling":
+        if world.train.images is None:
+            return world.planted(goal.label, PLANTED, torch.Generator().manual_seed(seed))
         return world.on_images()
     if arm == "shuffled":
         # One permutation per seed for all adversaries, drawn before anything is fitted.

@@ -82,6 +82,31 @@ class World:
             targets=self.targets.on_images(),
         )
 
+    def planted(self, label: str, strength: float, generator: torch.Generator) -> World:
+        """A power control where the originals are unknown: a copy of the releases in which one label was planted.
+
+        In a share `strength` of the rows the first k values become a one-hot code of the label, between the smallest
+        and the largest published value (with fewer than k values: the first becomes a level).
+        """
+        classes = self.classes[label]
+        finite = self.train.release.double().nan_to_num(posinf=0, neginf=0)
+        low, high = float(finite.min()), float(finite.max())
+        high = high if high > low else low + 1
+
+        def plant(part: Part) -> Part:
+            values = part.release.clone()
+            flat = values.reshape(len(values), -1)
+            rows = torch.nonzero(torch.rand(len(flat), generator=generator) < strength).flatten().to(flat.device)
+            truth = part.labels[label][rows]
+            if flat.shape[1] >= classes:
+                code = torch.where(nn.functional.one_hot(truth, classes) == 1, high, low)
+                flat[rows, :classes] = code.to(flat.dtype)
+            else:
+                flat[rows, 0] = (low + (high - low) * truth.double() / max(1, classes - 1)).to(flat.dtype)
+            return replace(part, release=flat.reshape(values.shape))
+
+        return replace(self, train=plant(self.train), validation=plant(self.validation), targets=plant(self.targets))
+
     def shuffled(self, label: str, generator: torch.Generator) -> World:
         """The honesty control: one label permuted once over train, validation and targets alike."""
         parts = (self.train, self.validation, self.targets)
@@ -168,6 +193,13 @@ class View:
         if name not in self._world.models:
             raise NotApplicableError(f"there is no unintended model {name!r} here")
         return copy.deepcopy(self._world.models[name]).eval()
+
+    @property
+    def release_range(self) -> tuple[float, float]:
+        """Smallest and largest finite value of the pool's releases (L0: whoever sees a few releases knows it)."""
+        values = self._world.train.release
+        finite = values[torch.isfinite(values)] if values.is_floating_point() else values
+        return (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
 
     @property
     def unlabelled(self) -> Shaped[Tensor, "n ..."]:

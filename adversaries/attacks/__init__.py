@@ -1,0 +1,1 @@
+"""One adversary per file, named as in the literature."""

@@ -1,0 +1,50 @@
+"""The floor's guesser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from adversaries.adversary import ADVERSARIES, Adversary, Attack
+from adversaries.world import View
+from vfc.errors import NotApplicableError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantAttack(Attack):
+    """The same scores for every release.
+
+    Args:
+        scores: one score per class.
+    """
+
+    scores: Float[Tensor, " k"]
+
+    def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
+        """The same scores for every row."""
+        return self.scores.repeat(len(release), 1)
+
+
+@ADVERSARIES.register("majority")
+@dataclass(frozen=True, kw_only=True)
+class Majority(Adversary):
+    """Always guess the most frequent class of the attacker's pool: the floor as a candidate.
+
+    Knows: the labels of its own images.
+    Does: never reads a release; of several equally frequent classes it takes the lowest.
+    """
+
+    level: ClassVar[str] = "L0"
+    trains_on_labels: ClassVar[bool] = False
+
+    def fit(self, view: View, generator: torch.Generator) -> ConstantAttack:  # noqa: ARG002
+        """Count labels; without images (saved arrays) those of the labelled releases."""
+        try:
+            labels = view.images[1]
+        except NotApplicableError:
+            labels = view.labelled[1]
+        return ConstantAttack(scores=torch.bincount(labels, minlength=view.num_classes).float())

@@ -1,0 +1,306 @@
+"""Every statistic of the toolkit: an estimate, its one-sided bounds, and what is needed to get them at another level.
+
+`low` and `high` of a `Value` miss the truth with probability at most `alpha` each (0.05 unless said otherwise), so
+together they are an interval of confidence 1 - 2 alpha. `benchmarks/coverage.py` simulates how often they really miss.
+Imports no torch, and numpy and scipy.special only when something is computed: a gate on stored bounds needs neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adversaries.evidence import Value
+
+ALPHA = 0.05
+"""Level of each bound of a stored `Value`."""
+
+TASK_DECIDES = "decided by the task label"
+"""Why leakage is unknown where the images themselves show nothing beyond the floor."""
+
+_RATE = "Clopper-Pearson"
+_RATIO = "paired log interval or Clopper-Pearson"
+_SUPPRESSION = "paired log interval or Clopper-Pearson, capped at target / floor"
+_LEAKAGE = "BCa bootstrap over targets or Clopper-Pearson"
+_MEAN = "Student's t"
+_SEEDS = "lowest low and highest high over seeds: "
+
+
+def rate(hits: int, n: int, alpha: float = ALPHA) -> Value:
+    """A rate with its exact (Clopper-Pearson) bounds.
+
+    Args:
+        hits: number of successes, in [0, n].
+        n: number of trials; 0 gives an unknown value.
+        alpha: one-sided level of each bound, in (0, 0.5).
+    """
+    hits, n = int(hits), int(n)
+    if not 0 <= hits <= n:
+        raise ValueError(f"expected hits in [0, {n}], got {hits}")
+    if n == 0:
+        return Value.unknown("no targets")
+    from adversaries import ratios
+
+    low, high = ratios.clopper_pearson(hits, n, alpha)
+    return _value((hits / n, low, high), alpha, n=n, method=_RATE, counts={"k": hits})
+
+
+def suppression(target_hits: Any, attack_hits: Any, floor_hits: Any, alpha: float = ALPHA) -> Value:
+    """Suppression ratio: target / max(attack, floor) on the same targets; at most target / floor.
+
+    Args:
+        target_hits: per target, whether the target model is right on the release; (n,) booleans.
+        attack_hits: whether the unintended model is right; (n,) booleans.
+        floor_hits: whether the constant guess is right; (n,) booleans. Given the labels its rate is no random number.
+        alpha: one-sided level of each bound.
+
+    Returns:
+        A finite ratio for any counts; unknown if neither the attack nor the floor was ever right, because then the
+        ratio has no upper end.
+    """
+    import numpy as np
+
+    floor = int(np.count_nonzero(floor_hits))
+    return suppression_from_counts(paired_counts(target_hits, attack_hits), floor, alpha)
+
+
+def suppression_from_counts(counts: Mapping[str, int], floor: int, alpha: float = ALPHA) -> Value:
+    """`suppression` from n11, n10, n01, n00 (see `paired_counts`) and the number of the floor's hits."""
+    return _ratio({**counts, "floor": int(floor)}, alpha)
+
+
+def retention(numerator_hits: Any, denominator_hits: Any, alpha: float = ALPHA) -> Value:
+    """The ratio of two rates on the same targets, for instance the target on releases / the target on images.
+
+    Args:
+        numerator_hits: (n,) booleans.
+        denominator_hits: (n,) booleans.
+        alpha: one-sided level of each bound.
+    """
+    return _ratio(paired_counts(numerator_hits, denominator_hits), alpha)
+
+
+def paired_counts(first: Any, second: Any) -> dict[str, int]:
+    """n11 (both hit), n10 (only the first), n01 (only the second) and n00 of two (n,) boolean arrays."""
+    import numpy as np
+
+    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"expected two rows of hits of one length, got shapes {one.shape} and {other.shape}")
+    pairs = {"n11": one & other, "n10": one & ~other, "n01": ~one & other, "n00": ~one & ~other}
+    return {name: int(np.count_nonzero(hits)) for name, hits in pairs.items()}
+
+
+def leakage(
+    attack_rows: Any, floor_rows: Any, ceiling_rows: Any, alpha: float = ALPHA, seed: int = 0, rows: str | None = None
+) -> Value:
+    """Leakage: (attack - floor) / (ceiling - floor) on the same targets.
+
+    0 is nothing beyond the unavoidable, 1 is as if undefended. Neither end is a limit: an attack may be below the floor
+    by chance, and a release may be easier to read than the image.
+
+    Args:
+        attack_rows: hits of the attack on the releases; (n,) booleans.
+        floor_rows: hits of the best guess without the release; (n,) booleans.
+        ceiling_rows: hits of the same adversary on the images; (n,) booleans.
+        alpha: one-sided level of each bound.
+        seed: seed of the bootstrap, kept in `method`, so that equal inputs give equal bounds.
+        rows: key under which the sidecar keeps the three rows, shape (3, n), so that another level can be computed.
+
+    Returns:
+        Unknown, with the reason `decided by the task label`, unless the ceiling's 95 % lower bound exceeds the floor's
+        upper one.
+    """
+    import numpy as np
+
+    attack, floor, ceiling = (np.asarray(hits, dtype=bool) for hits in (attack_rows, floor_rows, ceiling_rows))
+    if not attack.shape == floor.shape == ceiling.shape or attack.ndim != 1:
+        raise ValueError(f"expected three rows of hits of one length, got {attack.shape, floor.shape, ceiling.shape}")
+    n = len(attack)
+    if n == 0:
+        return Value.unknown("no targets", unit="leakage")
+    from adversaries import ratios
+
+    if ratios.clopper_pearson(ceiling.sum(), n, ALPHA)[0] <= ratios.clopper_pearson(floor.sum(), n, ALPHA)[1]:
+        return Value.unknown(TASK_DECIDES, unit="leakage")
+    bounds = ratios.leakage_bounds(ratios.pattern_counts(attack, floor, ceiling), alpha, seed)
+    return _value(bounds, alpha, n=n, unit="leakage", method=f"{_LEAKAGE}, seed {seed}", rows=rows)
+
+
+def mean(per_target: Any, unit: str, alpha: float = ALPHA, rows: str | None = None) -> Value:
+    """The mean of any number per target (PSNR, bits) with Student's t bounds.
+
+    Args:
+        per_target: finite numbers, shape (n,).
+        unit: what they are measured in.
+        alpha: one-sided level of each bound.
+        rows: key under which the sidecar keeps them.
+    """
+    import numpy as np
+
+    values = np.asarray(per_target, dtype=np.float64)
+    if values.size < 2:
+        return Value.unknown("fewer than two targets have no interval", unit=unit)
+    if not np.isfinite(values).all():
+        return Value.unknown("a target's number is not finite", unit=unit)
+    from adversaries import ratios
+
+    return _value(ratios.mean_bounds(values, alpha), alpha, n=len(values), unit=unit, method=_MEAN, rows=rows)
+
+
+def exact(number: float, unit: str = "count", *, censored: bool = False) -> Value:
+    """A number without sampling error; `censored` says that the truth is larger than it."""
+    return Value(value=number, low=number, high=number, unit=unit, method="exact", censored=censored)
+
+
+def mcnemar(n10: int, n01: int) -> float:
+    """Exact one-sided p-value of McNemar's test: how likely n10 or more of n10 + n01 pairs favor the first by luck.
+
+    Source: McNemar 1947, Note on the sampling error of the difference between correlated proportions, Psychometrika 12.
+    """
+    return binomial_upper_tail(n10, n10 + n01, 0.5)
+
+
+def binomial_upper_tail(k: int, n: int, p: float) -> float:
+    """P[X >= k] for a binomial X of n trials at rate p."""
+    if not 0 <= p <= 1 or n < 0:
+        raise ValueError(f"expected n >= 0 and p in [0, 1], got {n} and {p}")
+    if k <= 0:
+        return 1.0
+    if k > n:
+        return 0.0
+    from scipy.special import betainc
+
+    return float(betainc(k, n - k + 1, p))
+
+
+def over_seeds(values: Sequence[Value]) -> Value:
+    """k repeats as one number: value = mean, low = lowest low, high = highest high. Never k times the trials.
+
+    Counts are kept under `0/k`, `1/k`, ..., sidecar keys joined by commas, so that another level can be computed. One
+    seed is returned as it is; if any seed is unknown, so is the whole.
+    """
+    if not values:
+        raise ValueError("expected at least one value")
+    if len(values) == 1:
+        return values[0]
+    first = values[0]
+    flags = tuple(sorted({flag for value in values for flag in value.flags}))
+    for value in values:
+        if value.value is None or value.low is None or value.high is None:
+            return Value.unknown(value.reason or "unknown for one of the seeds", unit=first.unit, flags=flags)
+    methods = [value.method for value in values]
+    counts = {f"{i}/{key}": count for i, value in enumerate(values) for key, count in (value.counts or {}).items()}
+    keys = [value.rows for value in values if value.rows]
+    numbers = tuple(value.value for value in values if value.value is not None)
+    return Value(
+        value=sum(numbers) / len(numbers),
+        low=min(value.low for value in values if value.low is not None),
+        high=max(value.high for value in values if value.high is not None),
+        n=min(value.n for value in values),
+        confidence=first.confidence,
+        unit=first.unit,
+        method=_SEEDS + (methods[0] if len(set(methods)) == 1 else " | ".join(methods)),
+        counts=counts or None,
+        rows=",".join(keys) if len(keys) == len(values) else None,
+        per_seed=numbers,
+        censored=any(value.censored for value in values),
+        flags=flags,
+    )
+
+
+def needs_rows(value: Value) -> bool:
+    """Whether bounds at another level need the sidecar."""
+    return value.value is not None and value.counts is None and value.rows is not None
+
+
+def recompute(value: Value, alpha: float, rows: Mapping[str, Any] | None = None) -> Value:
+    """The same number with bounds at another level.
+
+    Args:
+        value: from this module.
+        alpha: the new one-sided level of each bound.
+        rows: the sidecar's arrays by key, for what is bootstrapped or averaged.
+
+    Returns:
+        Null bounds with the reason if neither counts nor rows are at hand. Flags, `also`, unit and n are kept.
+    """
+    if value.value is None or value.low == value.high == value.value or value.confidence == _confidence(alpha):
+        return value
+    if value.method.startswith(_SEEDS):
+        parts = [recompute(part, alpha, rows) for part in _split(value)]
+        lows, highs = [part.low for part in parts], [part.high for part in parts]
+        if None in lows or None in highs:
+            return _no_bounds(value, alpha)
+        low, high = min(low for low in lows if low is not None), max(high for high in highs if high is not None)
+        return value.model_copy(update={"low": low, "high": high, "confidence": _confidence(alpha)})
+    fresh = _again(value, alpha, rows)
+    if fresh is None or fresh.low is None or fresh.high is None:
+        return _no_bounds(value, alpha)
+    return value.model_copy(update={"low": fresh.low, "high": fresh.high, "confidence": fresh.confidence})
+
+
+def _again(value: Value, alpha: float, rows: Mapping[str, Any] | None) -> Value | None:
+    """Compute a value anew from its method and its counts or rows; None without them."""
+    counts = value.counts or {}
+    if value.method == _RATE and "k" in counts:
+        return rate(counts["k"], value.n, alpha)
+    if value.method in (_RATIO, _SUPPRESSION) and {"n11", "n10", "n01", "n00"} <= counts.keys():
+        return _ratio(counts, alpha)
+    if value.rows is None or rows is None or value.rows not in rows:
+        return None
+    if value.method.startswith(_LEAKAGE):
+        seed = re.search(r"seed (\d+)$", value.method)
+        attack, floor, ceiling = rows[value.rows]
+        return leakage(attack, floor, ceiling, alpha, int(seed.group(1)) if seed else 0)
+    return mean(rows[value.rows], value.unit, alpha) if value.method == _MEAN else None
+
+
+def _split(value: Value) -> list[Value]:
+    """The seeds of `over_seeds`, as far as they are needed to compute bounds."""
+    seeds = len(value.per_seed)
+    methods = value.method.removeprefix(_SEEDS).split(" | ")
+    keys = value.rows.split(",") if value.rows else [None] * seeds
+    parts = []
+    for i, number in enumerate(value.per_seed):
+        prefix = f"{i}/"
+        counts = {k.removeprefix(prefix): n for k, n in (value.counts or {}).items() if k.startswith(prefix)}
+        method = methods[i] if len(methods) == seeds else methods[0]
+        updates = {"value": number, "method": method, "counts": counts or None, "rows": keys[i], "per_seed": ()}
+        parts.append(value.model_copy(update=updates))
+    return parts
+
+
+def _ratio(counts: Mapping[str, int], alpha: float) -> Value:
+    """A paired ratio from counts; with `floor` among them the denominator is at least the floor."""
+    n11, n10, n01, n00 = (int(counts[name]) for name in ("n11", "n10", "n01", "n00"))
+    n, floor = n11 + n10 + n01 + n00, int(counts.get("floor", 0))
+    if n == 0:
+        return Value.unknown("no targets", unit="ratio")
+    if n11 + n01 + floor == 0:
+        never = "neither the attack nor the floor was" if "floor" in counts else "the denominator was never"
+        return Value.unknown(f"{never} ever right, so the ratio has no upper end", unit="ratio")
+    from adversaries import ratios
+
+    method = _SUPPRESSION if "floor" in counts else _RATIO
+    bounds = ratios.ratio_bounds(n11, n10, n01, n00, floor, alpha)
+    return _value(bounds, alpha, n=n, unit="ratio", method=method, counts=dict(counts))
+
+
+def _value(bounds: Sequence[Any], alpha: float, **facts: Any) -> Value:
+    value, low, high = (float(bound) for bound in bounds)
+    return Value(value=value, low=low, high=high, confidence=_confidence(alpha), **facts)
+
+
+def _no_bounds(value: Value, alpha: float) -> Value:
+    reason = f"bounds at confidence {_confidence(alpha):.4g} need the rows of report.safetensors"
+    if not needs_rows(value):
+        reason = f"bounds at confidence {_confidence(alpha):.4g} cannot be computed from what is stored"
+    return value.model_copy(update={"low": None, "high": None, "confidence": _confidence(alpha), "reason": reason})
+
+
+def _confidence(alpha: float) -> float:
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"expected alpha in (0, 0.5), got {alpha}")
+    return round(1 - 2 * alpha, 12)

@@ -1,0 +1,128 @@
+"""`vfc attack`: prepare, attack, judge, write, tell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from adversaries.registries import ADVERSARIES
+from protocols.budget import get_budget
+from protocols.progress import Reporter
+from protocols.protocol import PROTOCOLS
+from protocols.settings import Settings
+from reports.gate import Gate, check_gates, exit_code, judge, verdict
+from reports.report import Report, sealed, write
+from vfc.errors import UserError, unknown
+from vfc.registries import DEFENSES
+
+
+def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> int:
+    """Run the protocols and return the exit code.
+
+    Args:
+        settings: what was asked for.
+        passed: the options that were given, for the record.
+        argv: the command line, for the record.
+
+    Raises:
+        UserError: anything that the user must change; finished cells are kept.
+    """
+    started = datetime.now(UTC)
+    names = protocol_names(settings.protocols)
+    gates = [Gate.parse(text) for text in settings.gates]
+    budget = get_budget(settings.budget)
+    check_gates(gates, names, grid=budget.labels)
+    check_overrides(settings)
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+
+    import torch
+
+    from protocols.folder import claim
+    from protocols.prepare import data_of
+    from protocols.runner import Runner, data_block
+    from protocols.trained import pick_device
+    from vfc.factory import resolve
+
+    torch.set_num_threads(settings.threads)
+    spec = resolve(settings.release)
+    device = pick_device(settings.device)
+    settings, dataset, parts = data_of(settings, spec)
+    data = data_block(dataset, parts)
+    check_gates(gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes)
+    out = settings.out_folder("-".join(names))
+    claim(out, settings.identity(), fresh=settings.fresh)
+    reporter.note(f"writing to {out}")
+    runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
+    try:
+        facts, rows = runner.run(names, spec, dataset, parts)
+    finally:
+        runner.close()
+    said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
+    report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
+    report = judged(report, gates, rows)
+    try:
+        write(report, rows, out)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {out}: {error.strerror or error}",
+            "free some space and run the same command again; finished cells are kept",
+        ) from error
+    tell(report, settings, rows)
+    reporter.note(f"report: {out / 'report.json'}")
+    return exit_code(report.verdict)
+
+
+def judged(report: Report, gates: Sequence[Gate], rows: dict[str, Any]) -> Report:
+    """The report with its gates and its verdict."""
+    results = tuple(judge(report, gates, rows))
+    return sealed(report.model_copy(update={"gates": results, "verdict": verdict(results, report.evidence)}))
+
+
+def tell(report: Report, settings: Settings, rows: dict[str, Any]) -> None:
+    """Show the report on standard output; only the verdict when quiet."""
+    if settings.verbosity < 0:
+        sys.stdout.write(f"{report.verdict}\n")
+        return
+    from reports.terminal import render
+    from rich.console import Console
+
+    render(report, Console(), rows)
+
+
+def protocol_names(chosen: Sequence[str]) -> tuple[str, ...]:
+    """The protocols meant, in the order given, each once; `all` is every one.
+
+    Raises:
+        UserError: there is no such protocol.
+    """
+    names: list[str] = []
+    for name in chosen or ("adaptive-probe",):
+        if name == "all":
+            names += list(PROTOCOLS.cards)
+        elif name in PROTOCOLS.cards:
+            names.append(name)
+        else:
+            raise unknown("protocol", name, [*PROTOCOLS.cards, "all"])
+    return tuple(dict.fromkeys(names))
+
+
+def check_overrides(settings: Settings) -> None:
+    """Refuse `--set` for a name that nobody has; the options themselves are checked where they are used."""
+    known = {*ADVERSARIES.cards, *DEFENSES.cards, "train"}
+    for key, _ in settings.overrides:
+        name = key.split(".")[0]
+        if name not in known:
+            raise unknown("name in --set", name, known)
+
+
+def jsonable(data: Any) -> Any:
+    """Tuples as lists and paths as text, as JSON will have them."""
+    if isinstance(data, dict):
+        return {str(key): jsonable(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [jsonable(value) for value in data]
+    return str(data) if isinstance(data, Path) else data

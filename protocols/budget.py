@@ -1,0 +1,77 @@
+"""What each budget name stands for. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vfc.errors import unknown
+
+Labels = int | Literal["all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much a run spends on attacks and on their controls.
+
+    Args:
+        name: smoke, standard or full.
+        labels: the grid of labelled releases per class; the last is the largest.
+        seeds: attack seeds.
+        transforms: input transforms on no candidate, on the chosen adversary, or on all.
+        doubling: whether the chosen adversary, or all, are fitted again with twice the training.
+        ceiling_everywhere: ceiling arm at every K; otherwise at the largest only.
+        shuffle_all: shuffled refit of every adversary; otherwise of the chosen one only.
+        shadows: shadow defenses for membership.
+    """
+
+    name: str
+    labels: tuple[Labels, ...]
+    seeds: int
+    transforms: Literal["none", "chosen", "all"]
+    doubling: Literal["none", "chosen", "all"]
+    ceiling_everywhere: bool
+    shuffle_all: bool
+    shadows: int
+
+
+_BUDGETS = (
+    Budget(
+        name="smoke",
+        labels=(1, 10, "all"),
+        seeds=1,
+        transforms="none",
+        doubling="none",
+        ceiling_everywhere=False,
+        shuffle_all=False,
+        shadows=0,
+    ),
+    Budget(
+        name="standard",
+        labels=(1, 5, 10, 50, "all"),
+        seeds=1,
+        transforms="chosen",
+        doubling="chosen",
+        ceiling_everywhere=True,
+        shuffle_all=True,
+        shadows=4,
+    ),
+    Budget(
+        name="full",
+        labels=(1, 5, 10, 50, "all"),
+        seeds=5,
+        transforms="all",
+        doubling="all",
+        ceiling_everywhere=True,
+        shuffle_all=True,
+        shadows=16,
+    ),
+)
+BUDGETS = {budget.name: budget for budget in _BUDGETS}
+
+
+def get_budget(name: str) -> Budget:
+    """The budget called `name`; raises `UserError` for an unknown one."""
+    if name not in BUDGETS:
+        raise unknown("budget", name, BUDGETS)
+    return BUDGETS[name]

@@ -1,0 +1,178 @@
+"""One protocol's attack on one label: which cells are needed, stage after stage, until every choice has its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adversaries.adversary import ADVERSARIES
+from protocols.board import Attempt, Board, Entry
+from protocols.budget import Budget
+from protocols.cells import Cell, Outcome, load_outcome
+from protocols.executors import Executor
+from protocols.prepare import Prepared
+from protocols.progress import Reporter
+from protocols.protocol import Candidate
+from protocols.settings import Settings
+from protocols.work import make_adversary, run_cell
+
+TRANSFORMS = ("gray", "jpeg", "blur", "flip", "down-up")
+
+
+@dataclass(kw_only=True)
+class Campaign:
+    """Runs the cells of one board.
+
+    Args:
+        board: who competes; outcomes are entered here.
+        label: the label under attack.
+        prepared: the worlds.
+        budget: how much to spend.
+        settings: the run's.
+        cells: folder of finished cells.
+        code: digest of code and versions.
+        executor, reporter: who runs the cells and who tells.
+    """
+
+    board: Board
+    label: str
+    prepared: Prepared
+    budget: Budget
+    settings: Settings
+    cells: Path
+    code: str
+    device: str
+    executor: Executor
+    reporter: Reporter
+
+    def run(self, levels: Sequence[str]) -> None:
+        """All stages."""
+        board = self.board
+        attempts = list(dict.fromkeys(a for labels in board.grid for a in board.attempts(labels, twin=True)))
+        largest = [a for a in attempts if a == board.largest(a)]
+        entries = self._entries(attempts, "attack")
+        entries += self._entries(attempts if self.budget.ceiling_everywhere else largest, "ceiling")
+        if self.budget.shuffle_all:
+            entries += self._entries(filter(self._reads_labels, largest), "shuffled")
+        self._compute("attacks", entries)
+        self._transforms(levels)
+        self._double(attempts, levels)
+        self._controls(levels)
+
+    def choices(self, levels: Sequence[str]) -> list[Attempt]:
+        """The attempts that headline numbers come from: at every K, at no K, and frozen."""
+        board = self.board
+        groups = [board.attempts(labels, levels=levels) for labels in board.grid]
+        groups += [board.attempts(levels=[level]) for level in ("L0", "L1") if level in levels]
+        groups += [board.attempts(levels=[level for level in ("L0", "L1") if level in levels])]
+        return list(dict.fromkeys(a for a in map(board.choose, groups) if a is not None))
+
+    def _transforms(self, levels: Sequence[str]) -> None:
+        """Input transforms in front of the chosen adversary, or of all, at the largest K."""
+        board, labels = self.board, self.board.grid[-1]
+        if self.budget.transforms == "none":
+            return
+        learned = [a for a in board.attempts(labels, levels=levels) if self._reads_labels(a)]
+        inner: list[Attempt | None] = list(learned)
+        if self.budget.transforms == "chosen":
+            # The ceiling is chosen in the same way, so its own choice is transformed too.
+            inner = [board.choose(learned), board.choose(learned, "ceiling")]
+        entries = []
+        for attempt in dict.fromkeys(inner):
+            if attempt is None:
+                continue
+            of = board.candidates[attempt.candidate]
+            for transform in TRANSFORMS:
+                settings = {"transform": transform, "adversary": of.adversary, "settings": dict(of.settings)}
+                board.candidates.append(Candidate(adversary="input-transform", settings=settings))
+                board.levels.append(board.levels[attempt.candidate])
+                added = Attempt(len(board.candidates) - 1, labels)
+                entries += [e for arm in ("attack", "ceiling", "shuffled") for e in self._entries([added], arm)]
+        self._compute("input transforms", entries)
+
+    def _double(self, attempts: Sequence[Attempt], levels: Sequence[str]) -> None:
+        """Twice the training, for the chosen adversaries or for all."""
+        if self.budget.doubling == "none":
+            self.board.unchecked = True
+            self.board.trained = frozenset(a.candidate for a in attempts if self._doubles(a))
+            return
+        wanted = attempts if self.budget.doubling == "all" else self.choices(levels)
+        trained = [a for a in wanted if self._doubles(a)]
+        self._compute("doubling checks", self._entries(trained, "attack", doubled=True))
+
+    def _controls(self, levels: Sequence[str]) -> None:
+        """Shuffled and undefended arms of the chosen; a choice dropped for dishonesty makes room for the next."""
+        board = self.board
+        for _ in range(len(board.candidates)):
+            chosen = [board.largest(a) for a in self.choices(levels)]
+            entries = self._entries(filter(self._reads_labels, chosen), "shuffled")
+            top = board.choose(board.attempts(board.grid[-1], levels=levels))
+            if self.prepared.undefended is not None and top is not None:
+                entries += self._entries([top], "undefended")
+            entries = [entry for entry in entries if entry not in board.outcomes]
+            if not entries:
+                return
+            self._compute("controls", entries)
+
+    def _doubles(self, attempt: Attempt) -> bool:
+        """Whether twice the training means anything for this adversary."""
+        cell = self._cell(Entry(attempt, "attack", self.board.seeds[0]))
+        return make_adversary(cell).doubled() is not None
+
+    def _reads_labels(self, attempt: Attempt) -> bool:
+        return ADVERSARIES.get(self.board.candidates[attempt.candidate].adversary).trains_on_labels
+
+    def _entries(self, attempts: Iterable[Attempt], arm: str, *, doubled: bool = False) -> list[Entry]:
+        return [Entry(attempt, arm, seed, doubled) for attempt in attempts for seed in self.board.seeds]
+
+    def _cell(self, entry: Entry) -> Cell:
+        candidate = self.board.candidates[entry.attempt.candidate]
+        prepared = self.prepared
+        return Cell(
+            adversary=candidate.adversary,
+            settings={**candidate.settings, **self.settings.options(candidate.adversary)},
+            level=self.board.levels[entry.attempt.candidate],
+            labels_per_class=entry.attempt.labels,
+            label=self.label,
+            arm=entry.arm,
+            seed=entry.seed,
+            doubled=entry.doubled,
+            world=prepared.undefended_digest if entry.arm == "undefended" else prepared.digest,
+        )
+
+    def _compute(self, name: str, entries: Sequence[Entry]) -> None:
+        """Take finished cells from the folder and run the others; slow ones first, so that no core waits at the end."""
+        jobs = []
+        waiting = []
+        for entry in dict.fromkeys(entries):
+            if entry in self.board.outcomes:
+                continue
+            cell = self._cell(entry)
+            path = self.cells / f"{cell.key(self.code)}.safetensors"
+            found = load_outcome(path)
+            if found is not None:
+                self.board.outcomes[entry] = found
+                continue
+            undefended = self.prepared.undefended or self.prepared.folder
+            folder = undefended if entry.arm == "undefended" else self.prepared.folder
+            jobs.append((cell, folder, path, self.device))
+            waiting.append(entry)
+        order = sorted(range(len(jobs)), key=lambda i: self._guessed_cost(waiting[i]), reverse=True)
+        with self.reporter.stage(name, len(jobs)) as stage:
+            for position, result in self.executor.run(run_cell, [jobs[i] for i in order]):
+                entry = waiting[order[position]]
+                if isinstance(result, Exception):
+                    if not isinstance(result, RuntimeError):
+                        raise result
+                    result = Outcome.empty("failed", str(result))
+                self.board.outcomes[entry] = result
+                candidate = self.board.candidates[entry.attempt.candidate].name
+                stage.advance(f"{candidate}, K = {entry.attempt.labels}, {entry.arm}: {result.status}")
+
+    def _guessed_cost(self, entry: Entry) -> float:
+        """Only an order: networks with many labels take longest."""
+        labels = entry.attempt.labels
+        many = 1e6 if labels == "all" else float(labels or 0)
+        slow = self.board.candidates[entry.attempt.candidate].adversary in ("fine-tune", "adapter", "cnn", "entropy")
+        return many + (1e9 if slow else 0.0)

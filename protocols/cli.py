@@ -1,0 +1,147 @@
+"""The command line. It never imports torch: each verb imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rich_click as click
+
+from protocols.options import ATTACK, DATA, MODEL, RUN, settings_from, with_options
+from protocols.settings import read_config
+from vfc.errors import UserError, unknown
+from vfc.version import VERSION
+
+HELD, BROKEN, USAGE, INCONCLUSIVE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.MAX_WIDTH = 110
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="vfc")
+def program() -> None:
+    """What is left of a privacy defense when the attacker adapts?"""
+
+
+def _configured(function: Callable[..., int]) -> Callable[..., int]:
+    """Read the config file before the options, so that it can supply their defaults."""
+
+    def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        known = {str(p.name) for p in context.command.params} - {"config"}
+        options = read_config(value, known | {"set"})
+        if "set" in options:
+            options["overrides"] = [f"{name}={item}" for name, item in dict(options.pop("set")).items()]
+        context.default_map = {**options, **(context.default_map or {})}
+        return value
+
+    for parameter in getattr(function, "__click_params__", []):
+        if parameter.name == "config":
+            parameter.callback, parameter.is_eager = load, True
+    return function
+
+
+@program.command()
+@_configured
+@with_options(ATTACK, DATA, MODEL, RUN)
+def attack(**options: Any) -> int:
+    """Attack a release under declared threat models and judge the gates."""
+    from protocols.attack_verb import run_attack
+
+    passed = {name: value for name, value in options.items() if value is not None and value != ()}
+    return run_attack(settings_from(options), passed, sys.argv)
+
+
+@program.command()
+@_configured
+@click.option("--defense", "release", help="Registered defense to train [default: vfc].")
+@click.option(
+    "--ablate", type=click.Choice(["mask", "decoder"]), help="Train the variants of one choice, side by side."
+)
+@with_options(DATA, MODEL, RUN)
+def train(ablate: str | None, **options: Any) -> int:
+    """Train a target model, a defense in front of it, and the unintended models of the attacker pool."""
+    settings = settings_from(options)
+    if ablate is not None:
+        from protocols.ablation import run_ablation
+
+        return run_ablation(settings, ablate)
+    from protocols.train_verb import run_train
+
+    return run_train(settings)
+
+
+@program.command()
+@click.argument("report")
+@click.option("--gate", "gates", multiple=True, metavar="'METRIC OP NUMBER'", help="What must hold; repeatable.")
+def gate(report: str, gates: tuple[str, ...]) -> int:
+    """Judge a report.json again."""
+    from protocols.gate_verb import run_gate
+
+    return run_gate(report, gates)
+
+
+@program.command("list")
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+def list_(kind: str | None, name: str | None) -> int:
+    """List protocols, adversaries, defenses, datasets, models or metrics, or show the card of one."""
+    from protocols.list_verb import run_list
+
+    return run_list(kind, name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `vfc`: runs and exits with the code of the contract."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def main_attack() -> None:
+    """Entry point of `vfc-attack`: the same as `vfc attack`."""
+    sys.exit(run(["attack", *sys.argv[1:]], called="vfc-attack"))
+
+
+def run(arguments: list[str], called: str = "vfc") -> int:
+    """Run a command line and return its exit code; user mistakes are one line on standard error."""
+    name = "vfc" if arguments[:1] != ["attack"] else called.removesuffix("-attack")
+    try:
+        result = program.main(arguments or ["--help"], prog_name=name, standalone_mode=False)
+    except UserError as error:
+        return _complain(called, str(error))
+    except click.ClickException as error:
+        return _complain(called, _usage(error))
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("\ninterrupted; what was finished is saved, the same command resumes\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe went away; keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HELD
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write(f"{called}: this is a bug in {called}; please report it with the lines above\n")
+        return BUG
+    return result if isinstance(result, int) else HELD
+
+
+def _usage(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        known = [name for p in error.ctx.command.params for name in p.opts if name.startswith("--")]
+        return str(unknown("option", error.option_name, known))
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and message.startswith("No such command"):
+        return str(unknown("command", message.split("'")[1], program.commands))
+    return message
+
+
+def _complain(called: str, text: str) -> int:
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    sys.stderr.write(f"{called}: error: {line}\n")
+    return USAGE
+
+
+if __name__ == "__main__":
+    main()

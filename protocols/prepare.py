@@ -1,0 +1,341 @@
+"""From settings to everything that an attack needs: data, split, trained parts, releases, and the world on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adversaries.world import Part, World
+from protocols.label_metrics import TargetRows
+from protocols.publish import Observed, Publisher, picture_of
+from protocols.saved import arrays_dataset, read_arrays
+from protocols.settings import Settings, digest_of
+from protocols.trained import Families, Trainer
+from protocols.work import save_world
+from vfc.artifact import contents, load_defense, load_json, load_model
+from vfc.data import Dataset, ImageSet, load_dataset
+from vfc.defense import DEFENSES, Defense, FitData
+from vfc.errors import UserError
+from vfc.factory import ReleaseSpec, call_factory
+from vfc.release import tensor_digest
+from vfc.seeding import derive_seed
+from vfc.splits import Parts, split
+from vfc.training import predict_logits
+from vfc.wrapper import ModuleDefense
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything that an attack needs.
+
+    Args:
+        dataset: with the task chosen.
+        parts: who owns which images.
+        world: the releases of all parts.
+        folder: where `world` is for the workers; `undefended` likewise, or None.
+        digest: of the world.
+        undefended_digest: of the undefended world, or empty.
+        target: right or wrong per target for the intended use.
+        observed: what was seen of the release.
+        families: which models were trained, or None without images.
+        kind, name, settings: what was attacked.
+        targetless: why there is no target model; empty if there is one.
+        overlap: contents that are both in the attacker's pool and among the targets.
+    """
+
+    dataset: Dataset
+    parts: Parts
+    world: World
+    folder: Path
+    undefended: Path | None
+    digest: str
+    undefended_digest: str
+    target: TargetRows
+    observed: Observed
+    families: Families | None
+    kind: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    targetless: str = ""
+    overlap: int = 0
+
+
+def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, Parts]:
+    """The data of a run; a run folder brings its own data settings along.
+
+    Raises:
+        UserError: data that cannot be used, or options that contradict the run folder.
+    """
+    if spec.kind == "folder":
+        settings = with_run(settings, Path(spec.source))
+    if spec.kind == "arrays":
+        if settings.dataset is not None:
+            raise UserError(f"expected no --dataset beside saved arrays, got {settings.dataset}", "leave it out")
+        dataset = arrays_dataset(Path(spec.source))
+        return settings, dataset, split(dataset, paper=True)
+    dataset = load_dataset(
+        settings.dataset or "digits",
+        task=settings.task,
+        labels=settings.labels,
+        root=Path(settings.data_root) if settings.data_root else None,
+        download=settings.download,
+    )
+    for name in settings.attributes:
+        if name not in dataset.attributes:
+            raise UserError(
+                f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
+                "derive one with --label",
+            )
+    return settings, dataset, split(dataset, paper=settings.split == "paper")
+
+
+def with_run(settings: Settings, folder: Path) -> Settings:
+    """The settings with the data and models of a run folder; contradictions are a `UserError`."""
+    run = load_json(folder / RUN_FILE)
+    default = Settings()
+    changes: dict[str, Any] = {}
+    for name in ("dataset", "task", "labels", "split", "target", "unintended", "width"):
+        theirs = tuple(run[name]) if isinstance(run[name], list) else run[name]
+        ours = getattr(settings, name)
+        if ours not in (getattr(default, name), theirs):
+            raise UserError(f"expected --{name} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
+        changes[name] = theirs
+    # The seed of the attack stays the user's; what was trained is named by its own digest.
+    extra = (("run", digest_of({name: entry["sha256"] for name, entry in contents(folder).items()})),)
+    return replace(settings, **changes, identity_extra=extra)
+
+
+def prepare(
+    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, scratch: Path
+) -> Prepared:
+    """Train what is missing, publish every part, and write the worlds for the workers."""
+    if spec.kind == "arrays":
+        return _from_arrays(settings, spec, dataset, parts, trainer, scratch)
+    defense, undefended, families, models = _defense(settings, spec, dataset, parts, trainer)
+    publisher = Publisher(defense=defense, seed=settings.seed, device=trainer.device)
+    world, values = _published(publisher, parts, dataset, families)
+    observed = publisher.observe(parts.targets.images, values["targets"])
+    digest = _world_digest(world, models)
+    folder = scratch / "world"
+    save_world(world, models, folder)
+    bare = None
+    bare_digest = ""
+    if undefended is not None:
+        other = Publisher(defense=undefended, seed=settings.seed, device=trainer.device)
+        bare_world, _ = _published(other, parts, dataset, families)
+        bare, bare_digest = scratch / "undefended", _world_digest(bare_world, models)
+        save_world(bare_world, models, bare)
+    target = _target_rows(publisher, defense, world, parts, values["defender"])
+    return Prepared(
+        dataset=dataset,
+        parts=parts,
+        world=world,
+        folder=folder,
+        undefended=bare,
+        digest=digest,
+        undefended_digest=bare_digest,
+        target=target,
+        observed=observed,
+        families=families,
+        kind=spec.kind,
+        name=spec.text,
+        settings=defense.settings(),
+        targetless="" if target.release is not None else "the release names no target model",
+        overlap=_overlap(parts),
+    )
+
+
+def _defense(
+    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer
+) -> tuple[Defense, Defense | None, Families, dict[str, Path]]:
+    """The fitted defense, its undefended twin, and the unintended models."""
+    device, side = trainer.device, dataset.shape[1]
+    if spec.kind == "folder":
+        folder = Path(spec.source)
+        run = load_json(folder / RUN_FILE)
+        families = replace(Families.of(settings, side), unintended=run["models"], twin=run["twin"], width=run["width"])
+        models = {name: folder / f"model-{name}.safetensors" for name in families.unintended}
+        target = _frozen(load_model(folder / "target.safetensors"), device)
+        undefended = load_defense(folder, target, file="undefended") if run["undefended"] else None
+        return load_defense(folder, target), undefended, families, models
+    if spec.kind == "registered":
+        families = Families.of(settings, side)
+        target_path, models = trainer.models(dataset, parts, families)
+        options = defense_options(settings, spec.source)
+        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target_path)
+        target = _frozen(load_model(target_path), device)
+        return load_defense(fitted, target), None if twin is None else load_defense(twin, target), families, models
+    defense = call_factory(spec, dataset.classes[parts.task])
+    own = isinstance(defense, ModuleDefense)  # a plain module brings its own target, if any
+    families = Families.of(settings, side, twin=not own)
+    target_path, models = trainer.models(dataset, parts, families)
+    target = _frozen(load_model(target_path), device)
+    defense = defense.fit(fit_data(dataset, parts, target), _generator("defense", spec.text, settings.seed))
+    return defense, None, families, models
+
+
+def defense_options(settings: Settings, name: str) -> dict[str, Any]:
+    """The options of a registered defense from `--set NAME.option=value`, checked.
+
+    Raises:
+        UserError: it has no such option, or not such a value.
+    """
+    options = settings.options(name)
+    try:
+        DEFENSES.get(name)(**options)
+    except TypeError as error:
+        raise UserError(f"defense {name!r} cannot take {options}: {error}", f"see vfc list defenses {name}") from error
+    return options
+
+
+def fit_data(dataset: Dataset, parts: Parts, target: nn.Module) -> FitData:
+    """What a defender may use."""
+    train, validation = parts.defender_train, parts.defender_validation
+    return FitData(
+        images=train.images,
+        labels=train.labels[parts.task],
+        validation_images=validation.images,
+        validation_labels=validation.labels[parts.task],
+        num_classes=dataset.classes[parts.task],
+        target=target,
+    )
+
+
+def _published(
+    publisher: Publisher, parts: Parts, dataset: Dataset, families: Families | None
+) -> tuple[World, dict[str, Tensor]]:
+    """The world of releases, and the releases by part (the defender's validation part too)."""
+    values = {
+        name: publisher.publish(images.images, name)
+        for name, images in (
+            ("train", parts.pool_train),
+            ("validation", parts.pool_validation),
+            ("targets", parts.targets),
+            ("defender", parts.defender_validation),
+        )
+    }
+
+    def part(name: str, images: ImageSet) -> Part:
+        return Part(
+            images=images.images,
+            release=values[name],
+            labels=images.labels,
+            prediction=publisher.predicted(values[name]),
+        )
+
+    world = World(
+        train=part("train", parts.pool_train),
+        validation=part("validation", parts.pool_validation),
+        targets=part("targets", parts.targets),
+        classes=dataset.classes,
+        twin=families.twin if families is not None else None,
+    )
+    return world, values
+
+
+def _target_rows(
+    publisher: Publisher, defense: Defense, world: World, parts: Parts, defender_release: Tensor
+) -> TargetRows:
+    """How the intended use does on the release, on the images, and on the release made a picture."""
+    predicted, truth = world.targets.prediction, world.targets.labels[parts.task]
+    if predicted is None or world.targets.images is None:
+        return TargetRows()
+    clean = None
+    if defense.target is not None:
+        clean = (predict_logits(defense.target, world.targets.images).argmax(1) == truth).numpy().astype(np.uint8)
+    picture = None
+    images = world.targets.images
+    if world.targets.release.shape == images.shape and world.targets.release.is_floating_point():
+        # The form in which the intended use suffers less, on the defender's own validation part.
+        release = world.train.release
+        defender_truth = parts.defender_validation.labels[parts.task]
+        scores = {}
+        for form in ("clip", "rescale"):
+            guess = publisher.predicted(picture_of(defender_release, form, release))
+            scores[form] = float((guess == defender_truth).float().mean()) if guess is not None else 0.0
+        form = max(scores, key=lambda name: scores[name])
+        guess = publisher.predicted(picture_of(world.targets.release, form, release))
+        picture = None if guess is None else (guess == truth).numpy().astype(np.uint8)
+    return TargetRows(release=(predicted == truth).numpy().astype(np.uint8), clean=clean, picture=picture)
+
+
+def _from_arrays(
+    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, scratch: Path
+) -> Prepared:
+    saved = read_arrays(Path(spec.source))
+    with_images = "image" in saved
+    attributes = {name: values for name, values in saved.items() if name.startswith("attr_")}
+
+    def part(images: ImageSet) -> Part:
+        rows = images.labels["row"]
+        return Part(
+            images=saved["image"][rows] if with_images else None,
+            release=saved["release"][rows],
+            labels={"label": saved["label"][rows], **{n.removeprefix("attr_"): v[rows] for n, v in attributes.items()}},
+            prediction=saved["prediction"][rows] if "prediction" in saved else None,
+        )
+
+    families: Families | None = None
+    models: dict[str, Path] = {}
+    if with_images:
+        families = Families.of(settings, dataset.shape[1], twin=False)
+        _, models = trainer.models(dataset, parts, families)
+    classes = {name: count for name, count in dataset.classes.items() if name != "row"}
+    world = World(
+        train=part(parts.pool_train),
+        validation=part(parts.pool_validation),
+        targets=part(parts.targets),
+        classes=classes,
+    )
+    folder = scratch / "world"
+    save_world(world, models, folder)
+    target = TargetRows()
+    if world.targets.prediction is not None:
+        hits = world.targets.prediction == world.targets.labels["label"]
+        target = TargetRows(release=hits.numpy().astype(np.uint8))
+    return Prepared(
+        dataset=replace(dataset, classes=classes),
+        parts=parts,
+        world=world,
+        folder=folder,
+        undefended=None,
+        digest=_world_digest(world, models),
+        undefended_digest="",
+        target=target,
+        observed=Observed.of_values(saved["release"]),
+        families=families,
+        kind="arrays",
+        name=spec.text,
+        targetless="" if target.release is not None else "the arrays hold no `prediction`",
+        overlap=_overlap(parts),
+    )
+
+
+def _world_digest(world: World, models: Mapping[str, Path]) -> str:
+    tensors = []
+    for part in (world.train, world.validation, world.targets):
+        tensors += [part.release, *(part.labels[name] for name in sorted(part.labels))]
+        tensors += [tensor for tensor in (part.images, part.prediction) if tensor is not None]
+    weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
+    return digest_of([tensor_digest(*tensors), weights, world.twin])
+
+
+def _overlap(parts: Parts) -> int:
+    pool = set(parts.pool_train.row_hashes) | set(parts.pool_validation.row_hashes)
+    return len(pool & set(parts.targets.row_hashes))
+
+
+def _frozen(model: nn.Module, device: str) -> nn.Module:
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _generator(*parts: object) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(*parts))

@@ -1,0 +1,58 @@
+"""Where and with what a run was made, and the digest of the code that its results depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.settings import digest_of
+
+
+@cache
+def code_digest(device: str, threads: int) -> str:
+    """Digest of the sources of defender and attacker, the torch version, and how torch computes."""
+    total = hashlib.sha256()
+    for package in ("vfc", "adversaries"):
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest_of([total.hexdigest(), torch.__version__, device, threads])
+
+
+def provenance(started: datetime, device: str) -> dict[str, Any]:
+    """Git commit, versions, device, platform, and when the run took place."""
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "platform": platform.platform(),
+        "started": started.isoformat(timespec="seconds"),
+        "duration_s": round((datetime.now(UTC) - started).total_seconds(), 1),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout that holds the code; None outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,232 @@
+"""Runs protocols on a release and turns what was measured into a report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adversaries import stats
+from adversaries.adversary import ADVERSARIES
+from adversaries.evidence import Evidence, Value
+from adversaries.goal import TaskLabel
+from adversaries.image_metrics import psnr, ssim
+from adversaries.threat import LEVELS, parse_level
+from protocols.board import Board
+from protocols.budget import get_budget
+from protocols.campaign import Campaign
+from protocols.executors import make_executor
+from protocols.findings import Sidecar, evidence_of, reference_row
+from protocols.label_metrics import LabelMetrics, target_metrics
+from protocols.prepare import Prepared, prepare
+from protocols.progress import Reporter
+from protocols.protocol import PROTOCOLS, Protocol
+from protocols.provenance import code_digest, provenance
+from protocols.settings import Settings
+from protocols.trained import Trainer
+from reports.report import Report
+from vfc.data import Dataset, user_cache_folder
+from vfc.factory import ReleaseSpec
+from vfc.splits import Parts
+from vfc.version import VERSION
+
+FEW = 100
+"""Fewer targets than this raise TOO_FEW_TARGETS."""
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """Runs protocols one after the other over the same world.
+
+    Args:
+        settings: what was asked for.
+        device: where to compute.
+        out: the run's folder.
+        reporter: who tells.
+    """
+
+    settings: Settings
+    device: str
+    out: Path
+    reporter: Reporter
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.executor = make_executor(
+            settings.executor, workers=settings.workers, threads=settings.threads, device=self.device
+        )
+        self.scratch = self.out / ".work"
+
+    def close(self) -> None:
+        """Stop the workers and remove what only they needed."""
+        self.executor.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def trainer(self) -> Trainer:
+        """Trains into the cache, or into the run's folder without one."""
+        root = self.out if self.settings.no_cache else user_cache_folder()
+        return Trainer(self.settings, self.device, root / "trained", self.scratch, self.executor, self.reporter)
+
+    def run(
+        self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
+    ) -> tuple[dict[str, Any], Sidecar]:
+        """Everything of the report but what is known only at the end, and the arrays of its sidecar."""
+        prepared = prepare(self.settings, spec, dataset, parts, self.trainer(), self.scratch)
+        rows: Sidecar = {}
+        evidence: list[Evidence] = []
+        metrics = {**target_metrics(prepared.target, prepared.targetless), **release_metrics(prepared, rows)}
+        if prepared.target.release is not None:
+            rows["target"] = prepared.target.release
+        for name in names:
+            found, numbers = self._protocol(PROTOCOLS.get(name)(), prepared, rows)
+            evidence += found
+            # A number that two protocols give comes from the one that was named first.
+            metrics = {**numbers, **metrics}
+        report = {
+            "dataset": data_block(prepared.dataset, parts).block,
+            "release": release_block(prepared),
+            "target": {
+                "accuracy": metrics["target.accuracy"],
+                "clean_accuracy": metrics["target.clean_accuracy"],
+            },
+            "evidence": evidence,
+            "metrics": metrics,
+            "calibration": {row.adversary: _uncalibrated() for row in evidence if row.status == "measured"},
+        }
+        return report, rows
+
+    def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
+        """The report, not judged yet."""
+        said = {
+            "tool": {"name": "vfc-attack", "version": VERSION},
+            "command": command,
+            "provenance": provenance(started, self.device),
+            "verdict": "measured",
+        }
+        return Report.model_validate(said | parts)
+
+    def _protocol(
+        self, protocol: Protocol, prepared: Prepared, rows: Sidecar
+    ) -> tuple[list[Evidence], dict[str, Value]]:
+        """One protocol's evidence and metrics."""
+        threat = parse_level(self.settings.threat or protocol.threat)
+        levels = LEVELS[: LEVELS.index(threat) + 1]
+        budget = get_budget(self.settings.budget)
+        board = self._board(protocol, prepared, levels, budget.labels)
+        goal = TaskLabel(label=prepared.parts.task)
+        campaign = Campaign(
+            board=board,
+            label=goal.label,
+            prepared=prepared,
+            budget=budget,
+            settings=self.settings,
+            cells=self.out / "cells",
+            code=code_digest(self.device, self.settings.threads),
+            device=self.device,
+            executor=self.executor,
+            reporter=self.reporter,
+        )
+        campaign.run(levels)
+        classes = prepared.dataset.classes[goal.label]
+        per_class = len(prepared.world.train) / classes
+        numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=rows)
+        metrics = numbers.transfer()
+        if protocol.adaptive:
+            metrics |= numbers.adaptive([level for level in levels if level <= "L2"])
+        evidence = evidence_of(board, protocol.name, goal.name, campaign.choices(levels), rows)
+        if threat >= "L5" and prepared.target.release is not None:
+            evidence.append(
+                reference_row(protocol.name, goal.name, prepared.target.release, board.floor, self.settings.seed)
+            )
+        return evidence, metrics
+
+    def _board(self, protocol: Protocol, prepared: Prepared, levels: Sequence[str], grid: tuple[Any, ...]) -> Board:
+        names, twin = [], None
+        if prepared.families is not None:
+            names, twin = list(prepared.families.unintended), prepared.families.twin
+        candidates = [
+            candidate
+            for candidate in protocol.candidates(names, twin)
+            if ADVERSARIES.get(candidate.adversary).level in levels
+        ]
+        common = []
+        if prepared.overlap:
+            common.append("SPLIT_OVERLAP")
+        if len(prepared.world.targets) < FEW:
+            common.append("TOO_FEW_TARGETS")
+        floor = TaskLabel(label=prepared.parts.task).floor(prepared.world)
+        return Board(
+            candidates=candidates,
+            levels=[ADVERSARIES.get(candidate.adversary).level for candidate in candidates],
+            seeds=self.settings.attack_seeds(),
+            grid=grid,
+            floor=floor.numpy().astype(np.uint8),
+            common=tuple(common),
+            planted=prepared.world.train.images is None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataBlock:
+    """The data as the report says it, and the floor of the task."""
+
+    block: dict[str, Any]
+    floor: float
+
+
+def data_block(dataset: Dataset, parts: Parts) -> DataBlock:
+    """Name, digests, task and sizes; and the majority rate on the targets, which the gates' limits depend on."""
+    sizes, digests = parts.sizes, parts.digests
+    truth = parts.targets.labels[parts.task]
+    guess = torch.bincount(parts.pool_train.labels[parts.task]).argmax()
+    return DataBlock(
+        floor=float((truth == guess).double().mean()),
+        block={
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "task": parts.task,
+            "classes": dict(dataset.classes),
+            "split": "paper" if parts.paper else "halves",
+            "parts": {name: {"size": sizes[name], "digest": digests[name]} for name in sizes},
+            "duplicates_removed": parts.duplicates_removed,
+        },
+    )
+
+
+def release_block(prepared: Prepared) -> dict[str, Any]:
+    """The release as the report says it."""
+    return {
+        "kind": prepared.kind,
+        "name": prepared.name,
+        **prepared.observed.report(),
+        "settings": dict(prepared.settings),
+    }
+
+
+def release_metrics(prepared: Prepared, rows: Sidecar) -> dict[str, Value]:
+    """`release.*`: how much the release looks like the image, and how much smaller it is."""
+    targets = prepared.world.targets
+    if targets.images is None:
+        reason = "the originals are unknown"
+        return {name: Value.unknown(reason) for name in ("release.psnr", "release.ssim", "release.compression")}
+    of_image = targets.images[0].numel()
+    of_release = targets.release[0].numel() * targets.release.element_size() / 4
+    metrics = {"release.compression": stats.exact(of_image / of_release, "ratio")}
+    if targets.release.shape != targets.images.shape or not targets.release.is_floating_point():
+        reason = "the release is not shaped like an image"
+        return metrics | {name: Value.unknown(reason) for name in ("release.psnr", "release.ssim")}
+    values = targets.release.float().nan_to_num(posinf=1e4, neginf=-1e4)
+    for name, unit, measure in (("release.psnr", "dB", psnr), ("release.ssim", "ssim", ssim)):
+        rows[name] = measure(values, targets.images).double().numpy()
+        metrics[name] = stats.mean(rows[name], unit, rows=name)
+    return metrics
+
+
+def _uncalibrated() -> dict[str, Any]:
+    return {"digest": "", "finds": None, "false_alarms": None, "status": "uncalibrated"}

@@ -1,0 +1,186 @@
+"""Trained parts of an evaluation: the target, the unintended models and the defense, each trained once and kept.
+
+They are kept in the cache, named by a digest of everything that they depend on, or in the run's own folder when the
+cache is not wanted. A folder written by `vfc train` holds copies of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.executors import Executor
+from protocols.progress import Reporter
+from protocols.provenance import code_digest
+from protocols.settings import Settings, digest_of
+from protocols.work import DefenseJob, ModelJob, fit_defense, train_model
+from vfc.artifact import contents, save_arrays
+from vfc.data import Dataset, ImageSet
+from vfc.errors import UserError
+from vfc.models import default_models, default_training
+from vfc.seeding import derive_seed
+from vfc.splits import Parts
+from vfc.training import TrainSettings
+
+MODEL_FILE = "model.safetensors"
+
+
+def pick_device(name: str) -> str:
+    """The device that `--device` means.
+
+    Raises:
+        UserError: that device is not here.
+    """
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if here[device])
+    if not here[name]:
+        raise UserError(f"expected a {name} device, got a machine without one", "use --device auto")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Families:
+    """Which models are trained.
+
+    Args:
+        target: architecture of the target.
+        unintended: names and architectures of the unintended models; the near twin is among them.
+        twin: name of the near twin, or None.
+        width: channel multiplier.
+    """
+
+    target: str
+    unintended: Mapping[str, str]
+    twin: str | None
+    width: float
+
+    @classmethod
+    def of(cls, settings: Settings, side: int, *, twin: bool = True) -> Families:
+        """The families that settings ask for, or the defaults for the image size."""
+        names, width = default_models(side, settings.target)
+        chosen = settings.unintended or names
+        if settings.target in chosen:
+            raise UserError(
+                f"expected unintended models of other architectures than the target's, got {settings.target!r} twice",
+                "its near twin is always trained besides",
+            )
+        if len(set(chosen)) < len(chosen):
+            raise UserError(f"expected different unintended models, got {', '.join(chosen)}", "name each once")
+        models = {name: name for name in chosen}
+        twin_name = f"{settings.target}-twin" if twin else None
+        if twin_name is not None:
+            models[twin_name] = settings.target
+        return cls(
+            target=settings.target,
+            unintended=models,
+            twin=twin_name,
+            width=settings.width if settings.width is not None else width,
+        )
+
+
+class Trainer:
+    """Trains what is missing and says where it is.
+
+    Args:
+        settings: the run's.
+        device: where to compute.
+        root: folder of the trained parts.
+        scratch: folder for the arrays that jobs read; removed by its owner.
+        executor, reporter: who runs the jobs and who tells.
+    """
+
+    def __init__(
+        self, settings: Settings, device: str, root: Path, scratch: Path, executor: Executor, reporter: Reporter
+    ) -> None:
+        self.settings, self.device, self.root, self.scratch = settings, device, root, scratch
+        self.executor, self.reporter = executor, reporter
+        self._code = code_digest(device, settings.threads)
+
+    def models(self, dataset: Dataset, parts: Parts, families: Families) -> tuple[Path, dict[str, Path]]:
+        """The target's file, and those of the unintended models by name; trained side by side."""
+        task, classes = parts.task, dataset.classes[parts.task]
+        target = self._model_job("target", families.target, parts.defender_train, task, classes, families.width)
+        others = {
+            name: self._model_job(f"unintended {name}", arch, parts.pool_train, task, classes, families.width)
+            for name, arch in families.unintended.items()
+        }
+        missing = [job for job in (target, *others.values()) if not (job.path.exists() and contents(job.path.parent))]
+        self._run("training models", train_model, [(job,) for job in missing])
+        return target.path, {name: job.path for name, job in others.items()}
+
+    def defenses(
+        self, name: str, options: Mapping[str, Any], dataset: Dataset, parts: Parts, target: Path
+    ) -> tuple[Path, Path | None]:
+        """Folders of a fitted registered defense and of its undefended twin (None if it has none)."""
+        data = self._arrays("defender_train", parts.defender_train, parts.task)
+        validation = self._arrays("defender_validation", parts.defender_validation, parts.task)
+        jobs = []
+        for undefended in (False, True):
+            seed = derive_seed("defense", name, self.settings.seed)
+            key = digest_of(
+                [name, dict(options), undefended, target.parent.name, parts.digests["defender_train"], seed, self._code]
+            )
+            job = DefenseJob(
+                data=data,
+                validation=validation,
+                target=target,
+                path=self.root / f"defense-{key[:24]}",
+                name=name,
+                settings=options,
+                undefended=undefended,
+                classes=dataset.classes[parts.task],
+                seed=seed,
+                device=self.device,
+            )
+            jobs.append(job)
+        missing = [job for job in jobs if not job.path.exists()]
+        self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
+        defended, undefended_path = (job.path for job in jobs)
+        return defended, undefended_path if undefended_path.exists() else None
+
+    def train_settings(self, n: int, side: int) -> TrainSettings:
+        """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""
+        settings, options = default_training(n, side), self.settings.options("train")
+        epochs = options.pop("epochs", None)
+        try:
+            settings = replace(settings, **options)
+        except TypeError as error:
+            raise UserError(f"training cannot take {options}: {error}", "see the options of TrainSettings") from error
+        if epochs is not None:
+            if not isinstance(epochs, (int, float)) or epochs <= 0:
+                raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
+            settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
+        return settings
+
+    def _model_job(self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float) -> ModelJob:
+        settings = self.train_settings(len(images), images.images.shape[-1])
+        seed = derive_seed(role, self.settings.seed)
+        key = digest_of([arch, width, classes, images.digest, task, repr(settings), seed, self._code])
+        return ModelJob(
+            data=self._arrays("defender_train" if role == "target" else "pool_train", images, task),
+            path=self.root / f"model-{key[:24]}" / MODEL_FILE,
+            name=arch,
+            width=width,
+            classes=classes,
+            settings=settings,
+            seed=seed,
+            device=self.device,
+        )
+
+    def _arrays(self, name: str, images: ImageSet, task: str) -> Path:
+        path = self.scratch / name / "arrays.safetensors"
+        if not path.exists():
+            save_arrays({"images": images.images, "labels": images.labels[task]}, path)
+        return path
+
+    def _run(self, name: str, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
+        with self.reporter.stage(name, len(jobs)) as stage:
+            for position, result in self.executor.run(function, jobs):
+                if isinstance(result, BaseException):
+                    raise result
+                stage.advance(str(jobs[position][0].path.parent.name))

@@ -1,0 +1,126 @@
+"""The catalog: every name of the contract, who produces it, and the limits that make sense."""
+
+import pytest
+
+from reports.catalog import METRICS, PROTOCOLS, check_limit, lookup, producible
+from vfc.errors import UserError
+
+BETTER = {
+    "up": "target.accuracy target.retention transfer.suppression_ratio adaptive.suppression_ratio "
+    "adaptive.labels_to_half adaptive.labels_to_90 mdl.digit.bits evasion.accuracy@8/255",
+    "down": "transfer.accuracy transfer.leakage adaptive.accuracy adaptive.leakage attribute.ink.accuracy "
+    "attribute.ink.leakage attribute.ink.worst_class_leakage attribute.ink.transfer_accuracy inversion.psnr "
+    "inversion.ssim inversion.identification inversion.reader_accuracy mask.gain mask.recovery membership.advantage "
+    "membership.tpr@0.01 linkage.image.top1 linkage.release.top1",
+    None: "target.clean_accuracy transfer.twin.accuracy transfer.twin.suppression_ratio transfer.picture.accuracy "
+    "transfer.picture.suppression_ratio target.picture.accuracy adaptive.accuracy@10 adaptive.accuracy@0 "
+    "adaptive.suppression_ratio@all mdl.digit.control_bits leakage.mse_bound leakage.kl_nats "
+    "leakage.intrinsic_dimension leakage.dof.effective leakage.dof.participation leakage.dof.ridge leakage.dof.pca99 "
+    "leakage.jacobian.rank@1e-3 leakage.jacobian.effective_rank leakage.jacobian.stable_rank release.psnr "
+    "release.ssim release.compression",
+}
+
+
+def test_every_metric_of_the_contract_has_its_direction():
+    seen = set()
+    for better, names in BETTER.items():
+        for name in names.split():
+            metric = lookup(name)
+            assert metric.better == better, name
+            seen.add(metric.name)
+    assert seen == {metric.name for metric in METRICS}
+    assert all(metric.meaning and set(metric.protocols) <= set(PROTOCOLS) for metric in METRICS)
+
+
+def test_no_name_belongs_to_two_rows():
+    for names in BETTER.values():
+        for name in names.split():
+            assert sum(metric.match(name) is not None for metric in METRICS) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("adaptive.supression_ratio", "adaptive.suppression_ratio"),
+        ("attribute.ink.leakge", "attribute.<a>.leakage"),
+        ("target.acuracy", "target.accuracy"),
+    ],
+)
+def test_an_unknown_metric_names_the_nearest(wrong, near):
+    with pytest.raises(UserError, match="unknown metric") as error:
+        lookup(wrong)
+    assert f"did you mean {near!r}" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "producer"),
+    [
+        ("target.accuracy", PROTOCOLS),
+        ("release.psnr", PROTOCOLS),
+        ("transfer.suppression_ratio", ("transfer", "adaptive-probe")),
+        ("adaptive.accuracy", ("adaptive-probe",)),
+        ("mdl.digit.bits", ("adaptive-probe",)),
+        ("mdl.ink.bits", ("attribute",)),
+        ("attribute.ink.leakage", ("attribute",)),
+        ("mask.gain", ("mask-aware",)),
+        ("leakage.dof.ridge", ("leakage",)),
+        ("evasion.accuracy@0.1", ("evasion",)),
+        ("linkage.image.top1", ("linkage",)),
+    ],
+)
+def test_each_metric_needs_its_protocol(name, producer):
+    for protocol in PROTOCOLS:
+        if protocol in producer:
+            assert producible(name, [protocol], task="digit", attributes=["ink", "large"]).match(name) is not None
+        else:
+            with pytest.raises(UserError, match="can produce") as error:
+                producible(name, [protocol], task="digit", attributes=["ink", "large"])
+            assert producer[0] in error.value.fix
+    producible(name, ["all"], task="digit", attributes=["ink"])
+
+
+def test_attributes_budgets_and_the_grid_are_checked():
+    with pytest.raises(UserError, match="unknown attribute 'age'"):
+        producible("attribute.age.leakage", ["attribute"], attributes=["ink"])
+    with pytest.raises(UserError, match="unknown attribute 'age'"):
+        producible("mdl.age.bits", ["attribute"], task="digit", attributes=["ink"])
+    grid = (1, 10, "all")
+    producible("adaptive.accuracy@10", ["all"], grid=grid)
+    producible("adaptive.accuracy@0", ["all"], grid=grid)
+    with pytest.raises(UserError, match="among 1, 10, all, 0, got 7"):
+        producible("adaptive.accuracy@7", ["all"], grid=grid)
+    with pytest.raises(UserError, match="got 0"):
+        producible("adaptive.suppression_ratio@0", ["all"], grid=grid)
+    producible("evasion.accuracy@8/255", ["all"], budgets=["8/255"])
+    with pytest.raises(UserError, match="EPS"):
+        producible("evasion.accuracy@1/255", ["all"], budgets=["8/255"])
+    with pytest.raises(UserError, match="unknown protocol 'adaptive'"):
+        producible("adaptive.accuracy", ["adaptive"])
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "floor", "allowed"),
+    [
+        ("adaptive.suppression_ratio", 9.99, 0.1, True),
+        ("adaptive.suppression_ratio", 10.0, 0.1, True),
+        ("adaptive.suppression_ratio", 10.01, 0.1, False),
+        ("adaptive.suppression_ratio@5", 2.01, 0.5, False),
+        ("transfer.twin.suppression_ratio", 3.0, 1 / 3, True),
+        ("adaptive.suppression_ratio", 500.0, None, True),
+        ("adaptive.accuracy", 1.0, 0.1, True),
+        ("adaptive.accuracy", 20.0, 0.1, False),
+        ("adaptive.accuracy", -0.1, 0.1, False),
+        ("membership.advantage", -0.1, 0.1, True),
+        ("target.retention", 1.1, 0.1, True),
+        ("attribute.ink.leakage", 1.5, 0.5, True),
+        ("attribute.ink.leakage", -0.2, 0.5, True),
+        ("inversion.psnr", 40.0, 0.1, True),
+        ("adaptive.labels_to_90", 50.0, 0.1, True),
+    ],
+)
+def test_limits_beyond_what_labels_allow_are_refused(name, number, floor, allowed):
+    if allowed:
+        check_limit(name, number, floor)
+    else:
+        with pytest.raises(UserError, match="expected a limit"):
+            check_limit(name, number, floor)

@@ -1,0 +1,209 @@
+"""What is written to disk: run folders of safetensors and JSON with a manifest of hashes. Nothing is unpickled.
+
+Every file is written beside its place and then moved there, so a killed run leaves the old file or the new one. Reading
+checks the SHA-256 in the folder's `manifest.json`, so damage is an error and never a wrong number. One process writes
+to a folder at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from vfc.defense import DEFENSES, Defense
+from vfc.errors import UserError
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file atomically, making its folder; raises `UserError` when that is impossible (disk full, no right)."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}", "free space or choose another folder"
+        ) from error
+
+
+def save_json(data: Any, path: Path) -> None:
+    """Save JSON-ready data (no NaN) and enter it into its folder's manifest."""
+    _save(_dump(data), path, {"kind": "json"})
+
+
+def load_json(path: Path) -> Any:
+    """Data saved by `save_json`; raises `UserError` when it is missing or damaged."""
+    return json.loads(_load(path, "json")[0])
+
+
+def save_arrays(arrays: Mapping[str, Tensor | NDArray[Any]], path: Path) -> None:
+    """Save named tensors or arrays as safetensors and enter the file into its folder's manifest."""
+    _save(_pack(arrays), path, {"kind": "arrays"})
+
+
+def load_arrays(path: Path) -> dict[str, Tensor]:
+    """Tensors saved by `save_arrays`, on the CPU; raises `UserError` when the file is missing or damaged."""
+    return _unpack(_load(path, "arrays")[0], path)
+
+
+def save_model(model: nn.Module, path: Path) -> None:
+    """Save a classifier's weights, and its `arch`, from which it is rebuilt.
+
+    Args:
+        model: a `vfc.models.Classifier`.
+        path: the file, by convention `<name>.safetensors`.
+    """
+    arch = getattr(model, "arch", None)
+    if not isinstance(arch, dict):
+        raise UserError(f"expected a Classifier with an arch, got {type(model).__name__}", "save its arrays instead")
+    _save(_pack(model.state_dict()), path, {"kind": "model", "arch": arch})
+
+
+def load_model(path: Path) -> nn.Module:
+    """A classifier saved by `save_model`, in eval mode on the CPU.
+
+    Raises:
+        UserError: the file is missing or damaged, or its architecture no longer exists.
+    """
+    from vfc.models import rebuild
+
+    data, entry = _load(path, "model")
+    model: nn.Module = rebuild(entry["arch"])
+    try:
+        model.load_state_dict(_unpack(data, path))
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its architecture: {str(error)[:300]}", "train it again") from error
+    return model.eval()
+
+
+def save_defense(defense: Defense, name: str, folder: Path, *, file: str = "defense") -> None:
+    """Save a fitted, registered defense: settings and `state`, without the target.
+
+    Args:
+        defense: what to save.
+        name: its registered name.
+        folder: the run folder.
+        file: stem of the file, for folders that hold several defenses.
+    """
+    entry = {"kind": "defense", "name": name, "settings": defense.settings()}
+    _save(_pack(defense.state()), Path(folder) / f"{file}.safetensors", entry)
+
+
+def load_defense(folder: Path, target: nn.Module, *, file: str = "defense") -> Defense:
+    """A defense saved by `save_defense`, fitted, with its target.
+
+    Raises:
+        UserError: the file is missing or damaged, or this version knows no such defense or setting.
+    """
+    path = Path(folder) / f"{file}.safetensors"
+    data, entry = _load(path, "defense")
+    kind: Any = DEFENSES.get(entry["name"])
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
+    try:
+        defense = kind(**settings)
+    except TypeError as error:
+        raise UserError(
+            f"{path} holds settings that {entry['name']} does not know: {error}", "train it again"
+        ) from error
+    fitted: Defense = defense.with_state(_unpack(data, path), target)
+    return fitted
+
+
+def contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a run folder holds by its manifest: file name to `kind`, `sha256` and the rest of its entry.
+
+    Raises:
+        UserError: there is no manifest, or it is damaged.
+    """
+    path = Path(folder) / MANIFEST
+    fix = "make the folder again with vfc train"
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"expected a run folder with a {MANIFEST}, got {folder}", fix) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it is not JSON", fix) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise UserError(f"{path} is damaged: it lists no files", fix)
+    if manifest.get("schema") != SCHEMA:
+        raise UserError(f"expected {path} of schema {SCHEMA}, got {manifest.get('schema')!r}", fix)
+    files: dict[str, dict[str, Any]] = manifest["files"]
+    if manifest.get("digest") != _digest(_dump(files)):
+        raise UserError(f"{path} is damaged or edited: its digest does not match", fix)
+    return files
+
+
+def _save(data: bytes, path: Path, entry: dict[str, Any]) -> None:
+    path = Path(path)
+    files = contents(path.parent) if (path.parent / MANIFEST).exists() else {}
+    files[path.name] = {**entry, "sha256": _digest(data), "bytes": len(data)}
+    manifest = {"schema": SCHEMA, "digest": _digest(_dump(files)), "files": files}
+    write_bytes(data, path)
+    write_bytes(_dump(manifest), path.parent / MANIFEST)
+
+
+def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
+    path = Path(path)
+    entry = contents(path.parent).get(path.name)
+    if entry is None or entry.get("kind") != kind:
+        raise UserError(f"expected {path.name} ({kind}) in {path.parent}, got {_listing(path.parent)}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}", "make the folder again") from error
+    if _digest(data) != entry["sha256"]:
+        raise UserError(
+            f"{path} is damaged: expected the {entry['bytes']} bytes that {MANIFEST} describes, got {len(data)} others",
+            "make the folder again",
+        )
+    return data, entry
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(f"{name} ({entry.get('kind')})" for name, entry in sorted(contents(folder).items())) or "nothing"
+
+
+def _pack(arrays: Mapping[str, Tensor | NDArray[Any]]) -> bytes:
+    tensors = {name: torch.as_tensor(value).detach().cpu() for name, value in arrays.items()}
+    # Copies, because safetensors refuses tensors that share memory.
+    return safetensors.torch.save({name: value.contiguous().clone() for name, value in sorted(tensors.items())})
+
+
+def _unpack(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is no safetensors file: {error}", "make the folder again") from error
+
+
+def _dump(data: Any) -> bytes:
+    return json.dumps(data, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

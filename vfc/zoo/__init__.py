@@ -1,0 +1,1 @@
+"""Classifier architectures for small images, one family per file."""
