@@ -178,6 +178,7 @@ class Ridge:
         basis: where rows live.
         weights: from coordinates to centered scores.
         prior: mean of the one-hot labels.
+        ridge: the chosen penalty on squared weights.
         left_out: leave-one-out accuracy at the chosen ridge; 0 when that is meaningless.
         error: mean squared leave-one-out error, which breaks ties.
     """
@@ -185,6 +186,7 @@ class Ridge:
     basis: Basis
     weights: Float[Tensor, "r k"]
     prior: Float[Tensor, " k"]
+    ridge: float
     left_out: float
     error: float
 
@@ -200,19 +202,20 @@ class Ridge:
         correlation = coordinates.T @ (onehot - prior)
         middle = float(values.mean()) if len(values) else 1.0
         if not leave_one_out_possible(y):
-            weights = correlation / (values + _FIXED_RIDGE * middle)[:, None]
-            return cls(basis=basis, weights=weights, prior=prior, left_out=0.0, error=1.0)
+            fixed = _FIXED_RIDGE * middle
+            weights = correlation / (values + fixed)[:, None]
+            return cls(basis=basis, weights=weights, prior=prior, ridge=fixed, left_out=0.0, error=1.0)
         squares = coordinates.square()
         found: Ridge | None = None
-        for ridge in _RIDGES:
-            shrink = 1 / (values + ridge * middle)
+        for ridge in (middle * relative for relative in _RIDGES):
+            shrink = 1 / (values + ridge)
             weights = correlation * shrink[:, None]
             leverage = (1 / len(y) + squares @ shrink).clamp(max=1 - 1e-9)
             residual = (onehot - prior - coordinates @ weights) / (1 - leverage)[:, None]
             hits = float(((onehot - residual).argmax(1) == y).double().mean())
             error = float(residual.square().mean())
             if found is None or (hits, -error) > (found.left_out, -found.error):
-                found = cls(basis=basis, weights=weights, prior=prior, left_out=hits, error=error)
+                found = cls(basis=basis, weights=weights, prior=prior, ridge=ridge, left_out=hits, error=error)
         if found is None:
             raise ValueError("expected at least one ridge")
         return found

@@ -18,10 +18,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from adversaries.adversary import Attack
 from adversaries.kernels import as_float, wide
 from vfc.errors import NotApplicableError
+from vfc.seeding import seeded
 from vfc.training import TrainLog, TrainSettings, predict_logits, train_classifier
 
 BATCH = 64
 _FAR = 1e3
+_LARGEST_INPUT = 1e6
 
 
 def steps_for(rows: int, *, least: int = 200, epochs: int = 8) -> int:
@@ -78,7 +80,9 @@ def trained(
     generator: torch.Generator,
 ) -> NetworkAttack:
     """Train a network on prepared labelled releases."""
-    log = train_classifier(model, prepare(labelled[0]), labelled[1], settings, generator)
+    x, y = prepare(labelled[0]), labelled[1]
+    # Dropout knows only the global random state, so that one is set from the generator meanwhile.
+    log = seeded(lambda: train_classifier(model, x, y, settings, generator), generator)
     return attack_from(model, prepare, log)
 
 
@@ -141,6 +145,11 @@ class ChannelMatch:
 
 def _channels(values: Tensor) -> Tensor:
     return values[None, :, None, None]
+
+
+def as_input(release: Shaped[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """A release as a network reads it: float32, finite, and within 1e6 so that no layer overflows."""
+    return as_float(release).clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
 
 
 def batchnorms(model: nn.Module) -> list[_BatchNorm]:

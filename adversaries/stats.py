@@ -149,7 +149,7 @@ def mean(per_target: Any, unit: str, alpha: float = ALPHA, rows: str | None = No
     return _value(ratios.mean_bounds(values, alpha), alpha, n=len(values), unit=unit, method=_MEAN, rows=rows)
 
 
-def exact(number: float, unit: str = "count", *, censored: bool = False) -> Value:
+def exact(number: int | float, unit: str = "count", *, censored: bool = False) -> Value:
     """A number without sampling error; `censored` says that the truth is larger than it."""
     return Value(value=number, low=number, high=number, unit=unit, method="exact", censored=censored)
 

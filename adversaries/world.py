@@ -182,6 +182,12 @@ class View:
         return part.images, part.labels[self.label]
 
     @property
+    def own_labels(self) -> Int[Tensor, " n"]:
+        """The attacked label of the attacker's own images (L0), known even where the images themselves are not."""
+        self._require(Knowledge.IMAGES, "labels of its own images")
+        return self._world.train.labels[self.label]
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         """Names of the unintended models (L0)."""
         self._require(Knowledge.MODELS, "unintended models")

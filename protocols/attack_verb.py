@@ -87,8 +87,9 @@ def tell(report: Report, settings: Settings, rows: dict[str, Any]) -> None:
     if settings.verbosity < 0:
         sys.stdout.write(f"{report.verdict}\n")
         return
-    from reports.terminal import render
     from rich.console import Console
+
+    from reports.terminal import render
 
     render(report, Console(), rows)
 

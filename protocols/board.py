@@ -112,6 +112,13 @@ class Board:
                 best, chosen = score, attempt
         return chosen
 
+    def choices(self, levels: Sequence[str]) -> list[Attempt]:
+        """The attempts that headline numbers come from: at every K, at no K, and frozen."""
+        groups = [self.attempts(labels, levels=levels) for labels in self.grid]
+        groups += [self.attempts(levels=[level]) for level in ("L0", "L1") if level in levels]
+        groups += [self.attempts(levels=[level for level in ("L0", "L1") if level in levels])]
+        return list(dict.fromkeys(a for a in map(self.choose, groups) if a is not None))
+
     def largest(self, attempt: Attempt) -> Attempt:
         """The same candidate at the largest number of labels, where ceilings and controls are judged."""
         return attempt if attempt.labels is None else Attempt(attempt.candidate, self.grid[-1])

@@ -1,4 +1,4 @@
-"""One protocol's attack on one label: which cells are needed, stage after stage, until every choice has its controls."""
+"""One attack on one label: which cells are needed, stage after stage, until every choice has its controls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocols.board import Attempt, Board, Entry
 from protocols.budget import Budget
 from protocols.cells import Cell, Outcome, load_outcome
 from protocols.executors import Executor
-from protocols.prepare import Prepared
+from protocols.prepared import Prepared
 from protocols.progress import Reporter
 from protocols.protocol import Candidate
 from protocols.settings import Settings
@@ -60,14 +60,6 @@ class Campaign:
         self._double(attempts, levels)
         self._controls(levels)
 
-    def choices(self, levels: Sequence[str]) -> list[Attempt]:
-        """The attempts that headline numbers come from: at every K, at no K, and frozen."""
-        board = self.board
-        groups = [board.attempts(labels, levels=levels) for labels in board.grid]
-        groups += [board.attempts(levels=[level]) for level in ("L0", "L1") if level in levels]
-        groups += [board.attempts(levels=[level for level in ("L0", "L1") if level in levels])]
-        return list(dict.fromkeys(a for a in map(board.choose, groups) if a is not None))
-
     def _transforms(self, levels: Sequence[str]) -> None:
         """Input transforms in front of the chosen adversary, or of all, at the largest K."""
         board, labels = self.board, self.board.grid[-1]
@@ -97,7 +89,7 @@ class Campaign:
             self.board.unchecked = True
             self.board.trained = frozenset(a.candidate for a in attempts if self._doubles(a))
             return
-        wanted = attempts if self.budget.doubling == "all" else self.choices(levels)
+        wanted = attempts if self.budget.doubling == "all" else self.board.choices(levels)
         trained = [a for a in wanted if self._doubles(a)]
         self._compute("doubling checks", self._entries(trained, "attack", doubled=True))
 
@@ -105,7 +97,7 @@ class Campaign:
         """Shuffled and undefended arms of the chosen; a choice dropped for dishonesty makes room for the next."""
         board = self.board
         for _ in range(len(board.candidates)):
-            chosen = [board.largest(a) for a in self.choices(levels)]
+            chosen = [board.largest(a) for a in self.board.choices(levels)]
             entries = self._entries(filter(self._reads_labels, chosen), "shuffled")
             top = board.choose(board.attempts(board.grid[-1], levels=levels))
             if self.prepared.undefended is not None and top is not None:

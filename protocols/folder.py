@@ -40,7 +40,7 @@ def claim(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
                 f"expected an empty folder or an earlier run as --out, got other files in {out}", "choose another --out"
             )
         shutil.rmtree(out / ".work", ignore_errors=True)
-        (out / "cells").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}", "choose another --out") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from adversaries.world import Part, World
 from protocols.label_metrics import TargetRows
-from protocols.publish import Observed, Publisher, picture_of
-from protocols.saved import arrays_dataset, read_arrays
+from protocols.prepared import Prepared, overlap_of, world_digest
+from protocols.publish import Publisher, picture_of
+from protocols.saved import arrays_dataset, prepare_arrays
 from protocols.settings import Settings, digest_of
 from protocols.trained import Families, Trainer
 from protocols.work import save_world
@@ -23,49 +23,12 @@ from vfc.data import Dataset, ImageSet, load_dataset
 from vfc.defense import DEFENSES, Defense, FitData
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, call_factory
-from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
 from vfc.training import predict_logits
 from vfc.wrapper import ModuleDefense
 
 RUN_FILE = "run.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """Everything that an attack needs.
-
-    Args:
-        dataset: with the task chosen.
-        parts: who owns which images.
-        world: the releases of all parts.
-        folder: where `world` is for the workers; `undefended` likewise, or None.
-        digest: of the world.
-        undefended_digest: of the undefended world, or empty.
-        target: right or wrong per target for the intended use.
-        observed: what was seen of the release.
-        families: which models were trained, or None without images.
-        kind, name, settings: what was attacked.
-        targetless: why there is no target model; empty if there is one.
-        overlap: contents that are both in the attacker's pool and among the targets.
-    """
-
-    dataset: Dataset
-    parts: Parts
-    world: World
-    folder: Path
-    undefended: Path | None
-    digest: str
-    undefended_digest: str
-    target: TargetRows
-    observed: Observed
-    families: Families | None
-    kind: str
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    targetless: str = ""
-    overlap: int = 0
 
 
 def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, Parts]:
@@ -114,32 +77,50 @@ def with_run(settings: Settings, folder: Path) -> Settings:
 
 
 def prepare(
-    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, scratch: Path
+    settings: Settings,
+    spec: ReleaseSpec,
+    dataset: Dataset,
+    parts: Parts,
+    trainer: Trainer,
+    scratch: Path,
+    *,
+    bare: bool = True,
 ) -> Prepared:
-    """Train what is missing, publish every part, and write the worlds for the workers."""
+    """Train what is missing, publish every part, and write the worlds for the workers.
+
+    Args:
+        settings: the run's.
+        spec: what is attacked.
+        dataset, parts: the data.
+        trainer: for what must be trained.
+        scratch: where the worlds go.
+        bare: train and publish the undefended twin too.
+    """
     if spec.kind == "arrays":
-        return _from_arrays(settings, spec, dataset, parts, trainer, scratch)
-    defense, undefended, families, models = _defense(settings, spec, dataset, parts, trainer)
+        return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
+    defense, undefended, families, models = _defense(settings, spec, dataset, parts, trainer, bare)
     publisher = Publisher(defense=defense, seed=settings.seed, device=trainer.device)
     world, values = _published(publisher, parts, dataset, families)
     observed = publisher.observe(parts.targets.images, values["targets"])
-    digest = _world_digest(world, models)
-    folder = scratch / "world"
+    digest = world_digest(world, models)
+    # Workers keep the worlds that they have read, by folder: the name says what is inside.
+    folder = scratch / f"world-{digest[:24]}"
     save_world(world, models, folder)
-    bare = None
+    bare_folder = None
     bare_digest = ""
     if undefended is not None:
         other = Publisher(defense=undefended, seed=settings.seed, device=trainer.device)
         bare_world, _ = _published(other, parts, dataset, families)
-        bare, bare_digest = scratch / "undefended", _world_digest(bare_world, models)
-        save_world(bare_world, models, bare)
+        bare_digest = world_digest(bare_world, models)
+        bare_folder = scratch / f"world-{bare_digest[:24]}"
+        save_world(bare_world, models, bare_folder)
     target = _target_rows(publisher, defense, world, parts, values["defender"])
     return Prepared(
         dataset=dataset,
         parts=parts,
         world=world,
         folder=folder,
-        undefended=bare,
+        undefended=bare_folder,
         digest=digest,
         undefended_digest=bare_digest,
         target=target,
@@ -149,12 +130,12 @@ def prepare(
         name=spec.text,
         settings=defense.settings(),
         targetless="" if target.release is not None else "the release names no target model",
-        overlap=_overlap(parts),
+        overlap=overlap_of(parts),
     )
 
 
 def _defense(
-    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer
+    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, bare: bool
 ) -> tuple[Defense, Defense | None, Families, dict[str, Path]]:
     """The fitted defense, its undefended twin, and the unintended models."""
     device, side = trainer.device, dataset.shape[1]
@@ -170,7 +151,7 @@ def _defense(
         families = Families.of(settings, side)
         target_path, models = trainer.models(dataset, parts, families)
         options = defense_options(settings, spec.source)
-        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target_path)
+        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target_path, undefended=bare)
         target = _frozen(load_model(target_path), device)
         return load_defense(fitted, target), None if twin is None else load_defense(twin, target), families, models
     defense = call_factory(spec, dataset.classes[parts.task])
@@ -265,72 +246,6 @@ def _target_rows(
         guess = publisher.predicted(picture_of(world.targets.release, form, release))
         picture = None if guess is None else (guess == truth).numpy().astype(np.uint8)
     return TargetRows(release=(predicted == truth).numpy().astype(np.uint8), clean=clean, picture=picture)
-
-
-def _from_arrays(
-    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, scratch: Path
-) -> Prepared:
-    saved = read_arrays(Path(spec.source))
-    with_images = "image" in saved
-    attributes = {name: values for name, values in saved.items() if name.startswith("attr_")}
-
-    def part(images: ImageSet) -> Part:
-        rows = images.labels["row"]
-        return Part(
-            images=saved["image"][rows] if with_images else None,
-            release=saved["release"][rows],
-            labels={"label": saved["label"][rows], **{n.removeprefix("attr_"): v[rows] for n, v in attributes.items()}},
-            prediction=saved["prediction"][rows] if "prediction" in saved else None,
-        )
-
-    families: Families | None = None
-    models: dict[str, Path] = {}
-    if with_images:
-        families = Families.of(settings, dataset.shape[1], twin=False)
-        _, models = trainer.models(dataset, parts, families)
-    classes = {name: count for name, count in dataset.classes.items() if name != "row"}
-    world = World(
-        train=part(parts.pool_train),
-        validation=part(parts.pool_validation),
-        targets=part(parts.targets),
-        classes=classes,
-    )
-    folder = scratch / "world"
-    save_world(world, models, folder)
-    target = TargetRows()
-    if world.targets.prediction is not None:
-        hits = world.targets.prediction == world.targets.labels["label"]
-        target = TargetRows(release=hits.numpy().astype(np.uint8))
-    return Prepared(
-        dataset=replace(dataset, classes=classes),
-        parts=parts,
-        world=world,
-        folder=folder,
-        undefended=None,
-        digest=_world_digest(world, models),
-        undefended_digest="",
-        target=target,
-        observed=Observed.of_values(saved["release"]),
-        families=families,
-        kind="arrays",
-        name=spec.text,
-        targetless="" if target.release is not None else "the arrays hold no `prediction`",
-        overlap=_overlap(parts),
-    )
-
-
-def _world_digest(world: World, models: Mapping[str, Path]) -> str:
-    tensors = []
-    for part in (world.train, world.validation, world.targets):
-        tensors += [part.release, *(part.labels[name] for name in sorted(part.labels))]
-        tensors += [tensor for tensor in (part.images, part.prediction) if tensor is not None]
-    weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
-    return digest_of([tensor_digest(*tensors), weights, world.twin])
-
-
-def _overlap(parts: Parts) -> int:
-    pool = set(parts.pool_train.row_hashes) | set(parts.pool_validation.row_hashes)
-    return len(pool & set(parts.targets.row_hashes))
 
 
 def _frozen(model: nn.Module, device: str) -> nn.Module:

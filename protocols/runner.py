@@ -19,14 +19,15 @@ from adversaries.goal import TaskLabel
 from adversaries.image_metrics import psnr, ssim
 from adversaries.threat import LEVELS, parse_level
 from protocols.board import Board
-from protocols.budget import get_budget
+from protocols.budget import Budget, get_budget
 from protocols.campaign import Campaign
 from protocols.executors import make_executor
 from protocols.findings import Sidecar, evidence_of, reference_row
 from protocols.label_metrics import LabelMetrics, target_metrics
-from protocols.prepare import Prepared, prepare
+from protocols.prepare import prepare
+from protocols.prepared import Prepared
 from protocols.progress import Reporter
-from protocols.protocol import PROTOCOLS, Protocol
+from protocols.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.provenance import code_digest, provenance
 from protocols.settings import Settings
 from protocols.trained import Trainer
@@ -118,11 +119,49 @@ class Runner:
         threat = parse_level(self.settings.threat or protocol.threat)
         levels = LEVELS[: LEVELS.index(threat) + 1]
         budget = get_budget(self.settings.budget)
-        board = self._board(protocol, prepared, levels, budget.labels)
+        names, twin = [], None
+        if prepared.families is not None:
+            names, twin = list(prepared.families.unintended), prepared.families.twin
+        candidates = [c for c in protocol.candidates(names, twin) if ADVERSARIES.get(c.adversary).level in levels]
+        board = self.board(candidates, prepared, budget.labels)
         goal = TaskLabel(label=prepared.parts.task)
-        campaign = Campaign(
+        self.campaign(board, prepared, budget).run(levels)
+        classes = prepared.dataset.classes[goal.label]
+        per_class = len(prepared.world.train) / classes
+        numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=rows)
+        metrics = numbers.transfer()
+        if protocol.adaptive:
+            metrics |= numbers.adaptive([level for level in levels if level <= "L2"])
+        evidence = evidence_of(board, protocol.name, goal.name, board.choices(levels), rows)
+        if threat >= "L5" and prepared.target.release is not None:
+            evidence.append(
+                reference_row(protocol.name, goal.name, prepared.target.release, board.floor, self.settings.seed)
+            )
+        return evidence, metrics
+
+    def board(self, candidates: Sequence[Candidate], prepared: Prepared, grid: tuple[Any, ...]) -> Board:
+        """An empty board for some candidates."""
+        common = []
+        if prepared.overlap:
+            common.append("SPLIT_OVERLAP")
+        if len(prepared.world.targets) < FEW:
+            common.append("TOO_FEW_TARGETS")
+        floor = TaskLabel(label=prepared.parts.task).floor(prepared.world)
+        return Board(
+            candidates=list(candidates),
+            levels=[ADVERSARIES.get(candidate.adversary).level for candidate in candidates],
+            seeds=self.settings.attack_seeds(),
+            grid=grid,
+            floor=floor.numpy().astype(np.uint8),
+            common=tuple(common),
+            planted=prepared.world.train.images is None,
+        )
+
+    def campaign(self, board: Board, prepared: Prepared, budget: Budget) -> Campaign:
+        """The runner of a board's cells."""
+        return Campaign(
             board=board,
-            label=goal.label,
+            label=prepared.parts.task,
             prepared=prepared,
             budget=budget,
             settings=self.settings,
@@ -131,44 +170,6 @@ class Runner:
             device=self.device,
             executor=self.executor,
             reporter=self.reporter,
-        )
-        campaign.run(levels)
-        classes = prepared.dataset.classes[goal.label]
-        per_class = len(prepared.world.train) / classes
-        numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=rows)
-        metrics = numbers.transfer()
-        if protocol.adaptive:
-            metrics |= numbers.adaptive([level for level in levels if level <= "L2"])
-        evidence = evidence_of(board, protocol.name, goal.name, campaign.choices(levels), rows)
-        if threat >= "L5" and prepared.target.release is not None:
-            evidence.append(
-                reference_row(protocol.name, goal.name, prepared.target.release, board.floor, self.settings.seed)
-            )
-        return evidence, metrics
-
-    def _board(self, protocol: Protocol, prepared: Prepared, levels: Sequence[str], grid: tuple[Any, ...]) -> Board:
-        names, twin = [], None
-        if prepared.families is not None:
-            names, twin = list(prepared.families.unintended), prepared.families.twin
-        candidates = [
-            candidate
-            for candidate in protocol.candidates(names, twin)
-            if ADVERSARIES.get(candidate.adversary).level in levels
-        ]
-        common = []
-        if prepared.overlap:
-            common.append("SPLIT_OVERLAP")
-        if len(prepared.world.targets) < FEW:
-            common.append("TOO_FEW_TARGETS")
-        floor = TaskLabel(label=prepared.parts.task).floor(prepared.world)
-        return Board(
-            candidates=candidates,
-            levels=[ADVERSARIES.get(candidate.adversary).level for candidate in candidates],
-            seeds=self.settings.attack_seeds(),
-            grid=grid,
-            floor=floor.numpy().astype(np.uint8),
-            common=tuple(common),
-            planted=prepared.world.train.images is None,
         )
 
 

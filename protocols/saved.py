@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,8 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adversaries.world import Part, World
+from protocols.label_metrics import TargetRows
+from protocols.prepared import Prepared, overlap_of, world_digest
+from protocols.publish import Observed
+from protocols.settings import Settings
+from protocols.trained import Families, Trainer
+from protocols.work import save_world
 from vfc.data import Dataset, ImageSet, count_classes
-from vfc.factory import load_arrays_release
+from vfc.factory import ReleaseSpec, load_arrays_release
+from vfc.splits import Parts
 
 
 @lru_cache(maxsize=1)
@@ -35,6 +44,60 @@ def arrays_dataset(path: Path) -> Dataset:
     classes = count_classes(rows)
     rows = ImageSet(images=images, labels={**labels, "row": torch.arange(len(images))})
     return Dataset(name=path.name, task="label", train=rows, test=None, classes=classes)
+
+
+def prepare_arrays(
+    settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, scratch: Path
+) -> Prepared:
+    """Saved arrays as a prepared evaluation: no defense to ask, no target but the saved predictions."""
+    saved = read_arrays(Path(spec.source))
+    with_images = "image" in saved
+    attributes = {name: values for name, values in saved.items() if name.startswith("attr_")}
+
+    def part(images: ImageSet) -> Part:
+        rows = images.labels["row"]
+        return Part(
+            images=saved["image"][rows] if with_images else None,
+            release=saved["release"][rows],
+            labels={"label": saved["label"][rows], **{n.removeprefix("attr_"): v[rows] for n, v in attributes.items()}},
+            prediction=saved["prediction"][rows] if "prediction" in saved else None,
+        )
+
+    families: Families | None = None
+    models: dict[str, Path] = {}
+    if with_images:
+        families = Families.of(settings, dataset.shape[1], twin=False)
+        _, models = trainer.models(dataset, parts, families)
+    classes = {name: count for name, count in dataset.classes.items() if name != "row"}
+    world = World(
+        train=part(parts.pool_train),
+        validation=part(parts.pool_validation),
+        targets=part(parts.targets),
+        classes=classes,
+    )
+    digest = world_digest(world, models)
+    folder = scratch / f"world-{digest[:24]}"
+    save_world(world, models, folder)
+    target = TargetRows()
+    if world.targets.prediction is not None:
+        hits = world.targets.prediction == world.targets.labels["label"]
+        target = TargetRows(release=hits.numpy().astype(np.uint8))
+    return Prepared(
+        dataset=replace(dataset, classes=classes),
+        parts=parts,
+        world=world,
+        folder=folder,
+        undefended=None,
+        digest=digest,
+        undefended_digest="",
+        target=target,
+        observed=Observed.of_values(saved["release"]),
+        families=families,
+        kind="arrays",
+        name=spec.text,
+        targetless="" if target.release is not None else "the arrays hold no `prediction`",
+        overlap=overlap_of(parts),
+    )
 
 
 def _stand_ins(release: Tensor, label: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from protocols.settings import Settings, digest_of
 from protocols.work import DefenseJob, ModelJob, fit_defense, train_model
 from vfc.artifact import contents, save_arrays
 from vfc.data import Dataset, ImageSet
+from vfc.defense import DEFENSES
 from vfc.errors import UserError
 from vfc.models import default_models, default_training
 from vfc.seeding import derive_seed
@@ -114,16 +115,24 @@ class Trainer:
         return target.path, {name: job.path for name, job in others.items()}
 
     def defenses(
-        self, name: str, options: Mapping[str, Any], dataset: Dataset, parts: Parts, target: Path
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        dataset: Dataset,
+        parts: Parts,
+        target: Path,
+        *,
+        undefended: bool = True,
     ) -> tuple[Path, Path | None]:
-        """Folders of a fitted registered defense and of its undefended twin (None if it has none)."""
+        """Folders of a fitted registered defense and of its undefended twin (None if it has none or nobody asks)."""
         data = self._arrays("defender_train", parts.defender_train, parts.task)
         validation = self._arrays("defender_validation", parts.defender_validation, parts.task)
         jobs = []
-        for undefended in (False, True):
+        twin = undefended and DEFENSES.get(name)(**options).undefended() is not None
+        for bare in (False, True)[: 1 + twin]:
             seed = derive_seed("defense", name, self.settings.seed)
             key = digest_of(
-                [name, dict(options), undefended, target.parent.name, parts.digests["defender_train"], seed, self._code]
+                [name, dict(options), bare, target.parent.name, parts.digests["defender_train"], seed, self._code]
             )
             job = DefenseJob(
                 data=data,
@@ -132,7 +141,7 @@ class Trainer:
                 path=self.root / f"defense-{key[:24]}",
                 name=name,
                 settings=options,
-                undefended=undefended,
+                undefended=bare,
                 classes=dataset.classes[parts.task],
                 seed=seed,
                 device=self.device,
@@ -140,8 +149,7 @@ class Trainer:
             jobs.append(job)
         missing = [job for job in jobs if not job.path.exists()]
         self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
-        defended, undefended_path = (job.path for job in jobs)
-        return defended, undefended_path if undefended_path.exists() else None
+        return jobs[0].path, jobs[1].path if twin else None
 
     def train_settings(self, n: int, side: int) -> TrainSettings:
         """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""

@@ -101,12 +101,16 @@ class DefenseJob:
 
 
 def fit_defense(job: DefenseJob) -> None:
-    """Fit and save a defense; a defense without an undefended twin writes nothing for it."""
+    """Fit and save a defense, or its undefended twin.
+
+    Raises:
+        NotApplicableError: it has no undefended twin.
+    """
     defense = DEFENSES.get(job.name)(**job.settings)
     if job.undefended:
         twin = defense.undefended()
         if twin is None:
-            return
+            raise NotApplicableError(f"{job.name} trains no network, so it has no undefended twin")
         defense = twin
     train, validation = load_arrays(job.data), load_arrays(job.validation)
     target = load_model(job.target).to(job.device).eval().requires_grad_(False)

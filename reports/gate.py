@@ -110,13 +110,14 @@ def verdict(
 
     Returns:
         With gates: broken if one is, else inconclusive if one is, else held. Without: measured if every required
-        adversary was measured, else inconclusive.
+        adversary was measured, else inconclusive; a run that measured nothing is inconclusive too.
     """
     outcomes = {result.outcome for result in results}
     if results:
         return "broken" if "broken" in outcomes else "inconclusive" if "inconclusive" in outcomes else "held"
     missing = unmeasured(evidence, required)
-    return "inconclusive" if missing or not evidence else "measured"
+    nothing = not any(row.status == "measured" for row in evidence)
+    return "inconclusive" if missing or nothing else "measured"
 
 
 def unmeasured(evidence: Sequence[Evidence], required: Collection[str] | None = None) -> list[str]:
@@ -185,6 +186,8 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
 
     if stored is None:
         return result("inconclusive", Value.unknown("not measured"), f"{gate.metric} was not measured")
+    if not all(math.isfinite(number) for number in (stored.value, stored.low, stored.high) if number is not None):
+        return result("inconclusive", Value.unknown("not finite"), f"{gate.metric} is not a finite number")
     value = stored if stored.unit == "count" else recompute(stored, alpha, rows)
     outcome, reason = _compare(gate, value)
     if outcome == "broken":

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.kernels import as_float
-from adversaries.networks import BATCH, NetworkAttack, batchnorms, reestimate, require_classes
+from adversaries.networks import BATCH, ChannelMatch, NetworkAttack, batchnorms, reestimate, require_classes
 from adversaries.world import View
 from vfc.training import batch_indices
 
@@ -22,8 +21,8 @@ _LEAST_STEPS = 150
 class Entropy(Adversary):
     """An unintended model that makes itself certain on unlabelled releases (TENT).
 
-    Knows: unlabelled releases of its own pool; no label.
-    Does: from re-estimated BatchNorm statistics on, minimizes the entropy of its predictions over the affine BatchNorm
+    Knows: unlabelled releases of its own pool, and its own clean images; no label, no pairing.
+    Does: matches channel statistics to clean images; from re-estimated BatchNorm statistics on, minimizes the entropy of its predictions over the affine BatchNorm
     parameters alone, with batch statistics; then re-estimates the statistics once more, so that a guess depends on no
     other graded release. Adam at 5e-3 instead of the paper's 1e-3, because a release is farther away than a corruption.
     Source: Wang, Shelhamer, Liu, Olshausen, Darrell, "Tent: Fully Test-Time Adaptation by Entropy Minimization",
@@ -50,7 +49,8 @@ class Entropy(Adversary):
         """Adapt; raises `NotApplicableError` for a model without affine BatchNorm or for another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)
-        x = as_float(view.unlabelled)
+        prepare = ChannelMatch.between(view.unlabelled, view.images[0])
+        x = prepare(view.unlabelled)
         reestimate(model, x, generator)
         layers = batchnorms(model)
         chosen = [p for layer in layers for p in (layer.weight, layer.bias) if isinstance(p, nn.Parameter)]
@@ -58,7 +58,7 @@ class Entropy(Adversary):
         zero = _minimize_entropy(model, layers, chosen, x, steps, self.lr, generator) if chosen else True
         reestimate(model, x, generator)
         flags = frozenset({"ZERO_GRADIENT"}) if zero else frozenset[str]()
-        return NetworkAttack(model=model, prepare=as_float, gradient_steps=steps, flags=flags)
+        return NetworkAttack(model=model, prepare=prepare, gradient_steps=steps, flags=flags)
 
     def doubled(self) -> Entropy:
         """The same with twice the steps."""

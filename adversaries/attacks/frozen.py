@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.kernels import as_float
-from adversaries.networks import NetworkAttack, require_classes
+from adversaries.networks import NetworkAttack, as_input, require_classes
 from adversaries.world import View
 
 
@@ -37,4 +36,4 @@ class Frozen(Adversary):
         """Take the model as it is; raises `NotApplicableError` if it predicts another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)
-        return NetworkAttack(model=model, prepare=as_float)
+        return NetworkAttack(model=model, prepare=as_input)

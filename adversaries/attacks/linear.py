@@ -29,6 +29,7 @@ class Logistic:
     Args:
         weight: per column and class.
         bias: per class.
+        penalty: the chosen penalty.
         share: how much of the given prior logits is added (0 without any).
         iterations: L-BFGS iterations, all fits of the cross-validation included.
         zero_gradient: whether the first gradient was zero although some column varies.
@@ -36,6 +37,7 @@ class Logistic:
 
     weight: Float[Tensor, "d k"]
     bias: Float[Tensor, " k"]
+    penalty: float
     share: float = 0.0
     iterations: int = 0
     zero_gradient: bool = False
@@ -169,6 +171,7 @@ def _minimize(
     return Logistic(
         weight=solved[:d],
         bias=solved[d],
+        penalty=penalty,
         iterations=int(optimizer.state[theta]["n_iter"]),
         zero_gradient=first[0] and varies and start is None,
     )

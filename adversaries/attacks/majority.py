@@ -11,7 +11,6 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.world import View
-from vfc.errors import NotApplicableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +41,5 @@ class Majority(Adversary):
     trains_on_labels: ClassVar[bool] = False
 
     def fit(self, view: View, generator: torch.Generator) -> ConstantAttack:  # noqa: ARG002
-        """Count labels; without images (saved arrays) those of the labelled releases."""
-        try:
-            labels = view.images[1]
-        except NotApplicableError:
-            labels = view.labelled[1]
-        return ConstantAttack(scores=torch.bincount(labels, minlength=view.num_classes).float())
+        """Count labels."""
+        return ConstantAttack(scores=torch.bincount(view.own_labels, minlength=view.num_classes).float())

@@ -154,7 +154,7 @@ FINDS = {
     "adapter": [(identity, {**MODEL, **FEW}), (permutation, {**MODEL, **FEW, "form": "linear"}), (quantization, MODEL)],
     "batchnorm": [(identity, MODEL)],
     "bit-planes": [(mantissa_bit, {}), (identity, {}), (sign_pattern, {})],
-    "cnn": [(identity, FEW), (quantization, FEW), (zeros, {})],
+    "cnn": [(identity, FEW), (quantization, FEW)],
     "entropy": [(identity, {**MODEL, "steps": 20})],
     "fine-tune": [(identity, {**MODEL, **FEW}), (mixing, {**MODEL, **FEW}), (identity, {**MODEL, "scope": "head"})],
     "frozen": [(identity, MODEL)],

@@ -56,7 +56,7 @@ def fitted(digits):
 
 
 def quick(digits, **settings):
-    return VFC(width=4, epochs=3, latent=8, **settings).fit(digits, generator(3))
+    return VFC(**{"width": 4, "epochs": 3, "latent": 8, "batch": 64, **settings}).fit(digits, generator(3))
 
 
 def test_default_keeps_the_target_close_to_its_clean_accuracy(digits, fitted):
@@ -89,7 +89,7 @@ def test_same_seed_same_bits_and_the_global_state_is_untouched(digits):
     first, second = quick(digits), quick(digits)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, second.state()[name]) for name, value in first.state().items())
-    other = VFC(width=4, epochs=3, latent=8).fit(digits, generator(4))
+    other = VFC(width=4, epochs=3, latent=8, batch=64).fit(digits, generator(4))
     assert not torch.equal(other.state()["encoder.head.weight"], first.state()["encoder.head.weight"])
 
 
@@ -238,8 +238,10 @@ def test_outputs_keep_what_they_promise(digits, output):
 
 def test_defaults_follow_the_side_of_the_image():
     recipe = VFC()
-    assert (recipe.latent_for((1, 16, 16)), recipe.epochs_for((1, 16, 16))) == (32, 20)
-    assert (recipe.latent_for((3, 32, 32)), recipe.epochs_for((3, 32, 32))) == (128, 14)
+    small, large = (1, 16, 16), (3, 32, 32)
+    assert (recipe.latent_for(small), recipe.epochs_for(small), recipe.batch_for(small)) == (32, 20, 32)
+    assert (recipe.latent_for(large), recipe.epochs_for(large), recipe.batch_for(large)) == (128, 14, 64)
+    assert VFC(latent=5, epochs=6, batch=7).batch_for(small) == 7
 
 
 @pytest.mark.parametrize("option", sorted(CHOICES))

@@ -64,7 +64,7 @@ class VFC(Recipe, Defense):
         mask_period: epochs between two mask updates.
         epochs: None = 20 for sides up to 16 pixels, else 14.
         deployment: mean (deterministic; then KL bounds nothing of what is released), or sample (stochastic).
-        batch: images per step.
+        batch: images per step; None = 32 for sides up to 16 pixels, else 64.
         lr: peak learning rate of AdamW, one warm-up and cosine cycle.
         precision: float32, or bf16 (autocast) while training.
 

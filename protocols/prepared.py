@@ -1,0 +1,72 @@
+"""What preparation hands to the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adversaries.world import World
+from protocols.label_metrics import TargetRows
+from protocols.publish import Observed
+from protocols.settings import digest_of
+from protocols.trained import Families
+from vfc.artifact import contents
+from vfc.data import Dataset
+from vfc.release import tensor_digest
+from vfc.splits import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything that an attack needs.
+
+    Args:
+        dataset: with the task chosen.
+        parts: who owns which images.
+        world: the releases of all parts.
+        folder: where `world` is for the workers; `undefended` likewise, or None.
+        digest: of the world.
+        undefended_digest: of the undefended world, or empty.
+        target: right or wrong per target for the intended use.
+        observed: what was seen of the release.
+        families: which models were trained, or None without images.
+        kind, name, settings: what was attacked.
+        targetless: why there is no target model; empty if there is one.
+        overlap: contents that are both in the attacker's pool and among the targets.
+    """
+
+    dataset: Dataset
+    parts: Parts
+    world: World
+    folder: Path
+    undefended: Path | None
+    digest: str
+    undefended_digest: str
+    target: TargetRows
+    observed: Observed
+    families: Families | None
+    kind: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    targetless: str = ""
+    overlap: int = 0
+
+
+def world_digest(world: World, models: Mapping[str, Path]) -> str:
+    """Content hash of all releases, images and labels, and of the models' weights."""
+    tensors: list[Tensor] = []
+    for part in (world.train, world.validation, world.targets):
+        tensors += [part.release, *(part.labels[name] for name in sorted(part.labels))]
+        tensors += [tensor for tensor in (part.images, part.prediction) if tensor is not None]
+    weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
+    return digest_of([tensor_digest(*tensors), weights, world.twin])
+
+
+def overlap_of(parts: Parts) -> int:
+    """How many image contents are both in the attacker's pool and among the targets."""
+    pool = set(parts.pool_train.row_hashes) | set(parts.pool_validation.row_hashes)
+    return len(pool & set(parts.targets.row_hashes))

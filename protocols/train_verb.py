@@ -1,0 +1,154 @@
+"""`vfc train`: a target model, a defense in front of it, and the unintended models, in one run folder."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from adversaries import stats
+from adversaries.evidence import Value
+from protocols.executors import make_executor
+from protocols.folder import claim
+from protocols.prepare import RUN_FILE, defense_options
+from protocols.progress import Reporter
+from protocols.publish import Publisher, picture_of
+from protocols.settings import Settings
+from protocols.trained import Families, Trainer, pick_device
+from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model
+from vfc.data import Dataset, load_dataset, user_cache_folder
+from vfc.defense import DEFENSES, Defense
+from vfc.errors import unknown
+from vfc.splits import Parts, split
+from vfc.training import predict_logits
+
+
+def run_train(settings: Settings) -> int:
+    """Train, save and say how it went.
+
+    Raises:
+        UserError: anything that the user must change; finished parts are kept.
+    """
+    if settings.release not in DEFENSES.cards:
+        raise unknown("defense", settings.release, DEFENSES.cards)
+    torch.set_num_threads(settings.threads)
+    device = pick_device(settings.device)
+    options = defense_options(settings, settings.release)
+    dataset, parts = load_data(settings)
+    families = Families.of(settings, dataset.shape[1])
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    out = settings.out_folder("train")
+    claim(out, {"verb": "train", **settings.identity()}, fresh=settings.fresh)
+    reporter.note(f"writing to {out}")
+    executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
+    root = (out if settings.no_cache else user_cache_folder()) / "trained"
+    trainer = Trainer(settings, device, root, out / ".work", executor, reporter)
+    try:
+        target_path, models = trainer.models(dataset, parts, families)
+        fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
+    finally:
+        executor.close()
+        shutil.rmtree(out / ".work", ignore_errors=True)
+    target = load_model(target_path)
+    defense = load_defense(fitted, target)
+    save_model(target, out / "target.safetensors")
+    for name, path in models.items():
+        save_model(load_model(path), out / f"model-{name}.safetensors")
+    save_defense(defense, settings.release, out)
+    if undefended is not None:
+        save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
+    save_json(_run(settings, dataset, families, undefended is not None), out / RUN_FILE)
+    if settings.verbosity >= 0:
+        Console().print(_table(settings, dataset, parts, families, models, defense, device))
+    reporter.note(f"next: vfc attack --release {out} --protocol adaptive-probe")
+    if settings.verbosity < 0:
+        sys.stdout.write(f"{out}\n")
+    return 0
+
+
+def load_data(settings: Settings) -> tuple[Dataset, Parts]:
+    """Data and split as the settings say."""
+    dataset = load_dataset(
+        settings.dataset or "digits",
+        task=settings.task,
+        labels=settings.labels,
+        root=Path(settings.data_root) if settings.data_root else None,
+        download=settings.download,
+    )
+    return dataset, split(dataset, paper=settings.split == "paper")
+
+
+def _run(settings: Settings, dataset: Dataset, families: Families, undefended: bool) -> dict[str, object]:
+    """What `vfc attack` must know of the folder."""
+    return {
+        "dataset": settings.dataset or "digits",
+        "dataset_digest": dataset.digest,
+        "task": dataset.task,
+        "labels": list(settings.labels),
+        "split": settings.split,
+        "target": settings.target,
+        "unintended": [name for name in families.unintended if name != families.twin],
+        "width": families.width,
+        "models": dict(families.unintended),
+        "twin": families.twin,
+        "undefended": undefended,
+        "defense": settings.release,
+        "seed": settings.seed,
+    }
+
+
+def _table(
+    settings: Settings,
+    dataset: Dataset,
+    parts: Parts,
+    families: Families,
+    models: dict[str, Path],
+    defense: Defense,
+    device: str,
+) -> Table:
+    """Accuracy of every model on the targets: their images, their releases, and those made a picture."""
+    publisher = Publisher(defense=defense, seed=settings.seed, device=device)
+    images, truth = parts.targets.images, parts.targets.labels[parts.task]
+    release = publisher.publish(images, "targets")
+    shaped = release.shape == images.shape and release.is_floating_point()
+    pool = publisher.publish(parts.pool_train.images, "train") if shaped else release
+    picture = picture_of(release, "clip", pool) if shaped else None
+
+    def rate(guess: torch.Tensor | None) -> str:
+        return "n/a" if guess is None else show(stats.rate(int((guess == truth).sum()), len(truth)))
+
+    table = Table(
+        title=f"{settings.release} on {dataset.name}: accuracy on {len(truth)} targets (90 % interval)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for column in ("model", "images", "release", "as a picture"):
+        table.add_column(column)
+    predicted = publisher.predicted(release)
+    clean = None if defense.target is None else predict_logits(defense.target, images).argmax(1)
+    clipped = None if picture is None else publisher.predicted(picture)
+    table.add_row(f"target {families.target}", rate(clean), rate(predicted), rate(clipped))
+    for name, path in models.items():
+        model = load_model(path)
+        guesses = [
+            predict_logits(model, x).argmax(1)
+            for x in (images, release, picture)
+            if x is not None and (x is images or shaped)
+        ]
+        cells = [rate(guess) for guess in guesses] + ["n/a"] * (3 - len(guesses))
+        table.add_row(f"near twin {name}" if name == families.twin else f"unintended {name}", *cells)
+    floor = int((truth == torch.bincount(parts.pool_train.labels[parts.task]).argmax()).sum())
+    table.add_row("floor (majority class)", *[show(stats.rate(floor, len(truth)))] * 3)
+    return table
+
+
+def show(value: Value) -> str:
+    """A rate with its interval."""
+    if value.value is None or value.low is None or value.high is None:
+        return "n/a"
+    return f"{value.value:.3f} {value.low:.3f}-{value.high:.3f}"

@@ -1,0 +1,152 @@
+"""What a user types, and what comes back for a mistake."""
+
+import subprocess
+import sys
+
+import pytest
+
+from protocols.cli import run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["attack", "--help"],
+        ["train", "--help"],
+        ["list"],
+        ["list", "adversaries", "linear"],
+        ["gate", "--help"],
+    ],
+)
+def test_the_cli_starts_without_torch(arguments):
+    code = (
+        "import sys\nfrom protocols.cli import run\n"
+        f"code = run({arguments!r})\nassert 'torch' not in sys.modules, 'torch was imported'\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["attak"], ["unknown command", "did you mean 'attack'"]),
+        (["attack", "--protcol", "x"], ["unknown option", "--protocol"]),
+        (["attack", "--protocol", "adaptive-prob"], ["unknown protocol", "did you mean 'adaptive-probe'"]),
+        (["attack", "--budget", "huge"], ["--budget", "smoke", "standard"]),
+        (["attack", "--gate", "no.such >= 1"], ["unknown metric", "adaptive."]),
+        (["attack", "--gate", "adaptive.leakage"], ["METRIC OP NUMBER"]),
+        (["attack", "--gate", "adaptive.accuracy <= 3"], ["up to 1"]),
+        (["attack", "--gate", "adaptive.suppression_ratio >= 30", "--quiet"], ["labels alone"]),
+        (["attack", "--gate", "attribute.ink.leakage <= 0.1"], ["attribute"]),
+        (["attack", "--protocol", "transfer", "--gate", "adaptive.accuracy <= 0.5"], ["adaptive-probe"]),
+        (["attack", "--gate", "adaptive.accuracy@50 <= 0.5", "--budget", "smoke"], ["1, 10, all"]),
+        (["attack", "--set", "lineer.steps=3"], ["did you mean 'linear'"]),
+        (["attack", "--set", "steps=3"], ["name.option=value"]),
+        (["attack", "--release", "nowhere"], ["nowhere"]),
+        (["attack", "--threat", "L9"], ["unknown threat level"]),
+        (["attack", "--dataset", "npz:nowhere.npz"], ["nowhere.npz"]),
+        (["attack", "--task", "digt"], ["did you mean 'digit'"]),
+        (["attack", "--unintended", "cnn"], ["other architectures"]),
+        (["attack", "--device", "cuda"], ["cuda"]),
+        (["list", "adversary"], ["adversaries"]),
+        (["list", "adversaries", "liner"], ["did you mean 'linear'"]),
+        (["gate", "nowhere.json", "--gate", "adaptive.leakage <= 1"], ["nowhere.json"]),
+        (["train", "--defense", "vcf"], ["did you mean 'vfc'"]),
+        (["train", "--set", "vfc.decoder=big"], ["decoder", "transposed"]),
+        (["train", "--set", "vfc.nothing=1"], ["nothing"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    errors = [line for line in lines if "error:" in line]
+    assert len(errors) == 1
+    assert not any("Traceback" in line for line in lines)
+    for word in words:
+        assert word in errors[0]
+
+
+def test_options_come_from_command_line_then_environment_then_config_then_default(tmp_path, monkeypatch):
+    import rich_click as click
+
+    from protocols import cli
+    from protocols.options import settings_from
+
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, passed, argv: seen.append(settings) or 0)
+    (tmp_path / "vfc.toml").write_text('seed = 3\nbudget = "smoke"\ntarget = "mlp"\n[set]\n"linear.iterations" = 7\n')
+    monkeypatch.setenv("VFC_BUDGET", "full")
+    monkeypatch.setenv("VFC_TARGET", "cnn")
+    assert cli.run(["attack", "--target", "vgg11"]) == 0
+    (settings,) = seen
+    assert (settings.target, settings.budget, settings.seed) == ("vgg11", "full", 3)
+    assert settings.options("linear") == {"iterations": 7}
+    assert settings.split == "halves"
+    assert settings_from({}).seed == 0
+    assert isinstance(cli.program, click.Group)
+
+
+def test_an_unknown_key_in_the_config_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vfc.toml").write_text("sead = 3\n")
+    assert run(["attack"]) == 2
+    assert "did you mean 'seed'" in capsys.readouterr().err
+
+
+def test_the_options_of_the_long_verbs_are_frozen():
+    from protocols.cli import program
+
+    def names(verb):
+        return sorted(name for p in program.commands[verb].params for name in p.opts if name.startswith("--"))
+
+    shared = [
+        "--config", "--data-root", "--dataset", "--device", "--download", "--executor", "--label", "--no-cache", "--out",
+        "--quiet", "--resume", "--seed", "--set", "--split", "--target", "--task", "--attribute", "--threads",
+        "--unintended", "--width", "--workers",
+    ]  # fmt: skip
+    assert names("attack") == sorted([*shared, "--budget", "--gate", "--protocol", "--release", "--seeds", "--threat"])
+    assert names("train") == sorted([*shared, "--ablate", "--defense"])
+    assert names("gate") == ["--gate"]
+
+
+def test_cards_read_from_source_are_what_is_registered():
+    from adversaries.adversary import ADVERSARIES
+    from protocols.protocol import PROTOCOLS
+    from vfc.data import DATASETS
+    from vfc.defense import DEFENSES
+    from vfc.models import MODELS
+
+    for registry in (ADVERSARIES, PROTOCOLS, DATASETS, DEFENSES, MODELS):
+        assert registry.cards
+        for name, card in registry.cards.items():
+            entry = registry.get(name)
+            assert entry.__module__ == card.module
+            assert card.summary
+            assert card.summary in (entry.__doc__ or "")
+
+
+def test_the_list_of_what_is_registered_changes_only_on_purpose():
+    from adversaries.registries import ADVERSARIES
+    from protocols.protocol import PROTOCOLS
+    from vfc.registries import DATASETS, DEFENSES, MODELS
+
+    assert list(PROTOCOLS.cards) == ["adaptive-probe", "transfer"]
+    assert list(ADVERSARIES.cards) == [
+        "adapter", "batchnorm", "bit-planes", "cnn", "entropy", "fine-tune", "frozen", "frozen-picture",
+        "input-transform", "integer-codes", "knn", "linear", "majority", "mlp", "moments", "norms", "second-order",
+        "signs",
+    ]  # fmt: skip
+    assert list(DEFENSES.cards) == [
+        "constant", "gaussian-noise", "identity", "label-release", "negated", "orthogonal-mixing",
+        "pixel-permutation", "pure-noise", "quantization", "vfc",
+    ]  # fmt: skip
+    assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
+    assert list(MODELS.cards) == [
+        "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "shufflenetv2", "vgg11", "vgg16",
+        "vit-tiny",
+    ]  # fmt: skip
