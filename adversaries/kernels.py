@@ -22,8 +22,7 @@ _RIDGES = tuple(10.0**exponent for exponent in (-4, -3, -2, -1.5, -1, -0.5, 0, 0
 _FIXED_RIDGE = 0.1
 _FAR = 1e4
 _LANDMARKS, _MORE_LANDMARKS, _MANY_ROWS = 1024, 2048, 4096
-_MANY_VALUES = 4e7
-_BLOCK = 512
+_MANY_VALUES, _BLOCK = 4e7, 512
 
 KernelName = Literal["linear", "quadratic", "rbf"]
 
@@ -202,11 +201,11 @@ class Ridge:
         correlation = coordinates.T @ (onehot - prior)
         middle = float(values.mean()) if len(values) else 1.0
         if not leave_one_out_possible(y):
-            fixed = _FIXED_RIDGE * middle
-            weights = correlation / (values + fixed)[:, None]
-            return cls(basis=basis, weights=weights, prior=prior, ridge=fixed, left_out=0.0, error=1.0)
+            ridge = _FIXED_RIDGE * middle
+            weights = correlation / (values + ridge)[:, None]
+            return cls(basis=basis, weights=weights, prior=prior, ridge=ridge, left_out=0.0, error=1.0)
         squares = coordinates.square()
-        found: Ridge | None = None
+        options: list[Ridge] = []
         for ridge in (middle * relative for relative in _RIDGES):
             shrink = 1 / (values + ridge)
             weights = correlation * shrink[:, None]
@@ -214,11 +213,8 @@ class Ridge:
             residual = (onehot - prior - coordinates @ weights) / (1 - leverage)[:, None]
             hits = float(((onehot - residual).argmax(1) == y).double().mean())
             error = float(residual.square().mean())
-            if found is None or (hits, -error) > (found.left_out, -found.error):
-                found = cls(basis=basis, weights=weights, prior=prior, ridge=ridge, left_out=hits, error=error)
-        if found is None:
-            raise ValueError("expected at least one ridge")
-        return found
+            options.append(cls(basis=basis, weights=weights, prior=prior, ridge=ridge, left_out=hits, error=error))
+        return options[strongest(options)]
 
     def scores(self, x: Shaped[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """Scores of every class."""

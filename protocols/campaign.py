@@ -76,7 +76,8 @@ class Campaign:
                 continue
             of = board.candidates[attempt.candidate]
             for transform in TRANSFORMS:
-                settings = {"transform": transform, "adversary": of.adversary, "settings": dict(of.settings)}
+                options = {**of.settings, **self.settings.options(of.adversary)}
+                settings = {"transform": transform, "inner": of.adversary, "options": options}
                 board.candidates.append(Candidate(adversary="input-transform", settings=settings))
                 board.levels.append(board.levels[attempt.candidate])
                 added = Attempt(len(board.candidates) - 1, labels)

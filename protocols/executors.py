@@ -7,6 +7,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
@@ -162,7 +164,15 @@ def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:
 
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
     _set_threads(threads)
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when its parent is gone; a killed run must not leave workers behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _set_threads(threads: int) -> None:

@@ -27,7 +27,7 @@ class Candidate:
     def name(self) -> str:
         """A name that no other candidate has, fit for people."""
         words = [str(value) for value in self.settings.values() if isinstance(value, str)]
-        inner = self.settings.get("settings")
+        inner = self.settings.get("options")
         if isinstance(inner, Mapping):
             words += [str(value) for value in inner.values() if isinstance(value, str)]
         return " ".join([self.adversary, *words])

@@ -1,7 +1,281 @@
-"""stub"""
+"""The report on a terminal: the verdict first, then everything that it rests on, and how to get it again.
+
+Imports no torch. Every text of the report is made harmless before anything is laid out, so no name, path or message
+can move the cursor, color the screen or pass for markup. Nothing is said by color alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from adversaries.evidence import Value
+from adversaries.health import MEANINGS
+from reports import remarks, tables, words
+from reports.curve import Point, draw
+from reports.gate import exit_code
+from reports.lineup import Lineup
+from reports.report import Report
+
+_STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
+_SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
+_ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "–": "-", "“": '"', "”": '"', "─": "-", "…": "."})
+_LABELS = (("90 %", "adaptive.labels_to_90"), ("half way", "adaptive.labels_to_half"))
+_RATIOS = ("transfer.suppression_ratio", "adaptive.suppression_ratio")
 
 
-def render(report, console, rows):
-    console.print(report.verdict)
-    for g in report.gates:
-        console.print(g.outcome, g.expr, g.reason)
+def render(report: Report, console: Console, rows: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001
+    """Print a report.
+
+    Args:
+        report: what was measured.
+        console: where to print; its width, colors and encoding are respected.
+        rows: the sidecar's arrays, which every renderer is handed; this one needs none.
+    """
+    plain = console.options.ascii_only
+    page = _Page(report, console.width, plain)
+    for renderable in page.sections():
+        console.print(_Plain(renderable) if plain else renderable)
+
+
+class _Plain:
+    """A renderable with every character beyond ASCII replaced, for consoles that cannot show others."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self.renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.renderable, options):
+            text = segment.text.translate(_ASCII).encode("ascii", "replace").decode()
+            yield Segment(text, segment.style, segment.control)
+
+
+class _Page:
+    """The sections of one report.
+
+    Args:
+        report: as it was read; shown only after cleaning.
+        width: of the console.
+        plain: ASCII only.
+    """
+
+    def __init__(self, report: Report, width: int, plain: bool) -> None:
+        self.command = words.command_lines(words.command_words(report), width - 1, plain=plain)
+        self.report = Report.model_validate(words.cleaned(report.model_dump(by_alias=True), plain=plain))
+        self.lineup = Lineup(self.report)
+        self.width, self.plain = width, plain
+        self.toward = words.operators(self.report)
+
+    def sections(self) -> Iterable[RenderableType]:
+        """Everything, in the order in which it is read."""
+        yield self._verdict()
+        for title, body in (
+            ("Gates", self._gates()),
+            ("Who reads the release", self._suppression()),
+            ("What repurposing costs", self._curve()),
+            ("Where the headline numbers come from", self._chosen()),
+            ("Controls and flags", self._controls()),
+            ("The release and the data", self._facts()),
+            ("Not measured", self._not_measured()),
+            ("The same again", self._again()),
+        ):
+            yield Text("")
+            yield Rule(Text(title, "bold"), align="left", characters="─", style="dim")
+            yield from body
+
+    def _figure(self, name: str, value: Value | None = None) -> str:
+        """A metric with its interval, rounded toward failure where a gate judges it."""
+        return words.figure(self.report.metrics.get(name, value), self.toward.get(name, frozenset()))
+
+    def _verdict(self) -> RenderableType:
+        report, style = self.report, _STYLES[self.report.verdict]
+        head = Text(f"{_SIGNS[report.verdict]} {report.verdict.upper()}", f"bold {style}")
+        head.append(f"  {words.verdict_sentence(report)}; exit code {exit_code(report.verdict)}", "not bold")
+        options = report.command.settings.with_defaults
+        classes = report.dataset.classes.get(report.dataset.task)
+        targets = report.dataset.parts.get("targets")
+        size = targets.size if targets is not None else report.target.accuracy.n
+        facts = {
+            "budget": options.get("budget") or "not recorded",
+            "data": report.dataset.name,
+            "task": report.dataset.task + (f" ({classes} classes)" if classes else ""),
+            "release": report.release.name,
+            "targets": f"{size:,}" if size else "unknown",
+        }
+        what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
+        lines: list[RenderableType] = [head, what, Text(""), self._headline(), Text("")]
+        lines += [Text(words.meaning(report)), Text(words.EXPECTED, "dim")]
+        title = Text(f" {report.tool.name} {report.tool.version} ")
+        return Panel(Group(*lines), title=title, title_align="left", border_style=style, box=box.ROUNDED)
+
+    def _headline(self) -> Table:
+        grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        for _ in range(3):
+            grid.add_column(overflow="fold")
+        clean = self._figure("target.clean_accuracy", self.report.target.clean_accuracy)
+        rows = [("target on the release", "target.accuracy", f"on images {clean}")]
+        rows += [(f"{name.split('.')[0]} suppression", name, self._maximum(name)) for name in _RATIOS]
+        rows += [(f"labels to go {title}", name, "labelled releases per class") for title, name in _LABELS]
+        for title, name, remark in rows:
+            value = self.report.metrics.get(name, self.report.target.accuracy if name == "target.accuracy" else None)
+            known = value is not None and value.value is not None
+            grid.add_row(
+                Text(title), Text(self._figure(name, value), "bold"), Text(remark if known else _reason(value), "dim")
+            )
+        return grid
+
+    def _maximum(self, name: str) -> str:
+        most = words.maximum(self.report, name)
+        return "at most target / floor" if most is None else f"at most {most:.3f} (target / floor)"
+
+    def _gates(self) -> Iterable[RenderableType]:
+        if not self.report.gates:
+            yield Text("No gate was set. Set one with, for instance, --gate 'adaptive.labels_to_90 >= 50'.")
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=self.width >= 40)
+        grid.add_column(overflow="fold")
+        for gate in self.report.gates:
+            outcome = Text(f"{_SIGNS[gate.outcome]} {gate.outcome}", f"bold {_STYLES[gate.outcome]}")
+            grid.add_row(outcome, Text(gate.expr, "bold").append(f"\n{gate.reason}", "not bold"))
+        yield grid
+
+    def _suppression(self) -> Iterable[RenderableType]:
+        if not self.lineup.task:
+            yield Text("Nobody attacked the target's own task.")
+            return
+        yield from _spaced(tables.Suppression(self.lineup, self.width).tables())
+        notes = ["Accuracy on the same targets."]
+        if not self.lineup.models:
+            notes.append("There is no unintended model: without the originals none can be trained.")
+        else:
+            notes.append(
+                "Clean: the frozen model on the images. As a picture: the release clipped or rescaled to [0, 1], 8 bit."
+            )
+        if any(model.endswith("-twin") for model in self.lineup.models):
+            notes.append("The near twin has the target's architecture and is in no headline number.")
+        if self.lineup.grid:
+            notes.append(
+                "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
+            )
+        notes.append("Each cell is the best by the attacker's validation part, never by the targets.")
+        if self.report.target.accuracy.value is None:
+            notes.append(f"No target: {self.report.target.accuracy.reason or 'not measured'}.")
+        yield Text(" ".join(notes), "dim")
+
+    def _curve(self) -> Iterable[RenderableType]:
+        points = []
+        for labels in (0, *self.lineup.grid):
+            value = self.report.metrics.get(f"adaptive.accuracy@{labels}")
+            if value is None or value.value is None:
+                continue
+            low = value.value if value.low is None else value.low
+            high = value.value if value.high is None else value.high
+            ratio = self.report.metrics.get(f"adaptive.suppression_ratio@{labels}")
+            times = "-" if ratio is None or ratio.value is None else f"{ratio.value:.3f}"
+            notes = (f"{value.value:.3f}", f"{high:.3f}", f"{low:.3f}", times)
+            points.append(Point(labels=str(labels), value=value.value, low=low, high=high, notes=notes))
+        if not points:
+            given = [
+                v.reason for n, v in self.report.metrics.items() if n.startswith("adaptive.accuracy@") and v.reason
+            ]
+            yield Text(f"No curve: {given[0] if given else 'no adversary was granted labelled releases'}.")
+            return
+        floor, target = self.lineup.floor, self.report.target.accuracy
+        names = ("accuracy", "high", "low", "ratio")
+        lines = draw(
+            points,
+            width=self.width - 1,
+            floor=None if floor is None else floor.value,
+            target=target.value,
+            note_names=names,
+            plain=self.plain,
+        )
+        yield from lines
+        if not lines:
+            listing = tables.table("K", *names)
+            for point in points:
+                listing.add_row(*map(Text, (point.labels, *point.notes)))
+            yield listing
+        yield Text(
+            "Accuracy of the strongest adversary with K labelled releases per class (0: adapted without labels) and "
+            "its interval; ratio: target / that, or / the floor.",
+            "dim",
+        )
+
+    def _chosen(self) -> Iterable[RenderableType]:
+        made = tables.chosen_table(self.lineup, self.width)
+        if made is None:
+            yield Text("No headline number was measured.")
+        else:
+            yield made
+            yield Text(
+                "K = 10 is adaptive.accuracy@10. Floor: without the release; ceiling: the same adversary on the images;"
+                " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
+                "dim",
+            )
+        shown = {name for _, name, _ in tables.headlines(self.lineup)} | {*_RATIOS, "adaptive.accuracy"}
+        shown |= {"target.accuracy", "target.clean_accuracy", "adaptive.labels_to_90", "adaptive.labels_to_half"}
+        shown |= {name for name in self.report.metrics if name.startswith("adaptive.suppression_ratio@")}
+        others = tables.other_numbers(self.lineup, sorted(shown), self.width)
+        if others is not None:
+            yield from (Text(""), others)
+
+    def _controls(self) -> Iterable[RenderableType]:
+        yield from (Text(sentence) for sentence in remarks.controls(self.lineup))
+        for found in remarks.flagged(self.lineup):
+            head = Text(found.flag, "bold red" if found.decides else "bold").append(f" ({found.weight}): ", "not bold")
+            head.append(f"{found.meaning}.", "not bold")
+            yield head
+            chosen = f"; chosen: {remarks.listed(found.chosen)}" if found.chosen else "; none of them chosen"
+            count = len(found.adversaries)
+            names = f": {remarks.listed(found.adversaries)}" if count <= 4 else ""
+            who = f"{count} adversar{'y' if count == 1 else 'ies'}{names}{chosen}. " if count else ""
+            numbers = f"Numbers: {remarks.listed(found.metrics)}." if found.metrics else ""
+            yield Padding(Text(who + numbers, "dim"), (0, 0, 0, 2), expand=False)
+
+    def _facts(self) -> Iterable[RenderableType]:
+        yield from (Text(fact) for fact in remarks.release_facts(self.report))
+        for flag in self.report.release.health:
+            yield Text(flag, "bold").append(f": {MEANINGS.get(flag, 'unknown to this version')}.", "not bold")
+        yield Text(remarks.data_facts(self.report))
+
+    def _not_measured(self) -> Iterable[RenderableType]:
+        for state, reason, who in remarks.not_measured(self.lineup):
+            yield Text(f"{state}: ", "bold").append(f"{reason}.", "not bold")
+            yield Padding(Text(who, "dim"), (0, 0, 0, 2), expand=False)
+        silent = remarks.silent_protocols(self.report)
+        if silent:
+            yield Text(f"This report says nothing about {', '.join(silent)}: those protocols were not run.")
+
+    def _again(self) -> Iterable[RenderableType]:
+        if not any(self.command):
+            yield Text("The report does not say which command made it.")
+        yield from (Text(line, "bold", overflow="fold") for line in self.command)
+        seen = self.report.provenance
+        facts = [f"report {self.report.digest[:12] or 'without a digest'}"]
+        facts += [f"{name} {value}" for name, value in (("python", seen.python), ("torch", seen.torch)) if value]
+        facts += [f"on {seen.device}"] if seen.device else []
+        facts += [f"{seen.duration_s:,.0f} s"] if seen.duration_s is not None else []
+        yield Text("; ".join(facts), "dim")
+
+
+def _reason(value: Value | None) -> str:
+    """Why a headline number is unknown."""
+    return "its protocol was not run" if value is None else value.reason or "no reason was given"
+
+
+def _spaced(parts: list[Table]) -> Iterable[RenderableType]:
+    for position, part in enumerate(parts):
+        if position:
+            yield Text("")
+        yield part

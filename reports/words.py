@@ -1,15 +1,18 @@
 """A report in words: numbers as text, sentences about what they mean, and the command that makes them again.
 
-Free of rich and of torch, so that every renderer can use it.
+Free of torch and of layout, so that every renderer can use it.
 """
 
 from __future__ import annotations
 
 import math
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
+
+from rich.cells import cell_len
 
 from adversaries.evidence import Value
 from reports.gate import Gate, show_bound, unmeasured
@@ -44,7 +47,7 @@ def clean(text: str, *, plain: bool = False) -> str:
         text: anything.
         plain: escape everything beyond ASCII too.
     """
-    shown = "".join(c if c.isprintable() and (c.isascii() or not plain) else _escape(c) for c in text[:LONGEST])
+    shown = "".join(c if _prints(c, plain) else _escape(c) for c in text[:LONGEST])
     return shown if len(text) <= LONGEST else f"{shown}... ({len(text):,} characters)"
 
 
@@ -133,7 +136,7 @@ def verdict_sentence(report: Report) -> str:
     outcomes = [gate.outcome for gate in report.gates]
     total = f"{len(outcomes)} gate{'s' if len(outcomes) != 1 else ''}"
     if report.verdict == "held":
-        return f"every gate holds ({total})"
+        return "the gate holds" if len(outcomes) == 1 else f"all {total} hold"
     if report.verdict == "broken":
         return f"{outcomes.count('broken')} of {total} broken"
     if report.verdict == "measured":
@@ -161,10 +164,9 @@ def meaning(report: Report) -> str:
     needed = metrics.get("adaptive.labels_to_90")
     if needed is not None and needed.value is not None:
         count = number(needed.value, "count")
-        if needed.censored:
-            parts.append(f"even {count} labelled releases per class do not bring an attacker 90 % of the way to the target")
-        else:
-            parts.append(f"{count} labelled release{'s' if count != '1' else ''} per class bring an attacker 90 % of the way to the target")
+        releases = f"{count} labelled release{'s' if count != '1' else ''} per class"
+        way = "an attacker 90 % of the way to the target"
+        parts.append(f"even {releases} do not bring {way}" if needed.censored else f"{releases} bring {way}")
     elif needed is not None:
         parts.append(f"what repurposing costs is unknown, because {needed.reason or 'it was not measured'}")
     else:
@@ -186,11 +188,12 @@ def command_words(report: Report) -> list[str]:
     """
     argv, passed = report.command.argv, report.command.settings.passed
     program = PurePath(argv[0]).name if argv else "vfc"
-    known = program in ("vfc", "vfc-attack")
-    if not passed or not known:
+    program = "vfc" if program in ("cli.py", "__main__.py") else program
+    if not passed or program not in ("vfc", "vfc-attack"):
         return [program, *argv[1:]] if argv else []
-    verb = [] if program == "vfc-attack" else [argv[1] if len(argv) > 1 and not argv[1].startswith("-") else "attack"]
-    words = [program, *verb]
+    words = [program]
+    if program == "vfc":
+        words.append(argv[1] if len(argv) > 1 and not argv[1].startswith("-") else "attack")
     for name, value in passed.items():
         words += _option(name, value)
     return words
@@ -198,24 +201,44 @@ def command_words(report: Report) -> list[str]:
 
 def quoted(word: str, *, plain: bool = False) -> str:
     """A word as bash and zsh read it back, on one line and without control characters."""
-    if all(c.isprintable() and (c.isascii() or not plain) for c in word):
+    if all(_prints(character, plain) for character in word):
         return shlex.quote(word)
-    inner = "".join(
-        "\\" + c if c in "\\'" else c if c.isprintable() and (c.isascii() or not plain) else _escape(c) for c in word
-    )
+    inner = "".join("\\" + c if c in "\\'" else c if _prints(c, plain) else _escape(c) for c in word)
     return f"$'{inner}'"
 
 
 def command_lines(words: Sequence[str], width: int, *, plain: bool = False) -> list[str]:
-    """The command quoted and continued over lines of at most `width` characters, ready to be pasted."""
-    lines = [""]
+    """The command quoted and continued over lines of at most `width` cells, ready to be pasted."""
+    room = max(8, width - 6)
+    lines: list[str] = []
     for word in words:
-        text = quoted(word, plain=plain)
-        if len(lines[-1]) + 1 + len(text) + 2 <= width or not lines[-1]:
-            lines[-1] += text if not lines[-1] else f" {text}"
+        pieces = _pieces(word, room, plain)
+        first = pieces[0]
+        if lines and len(pieces) == 1 and cell_len(lines[-1]) + 1 + cell_len(first) <= room:
+            lines[-1] += f" {first}"
         else:
-            lines.append(f"    {text}")
+            if lines:
+                lines[-1] += " \\"
+            lines.append(f"    {first}" if lines else first)
+        # A word longer than a line goes on at the start of the next: a space would end it.
+        for piece in pieces[1:]:
+            lines[-1] += "\\"
+            lines.append(piece)
     return lines
+
+
+def _pieces(word: str, room: int, plain: bool) -> list[str]:
+    """A word in quoted pieces of at most `room` cells each."""
+    if cell_len(quoted(word, plain=plain)) <= room:
+        return [quoted(word, plain=plain)]
+    pieces, start = [], 0
+    while start < len(word):
+        end = min(len(word), start + room)
+        while end > start + 1 and cell_len(quoted(word[start:end], plain=plain)) > room:
+            end -= 1
+        pieces.append(quoted(word[start:end], plain=plain))
+        start = end
+    return pieces
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -235,6 +258,13 @@ def _option(name: str, value: Any) -> list[str]:
     return words
 
 
+def _prints(character: str, plain: bool) -> bool:
+    """Whether a character takes a place of its own: no controls, no marks that join or turn others around."""
+    if character.isascii() or plain:
+        return character.isascii() and character.isprintable()
+    return character.isprintable() and unicodedata.category(character)[0] != "M"
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8 on the way in
@@ -242,6 +272,6 @@ def _escape(character: str) -> str:
     named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
     if character in named:
         return named[character]
-    return f"\\x{code:02x}" if code < 0x80 or 0xDC80 <= ord(character) <= 0xDCFF else (
-        f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    )
+    if code < 0x80 or ord(character) != code:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -22,9 +22,10 @@ class Entropy(Adversary):
     """An unintended model that makes itself certain on unlabelled releases (TENT).
 
     Knows: unlabelled releases of its own pool, and its own clean images; no label, no pairing.
-    Does: matches channel statistics to clean images; from re-estimated BatchNorm statistics on, minimizes the entropy of its predictions over the affine BatchNorm
-    parameters alone, with batch statistics; then re-estimates the statistics once more, so that a guess depends on no
-    other graded release. Adam at 5e-3 instead of the paper's 1e-3, because a release is farther away than a corruption.
+    Does: matches channel statistics to clean images; from re-estimated BatchNorm statistics on, minimizes the entropy
+    of its predictions over the affine BatchNorm parameters alone, with batch statistics; then re-estimates the
+    statistics once more, so that a guess depends on no other graded release. Adam at 5e-3 instead of the paper's 1e-3,
+    because a release is farther away than a corruption.
     Source: Wang, Shelhamer, Liu, Olshausen, Darrell, "Tent: Fully Test-Time Adaptation by Entropy Minimization",
     ICLR 2021, arXiv 2006.10726.
 

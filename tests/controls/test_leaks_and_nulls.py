@@ -187,13 +187,8 @@ def world(leak):
     release = leak(x, y)
     pieces = zip(x.split(SIZES), release.split(SIZES), y.split(SIZES), strict=True)
     parts = [Part(images=image, release=some, labels={"y": label}) for image, some, label in pieces]
-    return World(
-        train=parts[0],
-        validation=parts[1],
-        targets=parts[2],
-        classes={"y": classes},
-        models={"clean": model},
-    )
+    train, validation, targets = parts
+    return World(train=train, validation=validation, targets=targets, classes={"y": classes}, models={"clean": model})
 
 
 def grade(adversary, leak, arm="attack"):
@@ -286,7 +281,7 @@ class Cheat(Adversary):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Blind(Adversary):
-    """Hashes its own labelled releases and guesses about others at random."""
+    """Never looks at a release: learns noise in its place."""
 
     level = "L2"
 

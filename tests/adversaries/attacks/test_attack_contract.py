@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from adversaries.adversary import ADVERSARIES
+from adversaries.assess import assess
+from adversaries.goal import TaskLabel
+from adversaries.threat import ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError
 
 SHORT = {"mlp": {"steps": 20}, "cnn": {"steps": 20}, "fine-tune": {"steps": 20}, "adapter": {"steps": 20}}
@@ -98,7 +101,10 @@ def test_extreme_releases_crash_nobody(bench, name, transform):
     view = bench.view(world)
     adversary = bench.adversary(name, **SHORT.get(name, {}))
     if adversary.needs_image_shape and not view.image_shaped:
-        pytest.skip("assess refuses releases that are not shaped like images before fitting")
+        threat = ThreatModel(level="L2", labels_per_class="all")
+        with pytest.raises(NotApplicableError, match="not shaped like an image"):
+            assess(adversary, world, TaskLabel(label="y"), threat, arm="attack", seed=0, fit_seed=0)
+        return
     try:
         attack = adversary.fit(view, torch.Generator().manual_seed(0))
     except NotApplicableError:
