@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from protocols.budget import get_budget
+from protocols.executors import warm_up
 from protocols.progress import Reporter
 from protocols.protocol import PROTOCOLS
 from protocols.settings import Settings
@@ -38,6 +39,8 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     check_gates(gates, names, grid=budget.labels)
     check_overrides(settings)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    if settings.executor == "processes":
+        warm_up()
 
     import torch
 
@@ -50,7 +53,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     torch.set_num_threads(settings.threads)
     spec = resolve(settings.release)
     device = pick_device(settings.device)
-    settings, dataset, parts = data_of(settings, spec)
+    settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
     check_gates(gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))

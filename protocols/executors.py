@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any, Protocol
 
 from vfc.errors import UserError, unknown
@@ -93,11 +94,7 @@ class ProcessExecutor:
 
     def _started(self) -> concurrent.futures.ProcessPoolExecutor:
         if self._pool is None:
-            # A fork server that has imported torch once starts workers quickly and shares its memory with them.
-            methods = multiprocessing.get_all_start_methods()
-            context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-            if "forkserver" in methods:
-                context.set_forkserver_preload(["protocols.work"])
+            context = warm_up()
             self._pool = concurrent.futures.ProcessPoolExecutor(
                 self.workers, mp_context=context, initializer=_start_worker, initargs=(self.threads,)
             )
@@ -153,6 +150,19 @@ def make_executor(name: str, *, workers: int | None, threads: int, device: str) 
     if name == "local" or device != "cpu" or count == 1:
         return LocalExecutor()
     return ProcessExecutor(count, threads)
+
+
+def warm_up() -> Any:
+    """Start the fork server, which imports torch while this process still does so; returns its context.
+
+    Where there are no fork servers, the context starts every worker from scratch.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["protocols.preload"])
+    forkserver.ensure_running()
+    return context
 
 
 def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:

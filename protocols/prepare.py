@@ -57,6 +57,8 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
                 f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
                 "derive one with --label",
             )
+    # A default and the same value given by name are one run.
+    settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
     return settings, dataset, split(dataset, paper=settings.split == "paper")
 
 

@@ -76,8 +76,8 @@ def controls(lineup: Lineup) -> list[str]:
     ceilings = sum(attempt.arm("ceiling") is not None for attempt in measured)
     undefended = sum(attempt.arm("undefended") is not None for attempt in measured)
     sentences = [
-        f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images themselves (ceiling), "
-        f"{shuffled} on shuffled labels, {undefended} without the defense (undefended)."
+        f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
+        f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended)."
     ]
     doubts = [f for f in flagged(lineup) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
     if not doubts:

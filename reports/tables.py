@@ -179,8 +179,8 @@ def chosen_table(lineup: Lineup, width: int) -> Table | None:
     for attempt in lineup.attempts:
         if attempt.chosen and attempt.goal != task:
             labels = "" if attempt.labels is None else f"\nK = {attempt.labels}"
-            title = Text(f"{short(attempt.goal)}{labels}", "bold")
-            made.add_row(title, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
+            goal = Text(f"{short(attempt.goal)}{labels}", "bold")
+            made.add_row(goal, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
     return made if made.row_count else None
 
 

@@ -156,7 +156,8 @@ class _Page:
         yield from _spaced(tables.Suppression(self.lineup, self.width).tables())
         notes = ["Accuracy on the same targets."]
         if not self.lineup.models:
-            notes.append("There is no unintended model: without the originals none can be trained.")
+            why = ": without the originals none can be trained" if self.report.release.kind == "arrays" else ""
+            notes.append(f"No unintended model attacked{why}.")
         else:
             notes.append(
                 "Clean: the frozen model on the images. As a picture: the release clipped or rescaled to [0, 1], 8 bit."

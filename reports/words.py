@@ -243,14 +243,14 @@ def _pieces(word: str, room: int, plain: bool) -> list[str]:
 
 def _option(name: str, value: Any) -> list[str]:
     flag = "--" + {"overrides": "set"}.get(name, name).replace("_", "-")
+    if value is None:
+        return []
     if name == "quiet":
         return ["--quiet" if value else "--verbose"]
     if name == "resume":
         return ["--resume" if value else "--fresh"]
     if isinstance(value, bool):
         return [flag] if value else []
-    if value is None:
-        return []
     words = []
     for item in value if isinstance(value, (list, tuple)) else [value]:
         text = f"{item:g}" if isinstance(item, float) and math.isfinite(item) else str(item)
