@@ -10,7 +10,22 @@ from typing import Any
 from vfc.errors import UserError
 
 FILE = "settings.json"
-_OURS = (FILE, "cells", "trained", ".work", "report.json", "report.safetensors")
+_OURS = (
+    FILE,
+    "cells",
+    "trained",
+    ".work",
+    "report.json",
+    "report.safetensors",
+    "run.json",
+    "manifest.json",
+    "target.safetensors",
+    "defense.safetensors",
+    "undefended.safetensors",
+    "model-*.safetensors",
+    "ablation.*",
+)
+"""What runs write, as patterns."""
 
 
 def claim(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
@@ -29,13 +44,13 @@ def claim(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
     try:
         if out.exists() and not out.is_dir():
             raise UserError(f"expected a folder as --out, got the file {out}", "choose another --out")
-        if fresh and file.exists():
-            for name in _OURS:
-                path = out / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        ours = file.exists()
+        if fresh and ours:
+            for path in [path for pattern in _OURS for path in out.glob(pattern)]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         if file.exists():
             _compare(out, file.read_text(encoding="utf-8"), identity)
-        elif out.is_dir() and any(out.iterdir()):
+        elif not ours and out.is_dir() and any(out.iterdir()):
             raise UserError(
                 f"expected an empty folder or an earlier run as --out, got other files in {out}", "choose another --out"
             )

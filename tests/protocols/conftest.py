@@ -8,7 +8,8 @@ from protocols.cli import run
 QUICK = (
     "--unintended", "mlp", "--width", "0.25", "--executor", "local",
     "--set", "train.steps=60", "--set", "vfc.epochs=6", "--set", "vfc.latent=8", "--set", "cnn.steps=30",
-    "--set", "mlp.steps=30", "--set", "fine-tune.steps=20", "--set", "adapter.steps=20", "--set", "linear.iterations=20",
+    "--set", "mlp.steps=30", "--set", "fine-tune.steps=20", "--set", "adapter.steps=20",
+    "--set", "linear.iterations=20",
 )  # fmt: skip
 
 

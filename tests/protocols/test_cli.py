@@ -78,7 +78,7 @@ def test_options_come_from_command_line_then_environment_then_config_then_defaul
 
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, passed, argv: seen.append(settings) or 0)
+    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, *_: seen.append(settings) or 0)
     (tmp_path / "vfc.toml").write_text('seed = 3\nbudget = "smoke"\ntarget = "mlp"\n[set]\n"linear.iterations" = 7\n')
     monkeypatch.setenv("VFC_BUDGET", "full")
     monkeypatch.setenv("VFC_TARGET", "cnn")
@@ -105,8 +105,8 @@ def test_the_options_of_the_long_verbs_are_frozen():
         return sorted(name for p in program.commands[verb].params for name in p.opts if name.startswith("--"))
 
     shared = [
-        "--config", "--data-root", "--dataset", "--device", "--download", "--executor", "--label", "--no-cache", "--out",
-        "--quiet", "--resume", "--seed", "--set", "--split", "--target", "--task", "--attribute", "--threads",
+        "--config", "--data-root", "--dataset", "--device", "--download", "--executor", "--label", "--no-cache",
+        "--out", "--quiet", "--resume", "--seed", "--set", "--split", "--target", "--task", "--attribute", "--threads",
         "--unintended", "--width", "--workers",
     ]  # fmt: skip
     assert names("attack") == sorted([*shared, "--budget", "--gate", "--protocol", "--release", "--seeds", "--threat"])

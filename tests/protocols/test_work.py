@@ -1,0 +1,164 @@
+"""Cells on disk, executors, run folders, settings: what must not be lost and what must not be mixed up."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from protocols.budget import BUDGETS, get_budget
+from protocols.cells import Cell, Outcome, load_outcome, save_outcome
+from protocols.executors import LocalExecutor, ProcessExecutor, make_executor
+from protocols.folder import claim
+from protocols.settings import Settings, parse_override
+from vfc.errors import UserError
+
+CELL = Cell(
+    adversary="linear", settings={}, level="L2", labels_per_class="all", label="y", arm="attack", seed=0, doubled=False,
+    world="w",
+)  # fmt: skip
+
+
+def measured(**changes):
+    facts = {
+        "status": "measured",
+        "validation": np.array([1, 0], np.uint8),
+        "targets": np.array([1, 1, 0], np.uint8),
+        "chance": 0.5,
+        "flags": ("ZERO_GRADIENT",),
+        "cost": {"seconds": 1.5, "gradient_steps": 3},
+    }
+    return Outcome(**{**facts, **changes})
+
+
+def test_an_outcome_survives_the_disk(tmp_path):
+    save_outcome(measured(), tmp_path / "cells" / "a.safetensors")
+    found = load_outcome(tmp_path / "cells" / "a.safetensors")
+    assert (found.status, found.chance, found.flags) == ("measured", 0.5, ("ZERO_GRADIENT",))
+    assert found.cost == {"seconds": 1.5, "gradient_steps": 3}
+    assert found.targets.tolist() == [1, 1, 0]
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 60])
+def test_a_cell_that_was_cut_short_is_not_finished(tmp_path, size):
+    path = tmp_path / "a.safetensors"
+    save_outcome(measured(), path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert load_outcome(path) is None
+
+
+def test_a_failed_cell_is_tried_again_and_one_that_does_not_apply_is_not(tmp_path):
+    save_outcome(Outcome.empty("failed", "boom"), tmp_path / "a")
+    save_outcome(Outcome.empty("not_applicable", "no"), tmp_path / "b")
+    assert load_outcome(tmp_path / "a") is None
+    assert load_outcome(tmp_path / "b").reason == "no"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adversary": "knn"}, {"settings": {"lr": 1}}, {"level": "L1"}, {"labels_per_class": 5}, {"label": "z"},
+        {"arm": "ceiling"}, {"seed": 1}, {"doubled": True}, {"world": "v"},
+    ],
+)  # fmt: skip
+def test_a_cell_is_named_by_everything_that_it_depends_on(change):
+    assert replace(CELL, **change).key("code") != CELL.key("code")
+    assert CELL.key("other code") != CELL.key("code")
+
+
+def double(x):
+    return 2 * x
+
+
+def fail(x):
+    raise ValueError(f"no {x}")
+
+
+def die(x):
+    if x == 1:
+        os._exit(3)
+    return x
+
+
+def test_executors_return_results_and_exceptions():
+    for executor in (LocalExecutor(), ProcessExecutor(2, 1)):
+        try:
+            assert sorted(executor.run(double, [(1,), (2,), (3,)])) == [(0, 2), (1, 4), (2, 6)]
+            ((_, error),) = executor.run(fail, [(7,)])
+            assert isinstance(error, ValueError)
+        finally:
+            executor.close()
+
+
+def test_a_worker_that_dies_fails_its_own_job_alone():
+    executor = ProcessExecutor(2, 1)
+    try:
+        found = dict(executor.run(die, [(0,), (1,), (2,), (3,)]))
+    finally:
+        executor.close()
+    assert {position: found[position] for position in (0, 2, 3)} == {0: 0, 2: 2, 3: 3}
+    assert isinstance(found[1], RuntimeError)
+
+
+def test_an_accelerator_is_used_from_one_process():
+    assert isinstance(make_executor("processes", workers=2, threads=1, device="cuda"), LocalExecutor)
+    with pytest.raises(UserError, match="did you mean 'processes'"):
+        make_executor("process", workers=2, threads=1, device="cpu")
+
+
+def test_ray_says_how_to_install_it_when_it_is_absent():
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        with pytest.raises(UserError, match="cluster"):
+            make_executor("ray", workers=None, threads=1, device="cpu")
+    else:
+        pytest.skip("ray is installed")
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    out = tmp_path / "out"
+    claim(out, {"seed": 0}, fresh=False)
+    claim(out, {"seed": 0}, fresh=False)
+    (out / "cells").mkdir()
+    (out / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="seed 0, now 1"):
+        claim(out, {"seed": 1}, fresh=False)
+    claim(out, {"seed": 1}, fresh=True)
+    assert not (out / "cells").exists()
+    assert (out / "mine.txt").read_text() == "keep"
+
+
+def test_a_folder_of_other_files_is_refused_even_when_fresh(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for fresh in (False, True):
+        with pytest.raises(UserError, match="other files"):
+            claim(tmp_path, {}, fresh=fresh)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_where_a_run_writes_does_not_change_what_it_is():
+    base = Settings()
+    same = replace(base, out="x", fresh=True, no_cache=True, executor="local", workers=7, verbosity=1, data_root="/d")
+    assert base.digest() == same.digest()
+    assert base.digest() == replace(base, gates=("adaptive.leakage <= 0.1",)).digest()
+    for change in ({"seed": 1}, {"budget": "smoke"}, {"threads": 2}, {"overrides": (("linear.iterations", 3),)}):
+        assert base.digest() != replace(base, **change).digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a.b=3", 3), ("a.b=true", True), ("a.b=[1, 2]", [1, 2]), ("a.b=top-k", "top-k"), ("a.b=x=y", "x=y")],
+)
+def test_overrides_are_json_or_text(text, value):
+    assert parse_override(text) == ("a.b", value)
+
+
+def test_the_budgets_are_those_of_the_contract():
+    assert BUDGETS["smoke"].labels == (1, 10, "all")
+    assert BUDGETS["standard"].labels == BUDGETS["full"].labels == (1, 5, 10, 50, "all")
+    assert [BUDGETS[name].seeds for name in ("smoke", "standard", "full")] == [1, 1, 5]
+    assert [BUDGETS[name].shadows for name in ("smoke", "standard", "full")] == [0, 4, 16]
+    with pytest.raises(UserError, match="did you mean 'smoke'"):
+        get_budget("smok")
