@@ -31,6 +31,7 @@ class Campaign:
         budget: how much to spend.
         settings: the run's.
         cells: folder of finished cells.
+        ceilings: folder of finished ceiling cells; they depend on no release, so runs may share them.
         code: digest of code and versions.
         executor, reporter: who runs the cells and who tells.
     """
@@ -41,6 +42,7 @@ class Campaign:
     budget: Budget
     settings: Settings
     cells: Path
+    ceilings: Path
     code: str
     device: str
     executor: Executor
@@ -131,7 +133,9 @@ class Campaign:
             arm=entry.arm,
             seed=entry.seed,
             doubled=entry.doubled,
-            world=prepared.undefended_digest if entry.arm == "undefended" else prepared.digest,
+            world={"undefended": prepared.undefended_digest, "ceiling": prepared.clean_digest}.get(
+                entry.arm, prepared.digest
+            ),
         )
 
     def _compute(self, name: str, entries: Sequence[Entry]) -> None:
@@ -142,14 +146,15 @@ class Campaign:
             if entry in self.board.outcomes:
                 continue
             cell = self._cell(entry)
-            path = self.cells / f"{cell.key(self.code)}.safetensors"
+            folder = self.ceilings if entry.arm == "ceiling" else self.cells
+            path = folder / f"{cell.key(self.code)}.safetensors"
             found = load_outcome(path)
             if found is not None:
                 self.board.outcomes[entry] = found
                 continue
             undefended = self.prepared.undefended or self.prepared.folder
-            folder = undefended if entry.arm == "undefended" else self.prepared.folder
-            jobs.append((cell, folder, path, self.device))
+            world = undefended if entry.arm == "undefended" else self.prepared.folder
+            jobs.append((cell, world, path, self.device))
             waiting.append(entry)
         order = sorted(range(len(jobs)), key=lambda i: self._guessed_cost(waiting[i]), reverse=True)
         with self.reporter.stage(name, len(jobs)) as stage:

@@ -111,15 +111,18 @@ class LabelMetrics:
             return Value.unknown("no adversary was measured at any number of labels", unit="count")
         largest = curve[-1][0]
 
-        def first(bound: str) -> tuple[float, bool]:
-            for labels, value in curve:
-                if getattr(value, bound) >= goal:
+        def first(numbers: list[tuple[float, float | None]]) -> tuple[float, bool]:
+            """The first K with such a number at the goal, and whether there is none."""
+            for labels, number in numbers:
+                if number is not None and number >= goal:
                     return labels, False
             return largest, True
 
-        (value, censored), (low, _), (high, _) = first("value"), first("high"), first("low")
-        flags = sorted({flag for _, v in curve for flag in v.flags})
-        return Value(
+        value, censored = first([(labels, v.value) for labels, v in curve])
+        low, _ = first([(labels, v.high) for labels, v in curve])
+        high, _ = first([(labels, v.low) for labels, v in curve])
+        flags = tuple(sorted({flag for _, v in curve for flag in v.flags}))
+        found = Value(
             value=value,
             low=low,
             high=high,
@@ -127,7 +130,15 @@ class LabelMetrics:
             unit="count",
             method="first K of the grid that reaches the goal",
             censored=censored,
-            flags=tuple(flags),
+            flags=flags,
+        )
+        best = [max(n for n in (v.value, *(o.value for o in v.also)) if n is not None) for _, v in curve]
+        rival, none = first([(labels, number) for (labels, _), number in zip(curve, best, strict=True)])
+        if (rival, none) == (value, censored):
+            return found
+        # A rival that selection missed reaches the goal earlier; gates are judged on it too.
+        return found.model_copy(
+            update={"also": (found.model_copy(update={"value": rival, "low": rival, "high": rival, "censored": none}),)}
         )
 
     def transfer(self) -> dict[str, Value]:

@@ -124,6 +124,7 @@ def prepare(
         folder=folder,
         undefended=bare_folder,
         digest=digest,
+        clean_digest=world_digest(world, models, releases=False),
         undefended_digest=bare_digest,
         target=target,
         observed=observed,

@@ -30,6 +30,7 @@ class Prepared:
         world: the releases of all parts.
         folder: where `world` is for the workers; `undefended` likewise, or None.
         digest: of the world.
+        clean_digest: of the world without its releases, which is all that the ceiling arm depends on.
         undefended_digest: of the undefended world, or empty.
         target: right or wrong per target for the intended use.
         observed: what was seen of the release.
@@ -45,6 +46,7 @@ class Prepared:
     folder: Path
     undefended: Path | None
     digest: str
+    clean_digest: str
     undefended_digest: str
     target: TargetRows
     observed: Observed
@@ -56,12 +58,18 @@ class Prepared:
     overlap: int = 0
 
 
-def world_digest(world: World, models: Mapping[str, Path]) -> str:
-    """Content hash of all releases, images and labels, and of the models' weights."""
+def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = True) -> str:
+    """Content hash of all images and labels, of the models' weights and, unless told otherwise, of the releases.
+
+    Without originals the releases always count, since they stand in for them.
+    """
     tensors: list[Tensor] = []
     for part in (world.train, world.validation, world.targets):
-        tensors += [part.release, *(part.labels[name] for name in sorted(part.labels))]
-        tensors += [tensor for tensor in (part.images, part.prediction) if tensor is not None]
+        tensors += [part.labels[name] for name in sorted(part.labels)]
+        if part.images is not None:
+            tensors.append(part.images)
+        if releases or part.images is None:
+            tensors += [part.release, *(() if part.prediction is None else (part.prediction,))]
     weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
     return digest_of([tensor_digest(*tensors), weights, world.twin])
 

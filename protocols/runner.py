@@ -63,6 +63,7 @@ class Runner:
             settings.executor, workers=settings.workers, threads=settings.threads, device=self.device
         )
         self.scratch = self.out / ".work"
+        self.root = self.out if settings.no_cache else user_cache_folder()
 
     def close(self) -> None:
         """Stop the workers and remove what only they needed."""
@@ -166,6 +167,7 @@ class Runner:
             budget=budget,
             settings=self.settings,
             cells=self.out / "cells",
+            ceilings=self.root / "cells",
             code=code_digest(self.device, self.settings.threads),
             device=self.device,
             executor=self.executor,

@@ -89,6 +89,7 @@ def prepare_arrays(
         folder=folder,
         undefended=None,
         digest=digest,
+        clean_digest=world_digest(world, models, releases=False),
         undefended_digest="",
         target=target,
         observed=Observed.of_values(saved["release"]),
