@@ -1,5 +1,6 @@
 """What the fork server imports once, so that its workers start quickly and share the memory of it."""
 
+import atexit
 import gc
 
 import torch._dynamo  # the first optimizer imports it: 2 s and 150 MB that would be every worker's own
@@ -13,5 +14,6 @@ for _name in ADVERSARIES.cards:
 # What is never collected is never written to, and so stays shared.
 gc.collect()
 gc.freeze()
+atexit.register(gc.unfreeze)
 
 __all__ = ["torch", "work"]
