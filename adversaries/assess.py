@@ -76,7 +76,7 @@ def assess(
         NotApplicableError: the adversary or the arm has no meaning for this release.
         KnowledgeError: the adversary asked for more than it was granted.
     """
-    if arm == "shuffled" and not adversary.trains_on_labels:
+    if arm == "shuffled" and not reads_labels(type(adversary)):
         raise NotApplicableError("no label of a release is read, so there is nothing to shuffle")
     started = time.perf_counter()
     seen = arm_world(world, goal, arm, seed)
@@ -104,10 +104,16 @@ def assess(
     )
 
 
+def reads_labels(kind: type[Adversary]) -> bool:
+    """Whether the shuffled control applies: from L2 on always, whatever the adversary declares."""
+    return kind.trains_on_labels or kind.level >= "L2"
+
+
 def _guess(attack: Attack, part: Part, classes: int) -> Tensor:
     """Ask for guesses in chunks; the attack is handed releases and nothing else."""
     pieces: Sequence[Tensor] = [
-        attack.guess(part.release[start : start + _CHUNK]).detach().float().cpu()
+        # A copy: what an attack does to its input must not reach the next one.
+        attack.guess(part.release[start : start + _CHUNK].clone()).detach().float().cpu()
         for start in range(0, len(part), _CHUNK)
     ]
     guess = torch.cat(list(pieces))

@@ -1,7 +1,7 @@
 """Intervals of rates, of paired ratios and of leakage, on arrays. `adversaries.stats` wraps them into `Value`s.
 
-Imports scipy.special, which takes 0.2 s, so it is only imported when a bound must be computed. Everything broadcasts
-over leading axes: `benchmarks/coverage.py` runs these very functions on 20,000 simulated evaluations at once.
+Imports numpy, so it is only imported when a bound must be computed. Everything broadcasts over leading axes:
+`benchmarks/coverage.py` runs these very functions on 20,000 simulated evaluations at once.
 
 Letters: n targets; n11 both hit, n10 only the numerator hits (the target model), n01 only the denominator hits (the
 attack), n00 neither; f hits of the floor; alpha the one-sided level of each bound.
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+
+from adversaries.special import betaincinv, ndtr, ndtri, stdtrit
 
 Numbers = NDArray[np.float64]
 

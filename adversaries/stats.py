@@ -2,7 +2,7 @@
 
 `low` and `high` of a `Value` miss the truth with probability at most `alpha` each (0.05 unless said otherwise), so
 together they are an interval of confidence 1 - 2 alpha. `benchmarks/coverage.py` simulates how often they really miss.
-Imports no torch, and numpy and scipy.special only when something is computed: a gate on stored bounds needs neither.
+Imports no torch, and numpy only when something is computed: a gate on stored bounds does not need it.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def binomial_upper_tail(k: int, n: int, p: float) -> float:
         return 1.0
     if k > n:
         return 0.0
-    from scipy.special import betainc
+    from adversaries.special import betainc
 
     return float(betainc(k, n - k + 1, p))
 

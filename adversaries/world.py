@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from adversaries.threat import Knowledge, ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError, UserError
+from vfc.seeding import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +180,15 @@ class View:
         part = self._world.train
         if part.images is None:
             raise NotApplicableError("the originals are unknown")
-        return part.images, part.labels[self.label]
+        order = self._order("images", len(part))
+        return part.images[order], part.labels[self.label][order]
 
     @property
     def own_labels(self) -> Int[Tensor, " n"]:
         """The attacked label of the attacker's own images (L0), known even where the images themselves are not."""
         self._require(Knowledge.IMAGES, "labels of its own images")
-        return self._world.train.labels[self.label]
+        labels = self._world.train.labels[self.label]
+        return labels[self._order("images", len(labels))]
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -209,9 +212,10 @@ class View:
 
     @property
     def unlabelled(self) -> Shaped[Tensor, "n ..."]:
-        """Releases of the attacker's pool, without labels (L1)."""
+        """Releases of the attacker's pool, without labels (L1), in an order that tells nothing of images or labels."""
         self._require(Knowledge.UNLABELLED, "unlabelled releases")
-        return self._world.train.release
+        release = self._world.train.release
+        return release[self._order("unlabelled", len(release))]
 
     @property
     def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
@@ -222,7 +226,7 @@ class View:
             raise KnowledgeError("labelled releases were asked for without a budget of labels")
         labels = part.labels[self.label]
         if budget == "all":
-            return part.release, labels
+            return part.release.clone(), labels.clone()
         rows = first_per_class(labels, budget, self.num_classes)
         return part.release[rows], labels[rows]
 
@@ -233,7 +237,16 @@ class View:
         part = self._world.train
         if part.images is None:
             raise NotApplicableError("the originals are unknown, so there are no pairs")
-        return part.release, part.images
+        return part.release.clone(), part.images.clone()
+
+    def _order(self, what: str, rows: int) -> Int[Tensor, " n"]:
+        """A fixed permutation of its own for each kind of knowledge.
+
+        The rows of the world are aligned; handed out as they are, a label or an image could be matched with its release
+        by position, which is knowledge that the level does not grant.
+        """
+        generator = torch.Generator().manual_seed(derive_seed("view", what))
+        return torch.randperm(rows, generator=generator).to(self._world.train.release.device)
 
     def _require(self, what: Knowledge, words: str) -> None:
         if what not in self.threat.knows:

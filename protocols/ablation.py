@@ -22,9 +22,11 @@ from rich.table import Table
 from adversaries.evidence import Value
 from protocols.attack_verb import jsonable
 from protocols.budget import BUDGETS
-from protocols.folder import claim
+from protocols.folder import claimed
 from protocols.label_metrics import LabelMetrics, target_metrics
-from protocols.prepare import data_of, defense_options, prepare
+from protocols.output import printing
+from protocols.overrides import check_overrides
+from protocols.prepare import data_of, prepare
 from protocols.prepared import Prepared
 from protocols.progress import Reporter
 from protocols.protocol import Candidate
@@ -33,8 +35,10 @@ from protocols.settings import Settings
 from protocols.train_verb import show
 from protocols.trained import pick_device
 from vfc.artifact import write_bytes
+from vfc.data import Dataset
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec
+from vfc.splits import Parts
 
 VARIANTS: dict[str, tuple[Mapping[str, Any], ...]] = {
     "mask": tuple({"mask": mask} for mask in ("none", "kl", "saliency", "both", "random")),
@@ -72,28 +76,37 @@ def run_ablation(settings: Settings, name: str) -> int:
     torch.set_num_threads(settings.threads)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder(f"ablation-{name}")
-    claim(out, {"ablation": name, **settings.identity()}, fresh=settings.fresh)
     device = pick_device(settings.device)
     spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
+    check_overrides(settings, ())
     settings, dataset, parts = data_of(settings, spec)
-    runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
-    results = []
+    with claimed(out, {"ablation": name, **settings.identity()}, fresh=settings.fresh):
+        results = _results(Runner(settings=settings, device=device, out=out, reporter=reporter), name, dataset, parts)
+        _write(results, out)
+    with printing():
+        if settings.verbosity >= 0:
+            Console().print(_table(name, results, len(parts.targets)))
+    reporter.note(f"table: {out / 'ablation.json'}, {out / 'ablation.csv'}")
+    return 0
+
+
+def _results(
+    runner: Runner, name: str, dataset: Dataset, parts: Parts
+) -> list[tuple[Mapping[str, Any], Mapping[str, Value]]]:
+    """Every variant with its numbers."""
+    settings, spec = runner.settings, ReleaseSpec(kind="registered", text="vfc", source="vfc")
+    results: list[tuple[Mapping[str, Any], Mapping[str, Value]]] = []
     try:
         for variant in VARIANTS[name]:
             changed = _changed(settings, variant)
-            defense_options(changed, "vfc")
-            reporter.note("variant " + ", ".join(f"{key} {value}" for key, value in variant.items()))
+            runner.reporter.note("variant " + ", ".join(f"{key} {value}" for key, value in variant.items()))
             runner.settings = changed
             prepared = prepare(changed, spec, dataset, parts, runner.trainer(), runner.scratch, bare=False)
             results.append((dict(variant), _measure(runner, prepared)))
             shutil.rmtree(runner.scratch, ignore_errors=True)
     finally:
         runner.close()
-    _write(results, out)
-    if settings.verbosity >= 0:
-        Console().print(_table(name, results, len(parts.targets)))
-    reporter.note(f"table: {out / 'ablation.json'}, {out / 'ablation.csv'}")
-    return 0
+    return results
 
 
 def _changed(settings: Settings, variant: Mapping[str, Any]) -> Settings:

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from adversaries.registries import ADVERSARIES
+from adversaries.threat import parse_level
 from protocols.budget import get_budget
 from protocols.executors import warm_up
+from protocols.output import printing
 from protocols.progress import Reporter
 from protocols.protocol import PROTOCOLS
 from protocols.settings import Settings
 from reports.gate import Gate, check_gates, exit_code, judge, verdict
 from reports.report import Report, sealed, write
 from vfc.errors import UserError, unknown
-from vfc.registries import DEFENSES
 
 
 def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> int:
@@ -37,14 +37,16 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     gates = [Gate.parse(text) for text in settings.gates]
     budget = get_budget(settings.budget)
     check_gates(gates, names, grid=budget.labels)
-    check_overrides(settings)
+    if settings.threat is not None:
+        parse_level(settings.threat)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     if settings.executor == "processes":
         warm_up()
 
     import torch
 
-    from protocols.folder import claim
+    from protocols.folder import claimed
+    from protocols.overrides import check_overrides
     from protocols.prepare import data_of
     from protocols.runner import Runner, data_block
     from protocols.trained import pick_device
@@ -52,29 +54,31 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
 
     torch.set_num_threads(settings.threads)
     spec = resolve(settings.release)
+    check_overrides(settings, names)
     device = pick_device(settings.device)
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
     check_gates(gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))
-    claim(out, settings.identity(), fresh=settings.fresh)
-    reporter.note(f"writing to {out}")
-    runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
-    try:
-        facts, rows = runner.run(names, spec, dataset, parts)
-    finally:
-        runner.close()
-    said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
-    report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
-    report = judged(report, gates, rows)
-    try:
-        write(report, rows, out)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the report to {out}: {error.strerror or error}",
-            "free some space and run the same command again; finished cells are kept",
-        ) from error
-    tell(report, settings, rows)
+    with claimed(out, settings.identity(), fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
+        try:
+            facts, rows = runner.run(names, spec, dataset, parts)
+        finally:
+            runner.close()
+        said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
+        report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
+        report = judged(report, gates, rows)
+        try:
+            write(report, rows, out)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the report to {out}: {error.strerror or error}",
+                "free some space and run the same command again; finished cells are kept",
+            ) from error
+    with printing():
+        tell(report, settings, rows)
     reporter.note(f"report: {out / 'report.json'}")
     return exit_code(report.verdict)
 
@@ -112,15 +116,6 @@ def protocol_names(chosen: Sequence[str]) -> tuple[str, ...]:
         else:
             raise unknown("protocol", name, [*PROTOCOLS.cards, "all"])
     return tuple(dict.fromkeys(names))
-
-
-def check_overrides(settings: Settings) -> None:
-    """Refuse `--set` for a name that nobody has; the options themselves are checked where they are used."""
-    known = {*ADVERSARIES.cards, *DEFENSES.cards, "train"}
-    for key, _ in settings.overrides:
-        name = key.split(".")[0]
-        if name not in known:
-            raise unknown("name in --set", name, known)
 
 
 def jsonable(data: Any) -> Any:

@@ -5,6 +5,7 @@ An attempt is a candidate with its number of labels: `Attempt(candidate, labels)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -48,6 +49,7 @@ class Board:
         floor: right or wrong per target, for the guesser that does not read the release.
         common: flags that hold for every adversary of the run (an overlap of the parts, too few targets).
         outcomes: what is known so far.
+        readers: candidates that read labels of releases, so that the shuffled control applies.
         trained: candidates whose training could be doubled.
         unchecked: whether the budget skips the doubling check.
         planted: whether the ceiling is a planted label, because the originals are unknown.
@@ -60,6 +62,7 @@ class Board:
     floor: Rows
     common: tuple[str, ...] = ()
     outcomes: dict[Entry, Outcome] = field(default_factory=dict)
+    readers: frozenset[int] = frozenset()
     trained: frozenset[int] = frozenset()
     unchecked: bool = False
     planted: bool = False
@@ -89,7 +92,8 @@ class Board:
     def measured(self, attempt: Attempt, arm: str, *, doubled: bool = False) -> list[Outcome]:
         """The outcomes of all seeds, or nothing unless all were measured."""
         found = [self.outcomes.get(Entry(attempt, arm, seed, doubled)) for seed in self.seeds]
-        return [o for o in found if o is not None and o.status == "measured"] if all(found) else []
+        measured = [outcome for outcome in found if outcome is not None and outcome.status == "measured"]
+        return measured if len(measured) == len(self.seeds) else []
 
     def rows(self, attempt: Attempt, arm: str, seed: int) -> Rows | None:
         """Right or wrong per target, or None."""
@@ -105,28 +109,49 @@ class Board:
         chosen = None
         for attempt in attempts:
             outcomes = self.measured(attempt, arm)
-            if len(outcomes) < len(self.seeds) or (arm == "attack" and self.dishonest(attempt)):
+            if not outcomes or self.dishonest(attempt):
                 continue
             score = (_validation(outcomes), _validation(self.measured(self.largest(attempt), "ceiling")))
             if score > best:
                 best, chosen = score, attempt
         return chosen
 
-    def choices(self, levels: Sequence[str]) -> list[Attempt]:
-        """The attempts that headline numbers come from: at every K, at no K, and frozen."""
+    def groups(self, levels: Sequence[str]) -> list[list[Attempt]]:
+        """The attempts among which each headline number chooses: at every K, at no K, and frozen."""
         groups = [self.attempts(labels, levels=levels) for labels in self.grid]
         groups += [self.attempts(levels=[level]) for level in ("L0", "L1") if level in levels]
-        groups += [self.attempts(levels=[level for level in ("L0", "L1") if level in levels])]
-        return list(dict.fromkeys(a for a in map(self.choose, groups) if a is not None))
+        return [*groups, self.attempts(levels=[level for level in ("L0", "L1") if level in levels])]
+
+    def choices(self, levels: Sequence[str]) -> list[Attempt]:
+        """The attempts that headline numbers come from."""
+        return list(dict.fromkeys(a for a in map(self.choose, self.groups(levels)) if a is not None))
 
     def largest(self, attempt: Attempt) -> Attempt:
         """The same candidate at the largest number of labels, where ceilings and controls are judged."""
         return attempt if attempt.labels is None else Attempt(attempt.candidate, self.grid[-1])
 
     def crashed(self, attempts: Iterable[Attempt]) -> bool:
-        """Whether any of some attempts failed."""
+        """Whether any of some attempts failed, or a control of theirs at the largest number of labels."""
         wanted = set(attempts)
-        return any(entry.attempt in wanted and outcome.status == "failed" for entry, outcome in self.outcomes.items())
+        controlled = {self.largest(attempt) for attempt in wanted}
+        return any(
+            outcome.status == "failed"
+            and (entry.attempt in wanted or (entry.arm != "attack" and entry.attempt in controlled))
+            for entry, outcome in self.outcomes.items()
+        )
+
+    def uncontrolled(self, attempt: Attempt) -> bool:
+        """Whether an attempt that reads labels lacks its shuffled control."""
+        return attempt.candidate in self.readers and not self.measured(self.largest(attempt), "shuffled")
+
+    def cannot_learn(self, attempts: Iterable[Attempt]) -> str | None:
+        """Why no attempt with labels could be made, when there should have been some and none failed."""
+        learned = [attempt for attempt in attempts if attempt.labels is not None]
+        outcomes = [o for e, o in self.outcomes.items() if e.attempt in learned and e.arm == "attack"]
+        if not outcomes or any(outcome.status != "not_applicable" for outcome in outcomes):
+            return None
+        reasons = Counter(outcome.reason for outcome in outcomes if outcome.reason)
+        return reasons.most_common(1)[0][0] if reasons else "no adversary with labels applies"
 
     def dishonest(self, attempt: Attempt) -> tuple[str, ...]:
         """Honesty flags of an attempt; any of them drops it."""

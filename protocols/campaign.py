@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adversaries.adversary import ADVERSARIES
 from protocols.board import Attempt, Board, Entry
 from protocols.budget import Budget
 from protocols.cells import Cell, Outcome, load_outcome
@@ -78,10 +77,10 @@ class Campaign:
                 continue
             of = board.candidates[attempt.candidate]
             for transform in TRANSFORMS:
-                options = {**of.settings, **self.settings.options(of.adversary)}
-                settings = {"transform": transform, "inner": of.adversary, "options": options}
+                settings = {"transform": transform, "inner": of.adversary, "options": dict(of.settings)}
                 board.candidates.append(Candidate(adversary="input-transform", settings=settings))
                 board.levels.append(board.levels[attempt.candidate])
+                board.readers |= {len(board.candidates) - 1}
                 added = Attempt(len(board.candidates) - 1, labels)
                 entries += [e for arm in ("attack", "ceiling", "shuffled") for e in self._entries([added], arm)]
         self._compute("input transforms", entries)
@@ -97,11 +96,19 @@ class Campaign:
         self._compute("doubling checks", self._entries(trained, "attack", doubled=True))
 
     def _controls(self, levels: Sequence[str]) -> None:
-        """Shuffled and undefended arms of the chosen; a choice dropped for dishonesty makes room for the next."""
+        """Shuffled and undefended arms of all that a number comes from: choices, missed rivals and ceilings.
+
+        A choice dropped for dishonesty makes room for the next, which needs its controls too.
+        """
         board = self.board
         for _ in range(len(board.candidates)):
-            chosen = [board.largest(a) for a in self.board.choices(levels)]
-            entries = self._entries(filter(self._reads_labels, chosen), "shuffled")
+            groups = board.groups(levels)
+            used = [(board.choose(group), group) for group in groups]
+            rivals = [rival for chosen, group in used if chosen is not None for rival in board.missed(chosen, group)]
+            ceilings = [board.choose(group, "ceiling") for group in groups]
+            wanted = [a for a in (*(chosen for chosen, _ in used), *rivals, *ceilings) if a is not None]
+            controlled = dict.fromkeys(board.largest(a) for a in wanted)
+            entries = self._entries((a for a in controlled if a.candidate in board.readers), "shuffled")
             top = board.choose(board.attempts(board.grid[-1], levels=levels))
             if self.prepared.undefended is not None and top is not None:
                 entries += self._entries([top], "undefended")
@@ -116,7 +123,7 @@ class Campaign:
         return make_adversary(cell).doubled() is not None
 
     def _reads_labels(self, attempt: Attempt) -> bool:
-        return ADVERSARIES.get(self.board.candidates[attempt.candidate].adversary).trains_on_labels
+        return attempt.candidate in self.board.readers
 
     def _entries(self, attempts: Iterable[Attempt], arm: str, *, doubled: bool = False) -> list[Entry]:
         return [Entry(attempt, arm, seed, doubled) for attempt in attempts for seed in self.board.seeds]
@@ -126,7 +133,7 @@ class Campaign:
         prepared = self.prepared
         return Cell(
             adversary=candidate.adversary,
-            settings={**candidate.settings, **self.settings.options(candidate.adversary)},
+            settings=dict(candidate.settings),
             level=self.board.levels[entry.attempt.candidate],
             labels_per_class=entry.attempt.labels,
             label=self.label,

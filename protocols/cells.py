@@ -6,6 +6,7 @@ the release, the code and the versions of what computes. A run that starts again
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -92,7 +93,8 @@ def save_outcome(outcome: Outcome, path: Path) -> None:
         )
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error}", "free some space or choose another --out; finished cells are kept"
         ) from error

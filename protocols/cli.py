@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -116,10 +115,6 @@ def run(arguments: list[str], called: str = "vfc") -> int:
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("\ninterrupted; what was finished is saved, the same command resumes\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe went away; keep the interpreter from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HELD
     except Exception:
         traceback.print_exc()
         sys.stderr.write(f"{called}: this is a bug in {called}; please report it with the lines above\n")

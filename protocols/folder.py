@@ -1,15 +1,19 @@
-"""The folder that a run writes to: one run each, resumable."""
+"""The folder that a run writes to: one run each, resumable, and one process at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vfc.artifact import write_bytes
 from vfc.errors import UserError
 
 FILE = "settings.json"
+LOCK = ".lock"
 _OURS = (
     FILE,
     "cells",
@@ -28,8 +32,9 @@ _OURS = (
 """What runs write, as patterns."""
 
 
-def claim(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
-    """Make the folder, or resume in it if it holds the same run.
+@contextlib.contextmanager
+def claimed(out: Path, identity: dict[str, Any], *, fresh: bool) -> Iterator[None]:
+    """Make the folder, or resume in it if it holds the same run; inside, no other process can write to it.
 
     Args:
         out: the folder.
@@ -37,35 +42,62 @@ def claim(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
         fresh: discard what an earlier run left there (and nothing else).
 
     Raises:
-        UserError: it holds other settings or other files, or cannot be written.
+        UserError: it holds other settings or other files, is in use, or cannot be written.
     """
-    text = json.dumps(identity, indent=1, sort_keys=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            if out.exists() and not out.is_dir():
+                raise UserError(f"expected a folder as --out, got the file {out}", "choose another --out")
+            strangers = out.is_dir() and any(path.name != LOCK for path in out.iterdir())
+            if strangers and not (out / FILE).exists():
+                raise UserError(
+                    f"expected an empty folder or an earlier run as --out, got other files in {out}",
+                    "choose another --out",
+                )
+            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(out))
+            _take(out, identity, fresh=fresh)
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {error.strerror or error}", "choose another --out") from error
+        yield
+
+
+def _take(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
     file = out / FILE
-    try:
-        if out.exists() and not out.is_dir():
-            raise UserError(f"expected a folder as --out, got the file {out}", "choose another --out")
-        ours = file.exists()
-        if fresh and ours:
-            for path in [path for pattern in _OURS for path in out.glob(pattern)]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if file.exists():
-            _compare(out, file.read_text(encoding="utf-8"), identity)
-        elif not ours and out.is_dir() and any(out.iterdir()):
-            raise UserError(
-                f"expected an empty folder or an earlier run as --out, got other files in {out}", "choose another --out"
-            )
-        shutil.rmtree(out / ".work", ignore_errors=True)
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror or error}", "choose another --out") from error
+    if fresh and file.exists():
+        for path in [path for pattern in _OURS for path in out.glob(pattern)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(out / ".work", ignore_errors=True)
+    if file.exists():
+        _compare(out, file.read_bytes(), identity)
+    else:
+        write_bytes(json.dumps(identity, indent=1, sort_keys=True).encode(), file)
 
 
-def _compare(out: Path, text: str, identity: dict[str, Any]) -> None:
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases when this process ends in whatever way."""
     try:
-        held = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"expected JSON in {out / FILE}, got a damaged file", "use --fresh or another --out") from error
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is writing to {out}", "wait for it, or choose another --out") from None
+        yield
+
+
+def _compare(out: Path, content: bytes, identity: dict[str, Any]) -> None:
+    try:
+        held = json.loads(content)
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        raise UserError(f"expected the settings of a run in {out / FILE}, got a damaged file",
+                        "use --fresh or another --out")  # fmt: skip
     wanted = json.loads(json.dumps(identity))
     if held == wanted:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from protocols.output import printing
 from reports.gate import Gate, check_gates, exit_code, judge, rows_needed, verdict
 from reports.report import load, load_rows
 from vfc.errors import UserError
@@ -25,8 +26,10 @@ def run_gate(path: str, texts: Sequence[str]) -> int:
     check_gates(gates, protocols, floor=floors[0] if floors else None, task=report.dataset.task)
     rows = load_rows(path, report) if rows_needed(report, gates) else None
     results = judge(report, gates, rows)
-    for result in results:
-        sys.stdout.write(f"{result.outcome:<13}{result.expr}: {result.reason}\n")
     word = verdict(results, report.evidence)
-    sys.stdout.write(f"verdict: {word} (budget {report.command.settings.with_defaults.get('budget', 'unknown')})\n")
+    with printing():
+        for result in results:
+            sys.stdout.write(f"{result.outcome:<13}{result.expr}: {result.reason}\n")
+        budget = report.command.settings.with_defaults.get("budget", "unknown")
+        sys.stdout.write(f"verdict: {word} (budget {budget})\n")
     return exit_code(word)

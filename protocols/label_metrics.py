@@ -51,12 +51,16 @@ class LabelMetrics:
         board = self.board
         dropped = {f for a in attempts if board.measured(a, "attack") for f in board.dishonest(a)}
         flags = dropped | ({"CRASHED"} if board.crashed(attempts) else set())
+        if absent := board.cannot_learn(attempts):
+            return Value.unknown(absent, flags=tuple(sorted(flags)))
         chosen = board.choose(attempts)
         if chosen is None:
             reason = "no adversary for it was measured" if attempts else "there is no adversary for it here"
             return Value.unknown(reason, flags=tuple(sorted(flags)))
         missed = board.missed(chosen, attempts)
         flags |= set(board.doubts(chosen)) | ({"SELECTION_MISSED"} if missed else set())
+        # Without its control nobody knows whether the choice is honest.
+        flags |= {"CRASHED"} if board.uncontrolled(chosen) else set()
         value = self._over_seeds(chosen, measure)
         rivals = tuple(self._over_seeds(rival, measure) for rival in missed)
         return value.model_copy(update={"flags": tuple(sorted(flags)), "also": rivals})
@@ -106,7 +110,8 @@ class LabelMetrics:
             (self.per_class if labels == "all" else float(labels), self.accuracy(self._up_to_l2(labels)))
             for labels in self.board.grid
         ]
-        curve = [(labels, value) for labels, value in curve if value.value is not None]
+        # A pool can be smaller than a K of the grid, so that `all` is not always the largest.
+        curve = sorted((point for point in curve if point[1].value is not None), key=lambda point: point[0])
         if not curve:
             return Value.unknown("no adversary was measured at any number of labels", unit="count")
         largest = curve[-1][0]
@@ -153,8 +158,9 @@ class LabelMetrics:
             "transfer.twin.accuracy": self.accuracy(twin),
             "transfer.twin.suppression_ratio": self.suppression(twin),
         }
-        if self.target.picture is not None:
+        if any(self.board.measured(attempt, "attack") for attempt in pictures):
             metrics["transfer.picture.accuracy"] = self.accuracy(pictures)
+        if self.target.picture is not None:
             metrics["transfer.picture.suppression_ratio"] = self.suppression(pictures, self.target.picture)
         return metrics
 
@@ -206,6 +212,8 @@ def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:
 
     metrics = {"target.accuracy": rate(target.release), "target.clean_accuracy": rate(target.clean)}
     if target.release is None or target.clean is None:
+        reason = reason or "nobody knows the target's predictions on the images"
+        metrics["target.clean_accuracy"] = Value.unknown(reason) if target.clean is None else rate(target.clean)
         metrics["target.retention"] = Value.unknown(reason, unit="ratio")
     else:
         metrics["target.retention"] = stats.retention(target.release, target.clean)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from adversaries.registries import ADVERSARIES
+from protocols.output import printing
 from protocols.protocol import PROTOCOLS
 from reports.catalog import METRICS
 from vfc.errors import unknown
@@ -48,22 +49,26 @@ def run_list(kind: str | None, name: str | None, console: Console | None = None)
     Raises:
         UserError: there is no such kind or name.
     """
-    console = console or Console(highlight=False)
+    with printing():
+        _show(kind, name, console or Console(highlight=False))
+    return 0
+
+
+def _show(kind: str | None, name: str | None, console: Console) -> None:
     if kind is None:
         for each in LISTINGS:
             _table(console, each)
-        return 0
+        return
     if kind not in LISTINGS:
         raise unknown("kind of thing to list", kind, LISTINGS)
     if name is None:
         _table(console, kind)
-        return 0
+        return
     cards = LISTINGS[kind]()
     if name not in cards:
         raise unknown(kind.removesuffix("s") if kind != "adversaries" else "adversary", name, cards)
     card = cards[name]
     console.print(f"[bold]{escape(card.name)}[/bold]  [dim]{escape(card.module)}[/dim]\n\n{escape(card.text)}")
-    return 0
 
 
 def _table(console: Console, kind: str) -> None:

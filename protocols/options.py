@@ -89,7 +89,9 @@ def settings_from(options: dict[str, Any]) -> Settings:
     renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
     values = {renamed.get(name, name): value for name, value in given.items()}
     if "overrides" in values:
-        values["overrides"] = tuple(sorted(parse_override(text) for text in values["overrides"]))
+        # Of several for one option the last counts, as with every other option.
+        last = dict(parse_override(text) for text in values["overrides"])
+        values["overrides"] = tuple((key, last[key]) for key in sorted(last))
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)

@@ -19,6 +19,7 @@ from protocols.settings import Settings, digest_of
 from protocols.trained import Families, Trainer
 from protocols.work import save_world
 from vfc.artifact import contents, load_defense, load_json, load_model
+from vfc.config import configured
 from vfc.data import Dataset, ImageSet, load_dataset
 from vfc.defense import DEFENSES, Defense, FitData
 from vfc.errors import UserError
@@ -37,11 +38,14 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
     Raises:
         UserError: data that cannot be used, or options that contradict the run folder.
     """
+    settings = replace(settings, dataset=absolute(settings.dataset))
     if spec.kind == "folder":
         settings = with_run(settings, Path(spec.source))
     if spec.kind == "arrays":
-        if settings.dataset is not None:
-            raise UserError(f"expected no --dataset beside saved arrays, got {settings.dataset}", "leave it out")
+        default = Settings()
+        for name in ("dataset", "task", "attributes", "labels", "split"):
+            if getattr(settings, name) != getattr(default, name):
+                raise UserError(f"expected no --{name} beside saved arrays, which bring their own", "leave it out")
         dataset = arrays_dataset(Path(spec.source))
         return settings, dataset, split(dataset, paper=True)
     dataset = load_dataset(
@@ -51,6 +55,14 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
         root=Path(settings.data_root) if settings.data_root else None,
         download=settings.download,
     )
+    if spec.kind == "folder":
+        trained_on = load_json(Path(spec.source) / RUN_FILE)["dataset_digest"]
+        if dataset.digest != trained_on:
+            raise UserError(
+                f"expected the data that {spec.source} was trained on (digest {trained_on[:12]}), got other data "
+                f"(digest {dataset.digest[:12]}) as {settings.dataset}",
+                "restore the data, or train again",
+            )
     for name in settings.attributes:
         if name not in dataset.attributes:
             raise UserError(
@@ -60,6 +72,12 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
     # A default and the same value given by name are one run.
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
     return settings, dataset, split(dataset, paper=settings.split == "paper")
+
+
+def absolute(dataset: str | None) -> str | None:
+    """A data set with its path, if it has one, made absolute, so that a run folder can be used from anywhere."""
+    kind, colon, path = (dataset or "").partition(":")
+    return f"{kind}:{Path(path).resolve()}" if colon and kind in ("npz", "folder") and path else dataset
 
 
 def with_run(settings: Settings, folder: Path) -> Settings:
@@ -101,7 +119,9 @@ def prepare(
     if spec.kind == "arrays":
         return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
     defense, undefended, families, models = _defense(settings, spec, dataset, parts, trainer, bare)
-    publisher = Publisher(defense=defense, seed=settings.seed, device=trainer.device)
+    publisher = Publisher(
+        defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=trainer.device
+    )
     world, values = _published(publisher, parts, dataset, families)
     observed = publisher.observe(parts.targets.images, values["targets"])
     digest = world_digest(world, models)
@@ -111,7 +131,7 @@ def prepare(
     bare_folder = None
     bare_digest = ""
     if undefended is not None:
-        other = Publisher(defense=undefended, seed=settings.seed, device=trainer.device)
+        other = replace(publisher, defense=undefended)
         bare_world, _ = _published(other, parts, dataset, families)
         bare_digest = world_digest(bare_world, models)
         bare_folder = scratch / f"world-{bare_digest[:24]}"
@@ -173,10 +193,7 @@ def defense_options(settings: Settings, name: str) -> dict[str, Any]:
         UserError: it has no such option, or not such a value.
     """
     options = settings.options(name)
-    try:
-        DEFENSES.get(name)(**options)
-    except TypeError as error:
-        raise UserError(f"defense {name!r} cannot take {options}: {error}", f"see vfc list defenses {name}") from error
+    configured(DEFENSES.get(name), options, name)
     return options
 
 
@@ -214,6 +231,9 @@ def _published(
             labels=images.labels,
             prediction=publisher.predicted(values[name]),
         )
+
+    if len({(*v.shape[1:], v.dtype) for v in values.values()}) > 1:
+        raise UserError("expected releases of one shape and type, got different ones", "publish equal shapes")
 
     world = World(
         train=part("train", parts.pool_train),

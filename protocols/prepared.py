@@ -64,14 +64,16 @@ def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = T
     Without originals the releases always count, since they stand in for them.
     """
     tensors: list[Tensor] = []
+    names: list[list[str]] = []
     for part in (world.train, world.validation, world.targets):
         tensors += [part.labels[name] for name in sorted(part.labels)]
+        names.append(sorted(part.labels))
         if part.images is not None:
             tensors.append(part.images)
         if releases or part.images is None:
             tensors += [part.release, *(() if part.prediction is None else (part.prediction,))]
     weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
-    return digest_of([tensor_digest(*tensors), weights, world.twin])
+    return digest_of([tensor_digest(*tensors), names, dict(world.classes), weights, world.twin])
 
 
 def overlap_of(parts: Parts) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from rich.console import Console
@@ -30,12 +30,14 @@ class Reporter:
     def note(self, text: str) -> None:
         """One line, now."""
         if not self.quiet:
-            self.console.print(text, style="dim", markup=False)
+            # Whoever reads progress may go away; the run goes on.
+            with suppress(OSError, SystemExit):
+                self.console.print(text, style="dim", markup=False)
 
     def detail(self, text: str) -> None:
         """One line that only `--verbose` shows."""
-        if self.verbose and not self.quiet:
-            self.console.print(text, style="dim", markup=False)
+        if self.verbose:
+            self.note(text)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:

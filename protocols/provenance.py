@@ -7,6 +7,7 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,28 @@ def code_digest(device: str, threads: int) -> str:
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).rglob("*.py")):
                 total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest_of([total.hexdigest(), torch.__version__, device, threads])
+    total.update(Path(__file__).with_name("work.py").read_bytes())
+    versions = [version(name) for name in ("numpy", "scipy", "pillow")]
+    return digest_of([total.hexdigest(), torch.__version__, versions, _plugins(), device, threads])
+
+
+def _plugins() -> list[list[str]]:
+    """What third parties registered, with the content of the files that hold it."""
+    found = []
+    for group in ("vfc.adversaries", "vfc.defenses", "vfc.models", "vfc.datasets"):
+        for point in entry_points(group=group):
+            spec = find_spec(point.module)
+            source = Path(spec.origin).read_bytes() if spec is not None and spec.origin is not None else b""
+            installed = point.dist.version if point.dist is not None else ""
+            found.append([group, point.name, point.value, installed, hashlib.sha256(source).hexdigest()])
+    return sorted(found)
 
 
 def provenance(started: datetime, device: str) -> dict[str, Any]:
     """Git commit, versions, device, platform, and when the run took place."""
     return {
         "git_commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,

@@ -58,7 +58,7 @@ class Observed:
         image_shaped: bool = False,
     ) -> Observed:
         """Look at published values."""
-        numbers = values.double().flatten(1)
+        numbers = values.double().reshape(len(values), -1)
         finite = torch.isfinite(numbers)
         bad = torch.nonzero(~finite.all(1)).flatten()
         seen = numbers[finite]
@@ -104,11 +104,13 @@ class Publisher:
 
     Args:
         defense: what publishes.
+        classes: number of task classes, which the intended use must tell apart.
         seed: the run's seed; every part has a stream of its own.
         device: where to compute.
     """
 
     defense: Defense
+    classes: int
     seed: int
     device: str
 
@@ -133,7 +135,16 @@ class Publisher:
             logits = self.defense.predict(chunk.to(self.device))
             if logits is None:
                 return None
-            pieces.append(logits.argmax(1).cpu())
+            if logits.shape != (len(chunk), self.classes):
+                raise UserError(
+                    f"expected the target's logits in shape {(len(chunk), self.classes)}, got {tuple(logits.shape)}",
+                    "let predict or target return one column per class",
+                )
+            unusable = ~torch.isfinite(logits).all(1)
+            if bool(unusable.any()) and bool(torch.isfinite(chunk.double()).all()):
+                raise UserError("expected finite logits from the target, got NaN or infinity", "correct the target")
+            # On a release that is not finite itself the target may fail: then it is wrong, and nothing else.
+            pieces.append(logits.nan_to_num().argmax(1).cpu())
         return torch.cat(pieces)
 
     @torch.no_grad()

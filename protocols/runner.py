@@ -14,6 +14,7 @@ import torch
 
 from adversaries import stats
 from adversaries.adversary import ADVERSARIES
+from adversaries.assess import reads_labels
 from adversaries.evidence import Evidence, Value
 from adversaries.goal import TaskLabel
 from adversaries.image_metrics import psnr, ssim
@@ -24,6 +25,7 @@ from protocols.campaign import Campaign
 from protocols.executors import make_executor
 from protocols.findings import Sidecar, evidence_of, reference_row
 from protocols.label_metrics import LabelMetrics, target_metrics
+from protocols.overrides import with_overrides
 from protocols.prepare import prepare
 from protocols.prepared import Prepared
 from protocols.progress import Reporter
@@ -148,9 +150,11 @@ class Runner:
         if len(prepared.world.targets) < FEW:
             common.append("TOO_FEW_TARGETS")
         floor = TaskLabel(label=prepared.parts.task).floor(prepared.world)
+        kinds = [ADVERSARIES.get(candidate.adversary) for candidate in candidates]
         return Board(
-            candidates=list(candidates),
-            levels=[ADVERSARIES.get(candidate.adversary).level for candidate in candidates],
+            candidates=[with_overrides(candidate, self.settings) for candidate in candidates],
+            levels=[kind.level for kind in kinds],
+            readers=frozenset(i for i, kind in enumerate(kinds) if reads_labels(kind)),
             seeds=self.settings.attack_seeds(),
             grid=grid,
             floor=floor.numpy().astype(np.uint8),

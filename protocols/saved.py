@@ -19,7 +19,8 @@ from protocols.publish import Observed
 from protocols.settings import Settings
 from protocols.trained import Families, Trainer
 from protocols.work import save_world
-from vfc.data import Dataset, ImageSet, count_classes
+from vfc.data import Dataset, ImageSet, check_dataset, count_classes
+from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, load_arrays_release
 from vfc.splits import Parts
 
@@ -37,11 +38,20 @@ def arrays_dataset(path: Path) -> Dataset:
     may stand for different images (a constant release, say), so none of them is taken for a duplicate.
     """
     saved = read_arrays(path)
+    for name in ("attr_label", "attr_row"):
+        if name in saved:
+            raise UserError(f"expected attributes of other names, got {name!r} in {path}", "rename the array")
     labels = {"label": saved["label"]}
     labels |= {name.removeprefix("attr_"): values for name, values in saved.items() if name.startswith("attr_")}
     images = saved["image"].float() if "image" in saved else _stand_ins(saved["release"], saved["label"])
     rows = ImageSet(images=images, labels=labels)
     classes = count_classes(rows)
+    check_dataset(Dataset(name=path.name, task="label", train=rows, test=None, classes=classes))
+    if "prediction" in saved and int(saved["prediction"].max()) >= classes["label"]:
+        raise UserError(
+            f"expected predictions below {classes['label']} in {path}, got {int(saved['prediction'].max())}",
+            "save predicted classes, numbered as in `label`",
+        )
     rows = ImageSet(images=images, labels={**labels, "row": torch.arange(len(images))})
     return Dataset(name=path.name, task="label", train=rows, test=None, classes=classes)
 

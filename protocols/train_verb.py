@@ -12,9 +12,11 @@ from rich.table import Table
 
 from adversaries import stats
 from adversaries.evidence import Value
-from protocols.executors import make_executor
-from protocols.folder import claim
-from protocols.prepare import RUN_FILE, defense_options
+from protocols.executors import make_executor, warm_up
+from protocols.folder import claimed
+from protocols.output import printing
+from protocols.overrides import check_overrides
+from protocols.prepare import RUN_FILE, absolute, defense_options
 from protocols.progress import Reporter
 from protocols.publish import Publisher, picture_of
 from protocols.settings import Settings
@@ -35,38 +37,42 @@ def run_train(settings: Settings) -> int:
     """
     if settings.release not in DEFENSES.cards:
         raise unknown("defense", settings.release, DEFENSES.cards)
+    if settings.executor == "processes":
+        warm_up()
     torch.set_num_threads(settings.threads)
     device = pick_device(settings.device)
+    check_overrides(settings, ())
     options = defense_options(settings, settings.release)
     dataset, parts = load_data(settings)
     families = Families.of(settings, dataset.shape[1])
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("train")
-    claim(out, {"verb": "train", **settings.identity()}, fresh=settings.fresh)
-    reporter.note(f"writing to {out}")
-    executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
-    root = (out if settings.no_cache else user_cache_folder()) / "trained"
-    trainer = Trainer(settings, device, root, out / ".work", executor, reporter)
-    try:
-        target_path, models = trainer.models(dataset, parts, families)
-        fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
-    finally:
-        executor.close()
-        shutil.rmtree(out / ".work", ignore_errors=True)
-    target = load_model(target_path)
-    defense = load_defense(fitted, target)
-    save_model(target, out / "target.safetensors")
-    for name, path in models.items():
-        save_model(load_model(path), out / f"model-{name}.safetensors")
-    save_defense(defense, settings.release, out)
-    if undefended is not None:
-        save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
-    save_json(_run(settings, dataset, families, undefended is not None), out / RUN_FILE)
-    if settings.verbosity >= 0:
-        Console().print(_table(settings, dataset, parts, families, models, defense, device))
+    with claimed(out, {"verb": "train", **settings.identity()}, fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
+        root = (out if settings.no_cache else user_cache_folder()) / "trained"
+        trainer = Trainer(settings, device, root, out / ".work", executor, reporter)
+        try:
+            target_path, models = trainer.models(dataset, parts, families)
+            fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
+        finally:
+            executor.close()
+            shutil.rmtree(out / ".work", ignore_errors=True)
+        target = load_model(target_path)
+        defense = load_defense(fitted, target)
+        save_model(target, out / "target.safetensors")
+        for name, path in models.items():
+            save_model(load_model(path), out / f"model-{name}.safetensors")
+        save_defense(defense, settings.release, out)
+        if undefended is not None:
+            save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
+        save_json(_run(settings, dataset, families, undefended is not None), out / RUN_FILE)
+    with printing():
+        if settings.verbosity >= 0:
+            Console().print(_table(settings, dataset, parts, families, models, defense, device))
+        else:
+            sys.stdout.write(f"{out}\n")
     reporter.note(f"next: vfc attack --release {out} --protocol adaptive-probe")
-    if settings.verbosity < 0:
-        sys.stdout.write(f"{out}\n")
     return 0
 
 
@@ -85,7 +91,7 @@ def load_data(settings: Settings) -> tuple[Dataset, Parts]:
 def _run(settings: Settings, dataset: Dataset, families: Families, undefended: bool) -> dict[str, object]:
     """What `vfc attack` must know of the folder."""
     return {
-        "dataset": settings.dataset or "digits",
+        "dataset": absolute(settings.dataset) or "digits",
         "dataset_digest": dataset.digest,
         "task": dataset.task,
         "labels": list(settings.labels),
@@ -111,7 +117,7 @@ def _table(
     device: str,
 ) -> Table:
     """Accuracy of every model on the targets: their images, their releases, and those made a picture."""
-    publisher = Publisher(defense=defense, seed=settings.seed, device=device)
+    publisher = Publisher(defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=device)
     images, truth = parts.targets.images, parts.targets.labels[parts.task]
     release = publisher.publish(images, "targets")
     shaped = release.shape == images.shape and release.is_floating_point()

@@ -6,8 +6,9 @@ cache is not wanted. A folder written by `vfc train` holds copies of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from protocols.provenance import code_digest
 from protocols.settings import Settings, digest_of
 from protocols.work import DefenseJob, ModelJob, fit_defense, train_model
 from vfc.artifact import contents, save_arrays
+from vfc.config import configured
 from vfc.data import Dataset, ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
@@ -84,6 +86,17 @@ class Families:
         )
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a trained part is there with every byte; a part that is not is trained again."""
+    try:
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+            for name, entry in contents(folder).items()
+        )
+    except (UserError, OSError, KeyError):
+        return False
+
+
 class Trainer:
     """Trains what is missing and says where it is.
 
@@ -110,7 +123,7 @@ class Trainer:
             name: self._model_job(f"unintended {name}", arch, parts.pool_train, task, classes, families.width)
             for name, arch in families.unintended.items()
         }
-        missing = [job for job in (target, *others.values()) if not (job.path.exists() and contents(job.path.parent))]
+        missing = [job for job in (target, *others.values()) if not is_whole(job.path.parent)]
         self._run("training models", train_model, [(job,) for job in missing])
         return target.path, {name: job.path for name, job in others.items()}
 
@@ -128,11 +141,20 @@ class Trainer:
         data = self._arrays("defender_train", parts.defender_train, parts.task)
         validation = self._arrays("defender_validation", parts.defender_validation, parts.task)
         jobs = []
-        twin = undefended and DEFENSES.get(name)(**options).undefended() is not None
+        twin = undefended and configured(DEFENSES.get(name), options, name).undefended() is not None
         for bare in (False, True)[: 1 + twin]:
             seed = derive_seed("defense", name, self.settings.seed)
             key = digest_of(
-                [name, dict(options), bare, target.parent.name, parts.digests["defender_train"], seed, self._code]
+                [
+                    name,
+                    dict(options),
+                    bare,
+                    target.parent.name,
+                    parts.digests["defender_train"],
+                    parts.digests["defender_validation"],
+                    seed,
+                    self._code,
+                ]
             )
             job = DefenseJob(
                 data=data,
@@ -147,7 +169,7 @@ class Trainer:
                 device=self.device,
             )
             jobs.append(job)
-        missing = [job for job in jobs if not job.path.exists()]
+        missing = [job for job in jobs if not is_whole(job.path)]
         self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
         return jobs[0].path, jobs[1].path if twin else None
 
@@ -155,12 +177,9 @@ class Trainer:
         """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""
         settings, options = default_training(n, side), self.settings.options("train")
         epochs = options.pop("epochs", None)
-        try:
-            settings = replace(settings, **options)
-        except TypeError as error:
-            raise UserError(f"training cannot take {options}: {error}", "see the options of TrainSettings") from error
+        settings = configured(TrainSettings, {**asdict(settings), **options}, "train")
         if epochs is not None:
-            if not isinstance(epochs, (int, float)) or epochs <= 0:
+            if not isinstance(epochs, (int, float)) or not 0 < epochs < float("inf"):
                 raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
             settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
         return settings
@@ -189,6 +208,8 @@ class Trainer:
     def _run(self, name: str, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
         with self.reporter.stage(name, len(jobs)) as stage:
             for position, result in self.executor.run(function, jobs):
+                if isinstance(result, (MemoryError, RuntimeError)):
+                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
                 if isinstance(result, BaseException):
                     raise result
                 stage.advance(str(jobs[position][0].path.parent.name))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +24,7 @@ from adversaries.threat import ThreatModel
 from adversaries.world import Part, World
 from protocols.cells import Cell, Outcome, save_outcome
 from vfc.artifact import load_arrays, load_model, save_arrays, save_defense, save_model
+from vfc.config import configured
 from vfc.defense import DEFENSES, FitData
 from vfc.errors import NotApplicableError, UserError
 from vfc.models import build_model, channel_statistics
@@ -70,7 +74,8 @@ def train_model(job: ModelJob) -> None:
         generator=generator,
     ).to(job.device)
     train_classifier(model, images, arrays["labels"], job.settings, generator)
-    save_model(model.float().cpu(), job.path)
+    with whole_folder(job.path.parent) as folder:
+        save_model(model.float().cpu(), folder / job.path.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,7 @@ def fit_defense(job: DefenseJob) -> None:
     Raises:
         NotApplicableError: it has no undefended twin.
     """
-    defense = DEFENSES.get(job.name)(**job.settings)
+    defense = configured(DEFENSES.get(job.name), job.settings, job.name)
     if job.undefended:
         twin = defense.undefended()
         if twin is None:
@@ -123,7 +128,22 @@ def fit_defense(job: DefenseJob) -> None:
         target=target,
     )
     fitted = defense.fit(data, torch.Generator().manual_seed(job.seed))
-    save_defense(fitted, job.name, job.path)
+    with whole_folder(job.path) as folder:
+        save_defense(fitted, job.name, folder)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when everything is in it; another run's equal one may win."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
@@ -198,11 +218,7 @@ def make_adversary(cell: Cell) -> Adversary:
     Raises:
         UserError: it does not have such an option, or not such a value.
     """
-    kind = ADVERSARIES.get(cell.adversary)
-    try:
-        adversary = kind(**cell.settings)
-    except TypeError as error:
-        raise UserError(f"adversary {cell.adversary!r} cannot take {cell.settings}: {error}", "see vfc list") from error
+    adversary = configured(ADVERSARIES.get(cell.adversary), cell.settings, cell.adversary)
     if not cell.doubled:
         return adversary
     doubled = adversary.doubled()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from reports.lineup import Lineup
+
 ROWS = 17
 """Height of the plot; quarters of accuracy fall on every fourth row."""
 
@@ -32,6 +34,33 @@ class Point:
     low: float
     high: float
     notes: tuple[str, ...] = ()
+
+
+NOTES = ("accuracy", "high", "low", "ratio")
+"""Names of a point's notes."""
+
+
+def points(lineup: Lineup) -> list[Point]:
+    """The strongest adversary at every K that has a number; 0 is adaptation without labels."""
+    metrics, found = lineup.report.metrics, []
+    for labels in (0, *lineup.grid):
+        value = metrics.get(f"adaptive.accuracy@{labels}")
+        if value is None or value.value is None:
+            continue
+        low = value.value if value.low is None else value.low
+        high = value.value if value.high is None else value.high
+        ratio = metrics.get(f"adaptive.suppression_ratio@{labels}")
+        times = "-" if ratio is None or ratio.value is None else f"{ratio.value:.3f}"
+        notes = (f"{value.value:.3f}", f"{high:.3f}", f"{low:.3f}", times)
+        found.append(Point(labels=str(labels), value=value.value, low=low, high=high, notes=notes))
+    return found
+
+
+def absence(lineup: Lineup) -> str:
+    """Why there is no point at all."""
+    metrics = lineup.report.metrics.items()
+    given = [value.reason for name, value in metrics if name.startswith("adaptive.accuracy@") and value.reason]
+    return given[0] if given else "no adversary was granted labelled releases"
 
 
 def draw(

@@ -76,23 +76,27 @@ class Gate:
         return number <= self.number if self.operator == "<=" else number < self.number
 
 
-def judge(report: Report, gates: Sequence[Gate], rows: Mapping[str, Any] | None = None) -> list[GateResult]:
+def judge(
+    report: Report, gates: Sequence[Gate], rows: Mapping[str, Any] | None = None, alpha: float | None = None
+) -> list[GateResult]:
     """Judge every gate. Pure: the report is not changed.
 
     Args:
         report: what was measured.
-        gates: all gates of the run; each is judged at 5 % / their number.
-        rows: the sidecar's arrays, which bootstrapped metrics need when there are several gates (see `rows_needed`).
+        gates: all gates of the run.
+        rows: the sidecar's arrays, which bootstrapped metrics need at other levels (see `rows_needed`).
+        alpha: one-sided level of each gate's bounds; None: 5 % / the number of gates.
 
     Returns:
         One result per gate, in order, with the bounds that were judged and why.
     """
-    return [_judge_one(gate, report.metrics.get(gate.metric), ALPHA / len(gates), rows) for gate in gates]
+    level = alpha if alpha is not None else ALPHA / max(1, len(gates))
+    return [_judge_one(gate, report.metrics.get(gate.metric), level, rows) for gate in gates]
 
 
-def rows_needed(report: Report, gates: Sequence[Gate]) -> bool:
-    """Whether judging these gates needs the sidecar."""
-    if len(gates) < 2:
+def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = None) -> bool:
+    """Whether judging these gates needs the sidecar; `alpha` as for `judge`."""
+    if alpha == ALPHA or (alpha is None and len(gates) < 2):
         return False
     judged = [report.metrics[gate.metric] for gate in gates if gate.metric in report.metrics]
     return any(needs_rows(value) for metric in judged for value in (metric, *metric.also))
@@ -109,13 +113,16 @@ def verdict(
         required: names of adversaries that must have been measured; None: every applicable one.
 
     Returns:
-        With gates: broken if one is, else inconclusive if one is, else held. Without: measured if every required
-        adversary was measured, else inconclusive; a run that measured nothing is inconclusive too.
+        With gates that decide (errors that are not waived): broken if one is, else inconclusive if one is or if an
+        adversary that `required` names was not measured, else held. Without: measured if every required adversary was
+        measured, else inconclusive; a run that measured nothing is inconclusive too.
     """
-    outcomes = {result.outcome for result in results}
-    if results:
-        return "broken" if "broken" in outcomes else "inconclusive" if "inconclusive" in outcomes else "held"
+    outcomes = {result.outcome for result in results if result.decides}
+    if "broken" in outcomes:
+        return "broken"
     missing = unmeasured(evidence, required)
+    if outcomes:
+        return "inconclusive" if "inconclusive" in outcomes or (required is not None and missing) else "held"
     nothing = not any(row.status == "measured" for row in evidence)
     return "inconclusive" if missing or nothing else "measured"
 
@@ -212,8 +219,8 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
     if value.value is None or value.low is None or value.high is None:
         return "inconclusive", value.reason or "the number or its bounds are unknown"
     if value.censored:
-        return _compare_censored(gate, value.value)
-    if value.unit == "count" or value.low == value.value == value.high:
+        return _compare_censored(gate, value.value, value.low)
+    if value.low == value.value == value.high:
         holds = gate.satisfied_by(value.value)
         return ("held" if holds else "broken"), f"{value.value:g} is {_side(gate, holds)} {limit}"
     decisive, opposite = (value.low, value.high) if gate.upward else (value.high, value.low)
@@ -232,9 +239,11 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
     )
 
 
-def _compare_censored(gate: Gate, largest: float) -> tuple[Outcome, str]:
+def _compare_censored(gate: Gate, largest: float, low: float) -> tuple[Outcome, str]:
     """The truth is larger than the largest K that was tried, and nobody knows by how much."""
     if gate.upward and largest >= gate.number:
+        if low < gate.number:
+            return "inconclusive", f"the lower bound {low:g} is {_side(gate, False)} {gate.number:g}"
         return "held", f"more than {largest:g} is {_side(gate, True)} {gate.number:g}"
     return "inconclusive", f"only known to be more than {largest:g}, the largest budget tried"
 

@@ -22,6 +22,7 @@ SCHEMA = 1
 REPORT, SIDECAR = "report.json", "report.safetensors"
 Outcome = Literal["held", "broken", "inconclusive"]
 Verdict = Literal["held", "broken", "inconclusive", "measured"]
+Level = Literal["error", "warn"]
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -36,6 +37,7 @@ WITHOUT_EFFECT = frozenset(
         "verbosity",
         "data_root",
         "download",
+        "config",
     }
 )
 """Settings that cannot change a result, and so are no part of the digest."""
@@ -140,6 +142,21 @@ class Calibration(Record):
     status: str
 
 
+class Source(Record):
+    """Where a gate was written: a file as the user named it, and a line counted from 1."""
+
+    file: str
+    line: int
+
+
+class Waiver(Record):
+    """Leave to ignore a gate until a day (ISO 8601). It stays visible; `active` says whether it still counted."""
+
+    until: str
+    reason: str
+    active: bool
+
+
 class GateResult(Record):
     """One gate judged: `observed` holds the bounds at the level it was judged by."""
 
@@ -147,6 +164,14 @@ class GateResult(Record):
     outcome: Outcome
     observed: Value
     reason: str
+    level: Level = "error"
+    waiver: Waiver | None = None
+    source: Source | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether the verdict listens to it: an error, and not waived."""
+        return self.level == "error" and not (self.waiver is not None and self.waiver.active)
 
 
 class Report(Record):
@@ -174,11 +199,18 @@ class Report(Record):
     gates: tuple[GateResult, ...] = ()
     verdict: Verdict
 
+    def _repr_html_(self) -> str:
+        """A short form for notebooks."""
+        from reports.notebook import render_short
+
+        return render_short(self)
+
 
 def digest(report: Report) -> str:
     """SHA-256 of everything that can differ between runs that are not equal, as 64 hexadecimal digits.
 
-    Left out: provenance, the digest itself, each evidence's cost, command.argv and settings WITHOUT_EFFECT.
+    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv and settings
+    WITHOUT_EFFECT.
     """
     return _digest(_plain(report))
 
@@ -291,6 +323,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     """The digest of a report's JSON, with its keys as they are in the file."""
     kept = {key: part for key, part in content.items() if key not in ("digest", "provenance")}
     kept["evidence"] = [{k: part for k, part in row.items() if k != "cost"} for row in content.get("evidence", [])]
+    kept["gates"] = [{k: part for k, part in gate.items() if k != "source"} for gate in content.get("gates", [])]
     command = {key: part for key, part in content["command"].items() if key != "argv"}
     command["settings"] = {
         kind: {name: value for name, value in settings.items() if name.replace("-", "_") not in WITHOUT_EFFECT}

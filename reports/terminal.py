@@ -18,10 +18,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from adversaries.evidence import Value
 from adversaries.health import MEANINGS
-from reports import remarks, tables, words
-from reports.curve import Point, draw
+from reports import headline, remarks, tables, words
+from reports.curve import NOTES, absence, draw, points
 from reports.gate import exit_code
 from reports.lineup import Lineup
 from reports.report import Report
@@ -29,8 +28,6 @@ from reports.report import Report
 _STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
 _SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 _ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "–": "-", "“": '"', "”": '"', "─": "-", "…": "."})
-_LABELS = (("90 %", "adaptive.labels_to_90"), ("half way", "adaptive.labels_to_half"))
-_RATIOS = ("transfer.suppression_ratio", "adaptive.suppression_ratio")
 
 
 def render(report: Report, console: Console, rows: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001
@@ -73,7 +70,6 @@ class _Page:
         self.report = Report.model_validate(words.cleaned(report.model_dump(by_alias=True), plain=plain))
         self.lineup = Lineup(self.report)
         self.width, self.plain = width, plain
-        self.toward = words.operators(self.report)
 
     def sections(self) -> Iterable[RenderableType]:
         """Everything, in the order in which it is read."""
@@ -92,25 +88,11 @@ class _Page:
             yield Rule(Text(title, "bold"), align="left", characters="─", style="dim")
             yield from body
 
-    def _figure(self, name: str, value: Value | None = None) -> str:
-        """A metric with its interval, rounded toward failure where a gate judges it."""
-        return words.figure(self.report.metrics.get(name, value), self.toward.get(name, frozenset()))
-
     def _verdict(self) -> RenderableType:
         report, style = self.report, _STYLES[self.report.verdict]
         head = Text(f"{_SIGNS[report.verdict]} {report.verdict.upper()}", f"bold {style}")
         head.append(f"  {words.verdict_sentence(report)}; exit code {exit_code(report.verdict)}", "not bold")
-        options = report.command.settings.with_defaults
-        classes = report.dataset.classes.get(report.dataset.task)
-        targets = report.dataset.parts.get("targets")
-        size = targets.size if targets is not None else report.target.accuracy.n
-        facts = {
-            "budget": options.get("budget") or "not recorded",
-            "data": report.dataset.name,
-            "task": report.dataset.task + (f" ({classes} classes)" if classes else ""),
-            "release": report.release.name,
-            "targets": f"{size:,}" if size else "unknown",
-        }
+        facts = headline.facts(report)
         what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
         lines: list[RenderableType] = [head, what, Text(""), self._headline(), Text("")]
         lines += [Text(words.meaning(report)), Text(words.EXPECTED, "dim")]
@@ -121,21 +103,9 @@ class _Page:
         grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
         for _ in range(3):
             grid.add_column(overflow="fold")
-        clean = self._figure("target.clean_accuracy", self.report.target.clean_accuracy)
-        rows = [("target on the release", "target.accuracy", f"on images {clean}")]
-        rows += [(f"{name.split('.')[0]} suppression", name, self._maximum(name)) for name in _RATIOS]
-        rows += [(f"labels to go {title}", name, "labelled releases per class") for title, name in _LABELS]
-        for title, name, remark in rows:
-            value = self.report.metrics.get(name, self.report.target.accuracy if name == "target.accuracy" else None)
-            known = value is not None and value.value is not None
-            grid.add_row(
-                Text(title), Text(self._figure(name, value), "bold"), Text(remark if known else _reason(value), "dim")
-            )
+        for number in headline.numbers(self.report):
+            grid.add_row(Text(number.title), Text(number.figure, "bold"), Text(number.remark, "dim"))
         return grid
-
-    def _maximum(self, name: str) -> str:
-        most = words.maximum(self.report, name)
-        return "at most target / floor" if most is None else f"at most {most:.3f} (target / floor)"
 
     def _gates(self) -> Iterable[RenderableType]:
         if not self.report.gates:
@@ -174,37 +144,23 @@ class _Page:
         yield Text(" ".join(notes), "dim")
 
     def _curve(self) -> Iterable[RenderableType]:
-        points = []
-        for labels in (0, *self.lineup.grid):
-            value = self.report.metrics.get(f"adaptive.accuracy@{labels}")
-            if value is None or value.value is None:
-                continue
-            low = value.value if value.low is None else value.low
-            high = value.value if value.high is None else value.high
-            ratio = self.report.metrics.get(f"adaptive.suppression_ratio@{labels}")
-            times = "-" if ratio is None or ratio.value is None else f"{ratio.value:.3f}"
-            notes = (f"{value.value:.3f}", f"{high:.3f}", f"{low:.3f}", times)
-            points.append(Point(labels=str(labels), value=value.value, low=low, high=high, notes=notes))
-        if not points:
-            given = [
-                v.reason for n, v in self.report.metrics.items() if n.startswith("adaptive.accuracy@") and v.reason
-            ]
-            yield Text(f"No curve: {given[0] if given else 'no adversary was granted labelled releases'}.")
+        found = points(self.lineup)
+        if not found:
+            yield Text(f"No curve: {absence(self.lineup)}.")
             return
         floor, target = self.lineup.floor, self.report.target.accuracy
-        names = ("accuracy", "high", "low", "ratio")
         lines = draw(
-            points,
+            found,
             width=self.width - 1,
             floor=None if floor is None else floor.value,
             target=target.value,
-            note_names=names,
+            note_names=NOTES,
             plain=self.plain,
         )
         yield from lines
         if not lines:
-            listing = tables.table("K", *names)
-            for point in points:
+            listing = tables.table("K", *NOTES)
+            for point in found:
                 listing.add_row(*map(Text, (point.labels, *point.notes)))
             yield listing
         yield Text(
@@ -224,10 +180,7 @@ class _Page:
                 " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
                 "dim",
             )
-        shown = {name for _, name, _ in tables.headlines(self.lineup)} | {*_RATIOS, "adaptive.accuracy"}
-        shown |= {"target.accuracy", "target.clean_accuracy", "adaptive.labels_to_90", "adaptive.labels_to_half"}
-        shown |= {name for name in self.report.metrics if name.startswith("adaptive.suppression_ratio@")}
-        others = tables.other_numbers(self.lineup, sorted(shown), self.width)
+        others = tables.other_numbers(self.lineup, sorted(headline.shown(self.lineup)), self.width)
         if others is not None:
             yield from (Text(""), others)
 
@@ -268,11 +221,6 @@ class _Page:
         facts += [f"on {seen.device}"] if seen.device else []
         facts += [f"{seen.duration_s:,.0f} s"] if seen.duration_s is not None else []
         yield Text("; ".join(facts), "dim")
-
-
-def _reason(value: Value | None) -> str:
-    """Why a headline number is unknown."""
-    return "its protocol was not run" if value is None else value.reason or "no reason was given"
 
 
 def _spaced(parts: list[Table]) -> Iterable[RenderableType]:

@@ -47,6 +47,8 @@ def clean(text: str, *, plain: bool = False) -> str:
         text: anything.
         plain: escape everything beyond ASCII too.
     """
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return text
     shown = "".join(c if _prints(c, plain) else _escape(c) for c in text[:LONGEST])
     return shown if len(text) <= LONGEST else f"{shown}... ({len(text):,} characters)"
 
@@ -133,16 +135,18 @@ def maximum(report: Report, name: str) -> float | None:
 
 def verdict_sentence(report: Report) -> str:
     """What the verdict says, in words."""
-    outcomes = [gate.outcome for gate in report.gates]
+    outcomes = [gate.outcome for gate in report.gates if gate.decides]
     total = f"{len(outcomes)} gate{'s' if len(outcomes) != 1 else ''}"
+    passed = [gate for gate in report.gates if not gate.decides and gate.outcome != "held"]
+    over = f"; {len(passed)} more not held, but waived or only a warning" if passed else ""
     if report.verdict == "held":
-        return "the gate holds" if len(outcomes) == 1 else f"all {total} hold"
+        return ("the gate holds" if len(outcomes) == 1 else f"all {total} hold") + over
     if report.verdict == "broken":
-        return f"{outcomes.count('broken')} of {total} broken"
+        return f"{outcomes.count('broken')} of {total} broken{over}"
     if report.verdict == "measured":
-        return "everything asked for was measured; no gate was set"
-    if outcomes:
-        return f"no gate is broken, but {outcomes.count('inconclusive')} of {total} cannot be decided"
+        return "everything asked for was measured; no gate " + ("decides" if report.gates else "was set") + over
+    if "inconclusive" in outcomes:
+        return f"no gate is broken, but {outcomes.count('inconclusive')} of {total} cannot be decided{over}"
     if not report.evidence:
         return "nothing was measured"
     missing = ", ".join(short(name) for name in unmeasured(report.evidence)[:5])
@@ -242,7 +246,7 @@ def _pieces(word: str, room: int, plain: bool) -> list[str]:
 
 
 def _option(name: str, value: Any) -> list[str]:
-    flag = "--" + {"overrides": "set"}.get(name, name).replace("_", "-")
+    flag = "--" + {"overrides": "set", "preset": "gates"}.get(name, name).replace("_", "-")
     if value is None:
         return []
     if name == "quiet":

@@ -252,7 +252,9 @@ def check_dataset(dataset: Dataset) -> None:
         raise UserError(f"expected at least one label in {dataset.name}, got none", "add one")
     for name in dataset.classes:
         if len(torch.unique(torch.cat([part.labels[name] for part in parts.values()]))) < 2:
-            raise UserError(f"label {name!r} of {dataset.name} has a single class", "remove it")
+            raise UserError(
+                f"label {name!r} of {dataset.name} has a single class", "give it a second class, or remove it"
+            )
 
 
 def _derive(dataset: Dataset, text: str) -> Dataset:

@@ -156,6 +156,11 @@ def _images(values: Tensor, path: Path) -> Float[Tensor, "n c h w"]:
     if values.ndim != 4 or not values.is_floating_point():
         found = f"{values.dtype} of shape {tuple(values.shape)}"
         raise UserError(f"expected float images (n, c, h, w) in {path}, got {found}", "save floats in [0, 1], NCHW")
+    if values.shape[2] != values.shape[3] or values.shape[1] not in (1, 3):
+        raise UserError(
+            f"expected square images with 1 or 3 channels in {path}, got shape {tuple(values.shape)}",
+            "save them as NCHW",
+        )
     # Written so that NaN fails too.
     if not bool(((values >= 0) & (values <= 1)).all()):
         found = f"[{float(values.min()):g}, {float(values.max()):g}]"

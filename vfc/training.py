@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from vfc.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -37,6 +39,13 @@ class TrainSettings:
     label_smoothing: float = 0.0
     precision: Literal["float32", "bf16"] = "float32"
     augment: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or not self.lr > 0:
+            raise UserError(
+                f"expected positive steps, batch and lr, got {self.steps}, {self.batch} and {self.lr}",
+                "training of no length finds nothing",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,6 +148,16 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
         raise UserError(f"expected {origin} to publish {rows} rows, one per image, got {_words(values)}")
     if values.is_complex() or values.layout != torch.strided:
         raise UserError(f"expected {origin} to publish dense real numbers, got {_words(values)}")
+    if values.numel() == 0 or values.device.type == "meta":
+        raise UserError(f"expected {origin} to publish numbers, got {_words(values)} without any")
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        # torch computes with few of its unsigned types; the numbers stay what they are.
+        wide = values.to(torch.int64)
+        if bool((wide < 0).any()):
+            raise UserError(
+                f"expected integers below 2^63 from {origin}, got larger ones", "publish them as int64 words"
+            )
+        return wide
     return values.float() if values.is_floating_point() and values.itemsize < 4 else values
 
 

@@ -47,7 +47,7 @@ class Hole(Plain):
 
 
 def look(defense):
-    publisher = Publisher(defense=defense, seed=0, device="cpu")
+    publisher = Publisher(defense=defense, classes=10, seed=0, device="cpu")
     return publisher.observe(IMAGES, publisher.publish(IMAGES, "targets"))
 
 
@@ -77,8 +77,8 @@ def test_the_first_row_that_is_not_finite_is_named():
 
 
 def test_the_same_seed_publishes_the_same():
-    first = Publisher(defense=Secretly(), seed=0, device="cpu")
-    again = Publisher(defense=Secretly(), seed=1, device="cpu")
+    first = Publisher(defense=Secretly(), classes=10, seed=0, device="cpu")
+    again = Publisher(defense=Secretly(), classes=10, seed=1, device="cpu")
     assert torch.equal(first.publish(IMAGES, "a"), first.publish(IMAGES, "a"))
     assert not torch.equal(first.publish(IMAGES, "a"), first.publish(IMAGES, "b"))
     assert not torch.equal(first.publish(IMAGES, "a"), again.publish(IMAGES, "a"))

@@ -9,7 +9,7 @@ import pytest
 from protocols.budget import BUDGETS, get_budget
 from protocols.cells import Cell, Outcome, load_outcome, save_outcome
 from protocols.executors import LocalExecutor, ProcessExecutor, make_executor
-from protocols.folder import claim
+from protocols.folder import claimed
 from protocols.settings import Settings, parse_override
 from vfc.errors import UserError
 
@@ -117,6 +117,11 @@ def test_ray_says_how_to_install_it_when_it_is_absent():
         pytest.skip("ray is installed")
 
 
+def claim(out, identity, *, fresh):
+    with claimed(out, identity, fresh=fresh):
+        pass
+
+
 def test_a_folder_belongs_to_one_run(tmp_path):
     out = tmp_path / "out"
     claim(out, {"seed": 0}, fresh=False)
@@ -136,6 +141,13 @@ def test_a_folder_of_other_files_is_refused_even_when_fresh(tmp_path):
         with pytest.raises(UserError, match="other files"):
             claim(tmp_path, {}, fresh=fresh)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    out = tmp_path / "out"
+    with claimed(out, {}, fresh=False), pytest.raises(UserError, match="another run"):
+        claim(out, {}, fresh=False)
+    claim(out, {}, fresh=False)
 
 
 def test_where_a_run_writes_does_not_change_what_it_is():

@@ -1,4 +1,4 @@
-"""Small failing tests, one for each finding of the review that a test can hold."""
+"""Ways in which a number, a control or finished work could be wrong without anybody noticing; each once was."""
 
 import contextlib
 import json
@@ -15,17 +15,22 @@ from adversaries.world import Part, View, World
 from protocols.board import Attempt, Board, Entry
 from protocols.cells import Outcome
 from protocols.cli import run
-from protocols.folder import claim
+from protocols.folder import claimed
 from protocols.label_metrics import LabelMetrics, TargetRows, target_metrics
 from protocols.options import settings_from
 from protocols.prepare import data_of
 from protocols.protocol import Candidate
-from protocols.publish import Observed
+from protocols.publish import Observed, Publisher
 from vfc.errors import UserError
 from vfc.factory import resolve
 from vfc.wrapper import ModuleDefense
 
 N = 400
+
+
+def claim(out, identity, *, fresh):
+    with claimed(out, identity, fresh=fresh):
+        pass
 
 
 def hits(share, n=N, seed=0):
@@ -212,8 +217,9 @@ def module(**extra):
 
 def test_not_a_number_as_logits_is_a_user_error():
     defense = module(predict=lambda r: torch.full((len(r), 4), float("nan")))
-    with pytest.raises(UserError):
-        defense.predict(torch.rand(3, 1, 8, 8))
+    publisher = Publisher(defense=defense, classes=4, seed=0, device="cpu")
+    with pytest.raises(UserError, match="finite"):
+        publisher.predicted(torch.rand(3, 1, 8, 8))
 
 
 def test_a_release_on_the_meta_device_is_a_user_error():

@@ -1,0 +1,37 @@
+"""Ready-made gates: `paper`, `standard` and `strict`.
+
+The limits are conventions, not laws: a suppression ratio of 2 is what the published setting calls a success, a target
+may lose a tenth of its accuracy, half of what the images give away may remain of the task and a fifth of an attribute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vfc.errors import unknown
+
+PRESETS = ("paper", "standard", "strict")
+
+RATIO, RETENTION, TASK_LEAKAGE, ATTRIBUTE_LEAKAGE = 2.0, 0.9, 0.5, 0.2
+
+
+def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> list[str]:
+    """The gates of a preset.
+
+    Args:
+        name: one of PRESETS. `strict` has the gates of `standard`; that it asks for calibration is the policy's.
+        attributes: private attributes that are attacked.
+        floor: rate of the task's floor; where labels alone allow less than 2.5, the ratio asked for is 80 % of that.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise unknown("preset of gates", name, PRESETS)
+    ratio = RATIO if not floor else min(RATIO, math.floor(80 / floor) / 100)
+    gates = [f"transfer.suppression_ratio >= {ratio:g}"]
+    if name != "paper":
+        gates += [f"target.retention >= {RETENTION:g}", f"adaptive.leakage <= {TASK_LEAKAGE:g}"]
+        gates += [f"attribute.{attribute}.leakage <= {ATTRIBUTE_LEAKAGE:g}" for attribute in attributes]
+    return gates
