@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
 from protocols.budget import get_budget
 from protocols.executors import warm_up
@@ -16,7 +17,8 @@ from protocols.output import printing
 from protocols.progress import Reporter
 from protocols.protocol import PROTOCOLS
 from protocols.settings import Settings
-from reports.gate import Gate, check_gates, exit_code, judge, verdict
+from reports.gate import check_gates, exit_code, verdict
+from reports.policy import Policy, read_policy
 from reports.report import Report, sealed, write
 from vfc.errors import UserError, unknown
 
@@ -34,9 +36,10 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     """
     started = datetime.now(UTC)
     names = protocol_names(settings.protocols)
-    gates = [Gate.parse(text) for text in settings.gates]
+    policy = read_policy(settings.config, settings.preset).adding(settings.gates)
+    check_required(policy)
     budget = get_budget(settings.budget)
-    check_gates(gates, names, grid=budget.labels)
+    check_gates(policy.gates, names, grid=budget.labels)
     if settings.threat is not None:
         parse_level(settings.threat)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
@@ -58,7 +61,11 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     device = pick_device(settings.device)
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
-    check_gates(gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes)
+    private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
+    policy = policy.with_preset(private, data.floor)
+    check_gates(
+        policy.gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes
+    )
     out = settings.out_folder("-".join(names))
     with claimed(out, settings.identity(), fresh=settings.fresh):
         reporter.note(f"writing to {out}")
@@ -69,7 +76,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
             runner.close()
         said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
         report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
-        report = judged(report, gates, rows)
+        report = judged(report, policy, rows, date.today())
         try:
             write(report, rows, out)
         except OSError as error:
@@ -83,10 +90,18 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     return exit_code(report.verdict)
 
 
-def judged(report: Report, gates: Sequence[Gate], rows: dict[str, Any]) -> Report:
-    """The report with its gates and its verdict."""
-    results = tuple(judge(report, gates, rows))
-    return sealed(report.model_copy(update={"gates": results, "verdict": verdict(results, report.evidence)}))
+def judged(report: Report, policy: Policy, rows: dict[str, Any], today: date) -> Report:
+    """The report with its gates and its verdict; `today` decides which waivers still count."""
+    results = tuple(policy.judge(report, rows, today=today))
+    word = verdict(results, report.evidence, policy.required)
+    return sealed(report.model_copy(update={"gates": results, "verdict": word}))
+
+
+def check_required(policy: Policy) -> None:
+    """Refuse a policy that requires an adversary that does not exist."""
+    for name in policy.required or ():
+        if name not in ADVERSARIES.cards:
+            raise unknown("required adversary", name, ADVERSARIES.cards)
 
 
 def tell(report: Report, settings: Settings, rows: dict[str, Any]) -> None:

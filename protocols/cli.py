@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from protocols.options import ATTACK, DATA, MODEL, RUN, settings_from, with_options
+from protocols.report_options import ACCEPT, FORMATS, GATE, PLAN
 from protocols.settings import read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
@@ -31,7 +32,8 @@ def _configured(function: Callable[..., int]) -> Callable[..., int]:
 
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         known = {str(p.name) for p in context.command.params} - {"config"}
-        options = read_config(value, known | {"set"})
+        options = read_config(value, known | {"set", "policy"})
+        options.pop("policy", None)  # `reports.policy` reads it when gates are judged
         if "set" in options:
             options["overrides"] = [f"{name}={item}" for name, item in dict(options.pop("set")).items()]
         context.default_map = {**options, **(context.default_map or {})}
@@ -75,12 +77,63 @@ def train(ablate: str | None, **options: Any) -> int:
 
 @program.command()
 @click.argument("report")
-@click.option("--gate", "gates", multiple=True, metavar="'METRIC OP NUMBER'", help="What must hold; repeatable.")
-def gate(report: str, gates: tuple[str, ...]) -> int:
-    """Judge a report.json again."""
+@with_options(GATE)
+def gate(report: str, **options: Any) -> int:
+    """Judge a report.json again, against limits, a policy, or an earlier report."""
     from protocols.gate_verb import run_gate
 
-    return run_gate(report, gates)
+    return run_gate(report, options.pop("gates"), **options)
+
+
+@program.command()
+@click.argument("report")
+@with_options(FORMATS)
+def report(report: str, **files: str | None) -> int:
+    """Write a report.json in other formats; without any, show it on the terminal."""
+    from protocols.report_verb import run_report
+
+    return run_report(report, {name: file for name, file in files.items() if file is not None})
+
+
+@program.command()
+@click.argument("reports", nargs=-1, required=True, metavar="OLD NEW [NEW...]")
+def compare(reports: tuple[str, ...]) -> int:
+    """Show what moved between reports, by how much, and whether that is noise."""
+    from protocols.compare_verb import run_compare
+
+    return run_compare(reports)
+
+
+@program.command()
+@with_options(PLAN)
+def plan(**options: Any) -> int:
+    """Say how many targets gates need to be decidable."""
+    from protocols.plan_verb import run_plan
+
+    return run_plan(**options)
+
+
+@program.group()
+def baseline() -> None:
+    """Keep the report that `vfc gate --baseline` compares with."""
+
+
+@baseline.command()
+@click.argument("report")
+@with_options(ACCEPT)
+def accept(report: str, reason: str, folder: str) -> int:
+    """Make a report the baseline, and write down why."""
+    from protocols.baseline_verb import run_accept
+
+    return run_accept(report, reason, folder)
+
+
+@program.command()
+def schema() -> int:
+    """Print the JSON Schema of report.json."""
+    from protocols.schema_verb import run_schema
+
+    return run_schema()
 
 
 @program.command("list")

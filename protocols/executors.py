@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
@@ -174,15 +173,16 @@ def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:
 
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     _set_threads(threads)
 
 
-def _die_with(parent: int) -> None:
-    """End this worker when its parent is gone; a killed run must not leave workers behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+def _die_with_parent() -> None:
+    """End this worker when the run that started it is gone; a killed run must not leave workers behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _set_threads(threads: int) -> None:

@@ -13,6 +13,7 @@ import rich_click as click
 from protocols.budget import BUDGETS
 from protocols.executors import EXECUTORS
 from protocols.settings import Settings, parse_override
+from reports.presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,6 +67,7 @@ ATTACK = (
     _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
+    _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
 )
 
 
@@ -84,7 +86,6 @@ def settings_from(options: dict[str, Any]) -> Settings:
     """`Settings` from parsed options; an option that nobody gave keeps its default."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     quiet = given.pop("quiet", None)
-    given.pop("config", None)
     resume = given.pop("resume", None)
     renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
     values = {renamed.get(name, name): value for name, value in given.items()}

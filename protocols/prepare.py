@@ -253,10 +253,11 @@ def _target_rows(
     if predicted is None or world.targets.images is None:
         return TargetRows()
     clean = None
-    if defense.target is not None:
+    images = world.targets.images
+    reads_images = world.targets.release.shape == images.shape or not isinstance(defense, ModuleDefense)
+    if defense.target is not None and reads_images:
         clean = (predict_logits(defense.target, world.targets.images).argmax(1) == truth).numpy().astype(np.uint8)
     picture = None
-    images = world.targets.images
     if world.targets.release.shape == images.shape and world.targets.release.is_floating_point():
         # The form in which the intended use suffers less, on the defender's own validation part.
         release = world.train.release

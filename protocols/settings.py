@@ -16,7 +16,7 @@ from typing import Any
 from protocols.budget import get_budget
 from vfc.errors import UserError, unknown
 
-WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download")
+WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
 """Settings that cannot change a result."""
 
 
@@ -39,6 +39,8 @@ class Settings:
         budget: smoke, standard or full.
         overrides: options of adversaries, of the defense or of training, as `name.option`.
         gates: gate expressions.
+        preset: ready-made gates: paper, standard or strict.
+        config: the config file that the user named; its policy is read when gates are judged.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
     """
 
@@ -60,6 +62,8 @@ class Settings:
     budget: str = "standard"
     overrides: tuple[tuple[str, Any], ...] = ()
     gates: tuple[str, ...] = ()
+    preset: str | None = None
+    config: str | None = None
     data_root: str | None = None
     download: bool = False
     out: str | None = None
@@ -73,7 +77,7 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """What can change the evidence, as JSON-ready data. Gates judge it and are not part of it."""
         data = asdict(self)
-        for name in (*WITHOUT_EFFECT, "gates"):
+        for name in (*WITHOUT_EFFECT, "gates", "preset"):
             del data[name]
         data["overrides"] = dict(self.overrides)
         data["identity_extra"] = dict(self.identity_extra)

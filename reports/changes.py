@@ -76,8 +76,8 @@ def _gate(report: Report, result: GateResult) -> list[str]:
         sentences.append(_targets(gate, value))
     if result.outcome != "inconclusive" and not sentences:
         shown = number(value.value, value.unit)
-        way = "moves to the other side of" if result.outcome == "held" else "is brought to the right side of"
-        sentences.append(f"It turns when the number, now {shown}, {way} {gate.number:g} by more than its interval.")
+        margin = "" if value.unit == "count" else " by more than its interval"
+        sentences.append(f"It turns when the number, now {shown}, comes to the other side of {gate.number:g}{margin}.")
     return sentences
 
 

@@ -45,11 +45,14 @@ def render_markdown(report: Report) -> str:
     shown: list[str] = []
     room = LIMIT - 200
     for position, section in enumerate(sections):
-        for line in section:
-            room -= len(line.encode()) + 1
-            if room < 0:
-                left = sum(map(len, sections[position:])) - section.index(line)
+        # Half a table can be read; half a block of code would swallow what follows.
+        whole = any(line.startswith("```") for line in section)
+        for number, line in enumerate(section):
+            needed = section if whole and number == 0 else [line]
+            if room < sum(len(part.encode()) + 1 for part in needed):
+                left = sum(map(len, sections[position:])) - number
                 return "\n".join([*shown, "", f"_{left} more lines are in report.json._", ""])
+            room -= len(line.encode()) + 1
             shown.append(line)
     return "\n".join(shown)
 
@@ -126,7 +129,7 @@ def _command(report: Report) -> list[str]:
     words = command_words(report)
     if not words:
         return []
-    line = " ".join(quoted(clean(word)) for word in words[:200])
+    line = " ".join(map(quoted, words))
     fence = "`" * (max((len(run) for run in _runs(line)), default=0) + 3)
     facts = f"report {report.digest[:12] or 'not sealed'}, {report.tool.name} {report.tool.version}"
     return ["## The same again", "", f"{fence}sh", line, fence, "", _text(facts), ""]

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-MOST = 24
-"""So many leaks are shown at most."""
+MOST = 12
+"""So many leaks, and channels of a mask, are shown at most."""
 
 SIDE = 96
 """Larger pictures are thinned to at most this many pixels a side."""
@@ -117,11 +117,9 @@ def mask(rows: Mapping[str, Any]) -> tuple[list[str], float, int] | None:
     if kept is None or kept.ndim not in (1, 2, 3) or 0 in kept.shape:
         return None
     shares = np.clip(np.nan_to_num(kept.astype(np.float64)), 0.0, 1.0)
-    if shares.ndim == 1:
-        channels = _square(shares, -1.0)[None]
-    else:
-        channels = shares[None] if shares.ndim == 2 else shares
-    pictures = [_uri(np.rint(255 * np.clip(channel, 0, 1)).astype(np.uint8)) for channel in channels[:MOST]]
+    channels = _square(shares, 0.0) if shares.ndim == 1 else shares
+    channels = channels.reshape(-1, *channels.shape[-2:])
+    pictures = [_uri(np.rint(255 * channel).astype(np.uint8)) for channel in channels[:MOST]]
     return pictures, float(shares.mean()), int(shares.size)
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -16,6 +14,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import ConfigDict, Field, ValidationError
 
 from adversaries.evidence import Evidence, Record, Value
+from reports.files import replace_whole
 from vfc.errors import UserError
 
 SCHEMA = 1
@@ -242,8 +241,9 @@ def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.ascontiguousarray(rows[key]) for key in sorted(rows)}
-    _replace(folder / SIDECAR, save(arrays, metadata={"digest": digest(report)}))
-    return _replace(folder / REPORT, dump(report))
+    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": digest(report)}))
+    replace_whole(folder / REPORT, dump(report))
+    return folder / REPORT
 
 
 def load(path: Path | str) -> Report:
@@ -337,22 +337,6 @@ def _digest(content: Mapping[str, Any]) -> str:
 def _locate(path: Path | str) -> Path:
     file = Path(path)
     return file / REPORT if file.is_dir() else file
-
-
-def _replace(file: Path, content: bytes) -> Path:
-    """Write a file as a whole: readers see the old one or the new one."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return file
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -61,7 +61,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
         meaning = "a metric that this version does not know"
     tags = ["privacy", *(entry.label for entry in finding.ids)]
     sources = "; ".join(f"{entry.label}, {entry.title}: {entry.source}" for entry in finding.ids)
-    rule = {
+    return {
         "id": finding.metric,
         "shortDescription": {"text": f"Limit on {finding.metric}"},
         "fullDescription": {"text": f"{meaning[0].upper()}{meaning[1:]}."},
@@ -69,7 +69,6 @@ def _rule(finding: Finding) -> dict[str, Any]:
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": tags},
     }
-    return rule
 
 
 def _result(finding: Finding, place: int, report: Report) -> dict[str, Any]:

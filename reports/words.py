@@ -170,7 +170,9 @@ def meaning(report: Report) -> str:
         count = number(needed.value, "count")
         releases = f"{count} labelled release{'s' if count != '1' else ''} per class"
         way = "an attacker 90 % of the way to the target"
-        parts.append(f"even {releases} do not bring {way}" if needed.censored else f"{releases} bring {way}")
+        one = count == "1"
+        without = f"even {releases} {'does' if one else 'do'} not bring {way}"
+        parts.append(without if needed.censored else f"{releases} bring{'s' if one else ''} {way}")
     elif needed is not None:
         parts.append(f"what repurposing costs is unknown, because {needed.reason or 'it was not measured'}")
     else:

@@ -1,0 +1,221 @@
+"""How many targets a gate needs to be decidable, given what is assumed to be true.
+
+For a number of targets n, evaluations are simulated from the assumed truth and judged by the gate's own bounds; the
+answer is the smallest n of a fine grid from which on the gate is decided with the wanted probability. Leakage and means
+use the normal approximation of their intervals instead, which is stated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adversaries import ratios
+from adversaries.evidence import Value
+from adversaries.special import ndtri
+from reports.catalog import lookup
+from reports.compare import columns
+from reports.gate import Gate
+from reports.report import Report
+from vfc.errors import UserError
+
+SIMULATIONS = 2000
+MOST = 1_000_000
+"""Targets; a gate that needs more is as good as undecidable."""
+
+TARGET, FLOOR, CEILING = 0.9, 0.1, 0.95
+"""Assumed where nothing says otherwise: the target's accuracy, the floor's, and the ceiling's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one gate needs.
+
+    Args:
+        gate: the limit.
+        outcome: what it will be with enough targets: `held` or `broken`; None where no number of targets decides.
+        targets: how many are needed; None where no number decides.
+        assumed: what was assumed, in words.
+        reason: how it was computed, or why nothing decides.
+    """
+
+    gate: Gate
+    outcome: str | None
+    targets: int | None
+    assumed: str
+    reason: str
+
+
+def plan(
+    gates: list[Gate],
+    assumed: Mapping[str, float],
+    report: Report | None = None,
+    rows: Mapping[str, Any] | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> list[Plan]:
+    """One plan per gate; they share the level.
+
+    Args:
+        gates: all gates that will be judged together.
+        assumed: true values by metric name; `floor`, `ceiling` and `target.accuracy` serve all gates.
+        report: an earlier run, whose numbers are assumed where `assumed` says nothing.
+        rows: its sidecar.
+        power: wanted probability of a decision, in (0, 1).
+        alpha: one-sided level before correction.
+
+    Raises:
+        UserError: a name or number that means nothing, or a metric that needs a report.
+    """
+    if not 0 < power < 1:
+        raise UserError(f"expected a power in (0, 1), got {power!r}", "for instance --power 0.8")
+    for name, number in assumed.items():
+        if name not in ("floor", "ceiling"):
+            lookup(name)
+        if not math.isfinite(number):
+            raise UserError(f"expected a finite number for {name}, got {number!r}", "correct --assume")
+    return [_plan(gate, assumed, report, rows or {}, power, alpha / len(gates)) for gate in gates]
+
+
+def _plan(
+    gate: Gate, assumed: Mapping[str, float], report: Report | None, rows: Mapping[str, Any], power: float, alpha: float
+) -> Plan:
+    unit = lookup(gate.metric).unit
+    stored = report.metrics.get(gate.metric) if report is not None else None
+    truth = assumed.get(gate.metric)
+    source = "as assumed"
+    if truth is None and stored is not None and stored.value is not None:
+        truth, source = stored.value, "from the report"
+    if truth is None:
+        truth, source = _guess(gate, unit), "a guess: no report and no --assume"
+    words = f"{gate.metric} = {truth:.4g} ({source})"
+    if unit == "count":
+        return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason=_COUNT)
+    if truth == gate.number:
+        return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason="the truth is the limit itself")
+    outcome = "held" if gate.satisfied_by(truth) else "broken"
+    if unit in ("rate", "ratio"):
+        facts = _facts(gate.metric, truth, unit, assumed, stored)
+        shown = "".join(f", {name} {number:.3g}" for name, number in facts.items() if name in ("target", "floor"))
+        needed = _search(lambda n: _power(gate, outcome, unit, facts, n, alpha), power)
+        how = f"{SIMULATIONS:,} simulated evaluations for each number of targets"
+        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
+    spread, shown = _spread(gate.metric, truth, unit, assumed, report, rows)
+    distance = abs(truth - gate.number)
+    needed = math.ceil(((float(ndtri(1 - alpha)) + float(ndtri(power))) * spread / distance) ** 2)
+    found = max(2, needed) if needed <= MOST else None
+    how = f"normal approximation, standard deviation {spread:.3g} per target"
+    return Plan(gate=gate, outcome=outcome, targets=found, assumed=words + shown, reason=_enough(found, how))
+
+
+_COUNT = "its bounds come from a grid of budgets: a finer grid decides more, and targets only through the accuracies"
+
+
+def _enough(needed: int | None, how: str) -> str:
+    return how if needed is not None else f"not even {MOST:,} targets suffice ({how})"
+
+
+def _guess(gate: Gate, unit: str) -> float:
+    """A truth on the side on which the gate holds: 0.1 away for rates and leakage, a quarter for ratios."""
+    sign = 1 if gate.upward else -1
+    if unit in ("rate", "leakage", "difference", "ssim"):
+        far = gate.number + sign * 0.1
+        return far if unit != "rate" or 0 <= far <= 1 else gate.number / 2 if sign < 0 else (1 + gate.number) / 2
+    return gate.number * (1.25 if sign > 0 else 0.8) if gate.number else float(sign)
+
+
+def _facts(
+    metric: str, truth: float, unit: str, assumed: Mapping[str, float], stored: Value | None
+) -> dict[str, float]:
+    """Probabilities that a simulated target shows each pattern."""
+    if unit == "rate":
+        if not 0 <= truth <= 1:
+            raise UserError(f"expected a rate in [0, 1] for {metric}, got {truth!r}", "correct --assume")
+        return {"p": truth}
+    counts = (stored.counts or {}) if stored is not None else {}
+    names = ("n11", "n10", "n01", "n00")
+    if metric not in assumed and set(names) <= set(counts):
+        n = sum(counts[name] for name in names)
+        facts = {name: counts[name] / n for name in names}
+        return {**facts, "target": facts["n11"] + facts["n10"], "floor": counts.get("floor", 0) / n}
+    over = lookup(metric).over_floor
+    target = assumed.get("target.accuracy", TARGET)
+    floor = assumed.get("floor", FLOOR) if over else 0.0
+    other = target / truth if truth > 0 else math.inf
+    if not 0 < target <= 1 or not 0 <= floor <= 1 or not 0 < other <= 1 or (over and truth > target / floor + 1e-9):
+        raise UserError(
+            f"expected a ratio {metric} that a target of {target:g} and a floor of {floor:g} allow, got {truth:g}",
+            "correct --assume",
+        )
+    # Independent hits: what is known about neither helps the other, which makes intervals wide rather than narrow.
+    facts = {"n11": target * other, "n10": target * (1 - other), "n01": (1 - target) * other}
+    return {**facts, "n00": (1 - target) * (1 - other), "target": target, "floor": floor}
+
+
+def _power(gate: Gate, outcome: str, unit: str, facts: Mapping[str, float], n: int, alpha: float) -> float:
+    """Probability that n targets decide the gate as the truth wants it."""
+    generator = np.random.Generator(np.random.PCG64(n))
+    if unit == "rate":
+        hits = generator.binomial(n, facts["p"], SIMULATIONS)
+        low, high = ratios.clopper_pearson(hits, n, alpha)
+    else:
+        shares = np.array([facts[name] for name in ("n11", "n10", "n01", "n00")])
+        n11, n10, n01, n00 = generator.multinomial(n, shares / shares.sum(), SIMULATIONS).T
+        bounds = ratios.ratio_bounds(n11, n10, n01, n00, np.full(SIMULATIONS, round(facts["floor"] * n)), alpha)
+        low, high = bounds.low, bounds.high
+    decisive = low if gate.upward == (outcome == "held") else high
+    if outcome == "held":
+        decided = decisive > gate.number if gate.upward else decisive < gate.number
+    else:
+        decided = decisive < gate.number if gate.upward else decisive > gate.number
+    return float(np.mean(decided))
+
+
+def _search(power_of: Callable[[int], float], power: float) -> int | None:
+    """The smallest n of a grid with 2 % steps that decides often enough."""
+    low, high = 4, 8
+    while power_of(high) < power:
+        low, high = high, high * 2
+        if high > MOST:
+            return None
+    while high > low * 1.02 + 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power_of(middle) >= power else (middle, high)
+    return high
+
+
+def _spread(
+    metric: str,
+    truth: float,
+    unit: str,
+    assumed: Mapping[str, float],
+    report: Report | None,
+    rows: Mapping[str, Any],
+) -> tuple[float, str]:
+    """Standard deviation of one target's share in the number, and what it rests on."""
+    found = columns(metric, report, rows) if report is not None and metric in report.metrics else None
+    if found is not None:
+        statistic, tables = found
+        table = tables[0]
+        n = table.shape[1]
+        if n > 2:
+            # What the number becomes without each target, times n - 1, has the spread of the influence function.
+            left = (table.sum(1, keepdims=True) - table) / (n - 1)
+            return float(np.std(statistic(left.T), ddof=1) * (n - 1)), f", spread from {n} targets of the report"
+    if unit != "leakage":
+        raise UserError(
+            f"expected a report with {metric} and its rows, got none", "add --report, or plan a rate, ratio or leakage"
+        )
+    floor, ceiling = assumed.get("floor", FLOOR), assumed.get("ceiling", CEILING)
+    attack = floor + truth * (ceiling - floor)
+    if not 0 <= floor < ceiling <= 1 or not 0 <= attack <= 1:
+        raise UserError(
+            f"expected 0 <= floor < ceiling <= 1 and a possible leakage, got {floor:g}, {ceiling:g} and {truth:g}",
+            "correct --assume",
+        )
+    variance = attack * (1 - attack) + (1 - truth) ** 2 * floor * (1 - floor) + truth**2 * ceiling * (1 - ceiling)
+    return math.sqrt(variance) / (ceiling - floor), f", floor {floor:.3g}, ceiling {ceiling:.3g}, independent hits"
