@@ -193,7 +193,7 @@ class Board:
     def missed(self, chosen: Attempt, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Honest candidates whose lower bound on the targets exceeds the chosen one's value: selection missed them."""
         rivals = [a for a in attempts if a != chosen and self.measured(a, "attack") and not self.dishonest(a)]
-        alpha = 0.05 / max(1, len(rivals))
+        alpha = health.LEVEL / max(1, len(rivals))
         found = []
         for rival in rivals:
             pairs = zip(self.measured(rival, "attack"), self.measured(chosen, "attack"), strict=True)
