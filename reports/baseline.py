@@ -3,7 +3,7 @@
 A metric **holds** if the bound that speaks against the defender shows no loss beyond the tolerance, or if the results
 are equal on every target; it is **broken** if even the opposite bound shows such a loss; else it is **inconclusive**,
 and the reason names the tolerance that the data can exclude. Fails closed: what was known and is not any more, or is
-known only from doubtful adversaries, does not hold.
+known only from adversaries that came into doubt, does not hold.
 """
 
 from __future__ import annotations
@@ -91,16 +91,22 @@ def _judge(
     outcome, reason = _compare(found, sign, tolerance)
     reason += f" ({found.method})" if found.method else ""
     if outcome != "broken":
-        for rival in (other for other in after.also if not set(other.flags) & set(HONESTY)):
+        for rival in _rivals(before, after):
             theirs, why = _compare(_against_rival(name, before, rival, alpha, old_rows, rows), sign, tolerance)
             if theirs == "broken":
                 return result(theirs, f"of an adversary stronger than the chosen one, {why}")
             if theirs == "inconclusive" and outcome == "held":
                 outcome, reason = theirs, f"of an adversary stronger than the chosen one, {why}"
-    flags = forbids_holding(after.flags)
+    # What was in doubt when the baseline was accepted is no news.
+    flags = tuple(flag for flag in forbids_holding(after.flags) if flag not in before.flags)
     if outcome == "held" and flags:
         outcome, reason = "inconclusive", f"{reason}, but the number is in doubt: {_said(flags)}"
     return result(outcome, reason, found.paired)
+
+
+def _rivals(before: Value, after: Value) -> list[Value]:
+    """Honest adversaries clearly stronger than the chosen one that the baseline did not have."""
+    return [other for other in after.also if other not in before.also and not set(other.flags) & set(HONESTY)]
 
 
 def _against_rival(name: str, old: Value, rival: Value, alpha: float, old_rows: Rows, rows: Rows) -> Change:

@@ -32,22 +32,22 @@ def changes(lineup: Lineup) -> list[tuple[str, str]]:
     report = lineup.report
     found = [(result.expr, sentence) for result in report.gates for sentence in _gate(report, result)]
     if not report.gates:
-        found.append(("no gate", "No limit was set, so nothing can be broken. A gate turns a number into a verdict."))
+        found.append(("No gate", "No limit was set, so nothing can be broken. A gate turns a number into a verdict."))
     missing = sorted({row.adversary for row in report.evidence if row.status in ("failed", "not_run")})
     if missing:
         names = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-        found.append(("not measured", f"Adversaries that failed or were not run might be stronger: {names}."))
+        found.append(("Not measured", f"Adversaries that failed or were not run might be stronger: {names}."))
     levels = {attempt.level for attempt in lineup.attempts if attempt.status == "measured"}
     untried = [
         f"{level} ({word})" for level, word in LEVELS.items() if level > max(levels, default="") and level < "L5"
     ]
     if untried:
-        found.append(("stronger attackers", f"Nobody attacked at {', '.join(untried)}; what they read is unknown."))
+        found.append(("Stronger attackers", f"Nobody attacked at {', '.join(untried)}; what they read is unknown."))
     if report.command.settings.with_defaults.get("budget") == "smoke":
-        found.append(("budget", "Smoke tries few K and skips checks; --budget standard tries more."))
+        found.append(("Budget", "Smoke tries few K and skips checks; --budget standard tries more."))
     found.append(
         (
-            "any attack",
+            "Any attack",
             "Every number here is what these adversaries found. A stronger one can only read more, never less.",
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
             if file.is_dir():
                 raise UserError(f"expected a file name, got the folder {file}", "name a file")
             file.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                file.lstat()  # says now whether the name itself is impossible
         _replace(contents)
     except (OSError, ValueError) as error:
         name, why = getattr(error, "filename", None), getattr(error, "strerror", None)

@@ -11,12 +11,10 @@ the terminal, and then escaped by the template. What the sidecar may hold for a 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cache, cached_property
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,30 +22,20 @@ from markupsafe import Markup
 
 from adversaries.evidence import Value
 from adversaries.health import MEANINGS
-from reports import curve, headline, pictures, remarks, svg, words
+from reports import curve, headline, origins, pictures, remarks, svg, words
 from reports.catalog import lookup
 from reports.changes import changes
 from reports.gate import Gate, exit_code
 from reports.lineup import Attempt, Lineup
-from reports.report import Calibration, GateResult, Report
+from reports.report import GateResult, Report
 from reports.suppression import WITHOUT_LABELS, suppression
+from reports.threats import threats
 from vfc.errors import UserError
 
 MOST_ATTEMPTS = 1000
 """So many attempts are listed one by one."""
 
 SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
-
-KNOWLEDGE = {
-    "images": "clean, labelled images of its own",
-    "models": "models trained on them",
-    "unlabelled": "releases without labels",
-    "labelled": "labelled releases",
-    "pairs": "pairs of its own images and their releases",
-    "defense": "the defense: weights, mask, noise law",
-    "target": "the target's own predictions",
-}
-"""What an attacker may see, in words."""
 
 FAMILIES = {
     "attribute": ("Private attributes", "What the release tells about labels that it was not made for."),
@@ -71,7 +59,13 @@ def render_html(report: Report, rows: Mapping[str, Any] | None = None) -> str:
         report: what was measured.
         rows: the sidecar's numpy arrays by key; without them there are no pictures, spectra and ROC curve.
     """
-    environment = Environment(
+    return _environment().get_template("report.html.j2").render(page=_Page(report, rows or {}))
+
+
+@cache
+def _environment() -> Environment:
+    """Templates are compiled once."""
+    return Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -79,7 +73,6 @@ def render_html(report: Report, rows: Mapping[str, Any] | None = None) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2").render(page=_Page(report, rows or {}))
 
 
 class _Page:
@@ -98,9 +91,9 @@ class _Page:
 
     def __init__(self, report: Report, rows: Mapping[str, Any]) -> None:
         self.command = words.command_lines(words.command_words(report), 88)
-        self.report = Report.model_validate(words.cleaned(report.model_dump(by_alias=True)))
+        self.report = _harmless(report)
         self.lineup, self.rows = Lineup(self.report), rows
-        self.toward = words.operators(self.report)
+        self.toward, self.task = words.operators(self.report), f"task:{self.report.dataset.task}"
         self.code = exit_code(self.report.verdict)
         self.said = words.verdict_sentence(self.report)
         self.meaning = words.meaning(self.report)
@@ -115,7 +108,9 @@ class _Page:
         self.silent = remarks.silent_protocols(self.report)
         self.suppression = suppression(self.lineup) if self.lineup.task else []
         self.points, self.gallery = curve.points(self.lineup), pictures.gallery(rows)
-        self.mask = pictures.mask(rows)
+        self.mask, self.threats = pictures.mask(rows), threats(self.lineup)
+        self.calibration, self.settings = origins.calibration(self.report), origins.settings(self.report)
+        self.provenance = origins.provenance(self.report)
 
     @cached_property
     def sections(self) -> list[tuple[str, str]]:
@@ -214,35 +209,6 @@ class _Page:
         return curve.absence(self.lineup)
 
     @cached_property
-    def threats(self) -> list[dict[str, str]]:
-        """Who knows what: one row per level that attacked, with the best that it read of the task."""
-        groups: dict[str, list[Attempt]] = defaultdict(list)
-        for attempt in self.lineup.attempts:
-            groups[attempt.level].append(attempt)
-        found = []
-        before: set[str] = set()
-        for level, attempts in sorted(groups.items()):
-            knows = dict.fromkeys(name for attempt in attempts for row in attempt.rows for name in row.threat.knows)
-            new = [KNOWLEDGE.get(name, name) for name in knows if name not in before]
-            labels = sorted({str(attempt.labels) for attempt in attempts if attempt.labels is not None}, key=_numeric)
-            measured = [attempt for attempt in attempts if attempt.status == "measured"]
-            task = [value for attempt in measured if attempt in self.lineup.task and (value := attempt.arm("attack"))]
-            reads = [value.value for value in task if value.value is not None]
-            found.append(
-                {
-                    "level": level,
-                    "word": words.LEVELS.get(level, ""),
-                    "knows": ("also " if before and new else "") + (", ".join(new) or "nothing more"),
-                    "labels": f"K = {', '.join(labels)}" if labels else "none",
-                    "who": remarks.listed(dict.fromkeys(attempt.adversary for attempt in attempts), 12),
-                    "count": f"{len(measured)} of {len(attempts)}",
-                    "range": f"{min(reads):.3f} to {max(reads):.3f}" if reads else "–",
-                }
-            )
-            before |= set(knows)
-        return found
-
-    @cached_property
     def chosen(self) -> list[tuple[str, Attempt | None, dict[str, Value | None]]]:
         """Title, attempt and arms behind every headline number, then those of other goals."""
         found = []
@@ -251,9 +217,8 @@ class _Page:
             if attempt is None:
                 arms["attack"] = self.report.metrics[name]
             found.append((title.replace("\n", ", "), attempt, arms))
-        task = f"task:{self.report.dataset.task}"
         for attempt in self.lineup.attempts:
-            if attempt.chosen and attempt.goal != task:
+            if attempt.chosen and attempt.goal != self.task:
                 labels = "" if attempt.labels is None else f", K = {attempt.labels}"
                 found.append((f"{words.short(attempt.goal)}{labels}", attempt, self._arms(attempt)))
         return found
@@ -285,43 +250,6 @@ class _Page:
         return max(0, len(self.lineup.attempts) - MOST_ATTEMPTS)
 
     @cached_property
-    def calibration(self) -> list[tuple[str, str, str, str]]:
-        """Status, finds, false alarms, and the adversaries of which that is known."""
-        groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-        for name, known in sorted(self.report.calibration.items()):
-            groups[_calibrated(known)].append(name)
-        return [(*key, ", ".join(names)) for key, names in groups.items()]
-
-    @property
-    def settings(self) -> list[tuple[str, str, bool]]:
-        """Every option with its value, and whether it was passed."""
-        asked = self.report.command.settings
-        every = {**asked.with_defaults, **{k: v for k, v in asked.passed.items() if k not in asked.with_defaults}}
-        return [(name, _shown(asked.passed.get(name, every[name])), name in asked.passed) for name in sorted(every)]
-
-    @property
-    def provenance(self) -> list[tuple[str, str]]:
-        """Where and when the report was made, and digests that identify what went in."""
-        seen, data, release = self.report.provenance, self.report.dataset, self.report.release
-        changed = {None: "", True: ", with uncommitted changes", False: ""}[seen.dirty]
-        took = None if seen.duration_s is None else f"{seen.duration_s:,.0f} s"
-        facts = [
-            ("report", self.report.digest),
-            ("tool", f"{self.report.tool.name} {self.report.tool.version}"),
-            ("commit", f"{seen.git_commit}{changed}" if seen.git_commit else None),
-            ("started", seen.started),
-            ("took", took),
-            ("python", seen.python),
-            ("torch", seen.torch),
-            ("device", seen.device),
-            ("platform", seen.platform),
-            ("data set", f"{data.name} {data.digest}"),
-            *((f"part {name.replace('_', ' ')}", f"{part.size:,}, {part.digest}") for name, part in data.parts.items()),
-            ("release", f"{release.name} {release.digest}"),
-        ]
-        return [(name, str(fact)) for name, fact in facts if fact]
-
-    @cached_property
     def spectra(self) -> list[Markup]:
         """One drawing per layer."""
         start = "leakage/spectrum/"
@@ -335,25 +263,21 @@ class _Page:
         return svg.roc(false, true) if false and len(false) == len(true) else Markup("")
 
 
-def _numbers(array: Iterable[Any]) -> list[float]:
-    """The finite numbers of an array with one axis."""
-    return [float(entry) for entry in array if math.isfinite(entry)]
+def _harmless(report: Report) -> Report:
+    """The report with every text in it made harmless; a short way for those that hold nothing to be changed."""
+    try:
+        text = report.model_dump_json(by_alias=True)
+    except ValueError:  # lone surrogates, which JSON in UTF-8 cannot hold
+        text = "\\"
+    # Without escapes every text is a run without quotes, so none is longer than the longest run.
+    longest = max(map(len, text.split('"')))
+    if text.isascii() and text.isprintable() and "\\" not in text and longest <= words.LONGEST:
+        return Report.model_validate_json(text)
+    return Report.model_validate(words.cleaned(report.model_dump(by_alias=True)))
 
 
-def _calibrated(known: Calibration) -> tuple[str, str, str]:
-    return known.status, _shown(known.finds), _shown(known.false_alarms)
+def _numbers(array: Any) -> list[float]:
+    """The finite numbers of an array, whatever its shape."""
+    import numpy as np
 
-
-def _shown(value: Any) -> str:
-    """A setting as text."""
-    if value is None or value == [] or value == {}:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-
-
-def _numeric(labels: str) -> tuple[bool, int]:
-    return (False, int(labels)) if labels.isdecimal() else (True, 0)
+    return [float(entry) for entry in np.asarray(array, dtype=np.float64).reshape(-1) if math.isfinite(entry)]

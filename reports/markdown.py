@@ -65,7 +65,7 @@ def _verdict(report: Report) -> list[str]:
         "",
         f"{_text(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
         "",
-        ", ".join(f"{name} **{_text(str(value), 60)}**" for name, value in facts.items()) + ".",
+        ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
         "",
         _text(meaning(report), 1000),
         "",
@@ -106,7 +106,7 @@ def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
 
 def _flags(lineup: Lineup) -> list[str]:
     return [
-        f"- **{_text(found.flag)}** ({_text(found.weight)}): {_text(found.meaning)}. "
+        f"- {_bold(found.flag)} ({_text(found.weight)}): {_text(found.meaning)}. "
         f"{_text(listed((*found.metrics, *found.adversaries)))}"
         for found in flagged(lineup)
     ]
@@ -146,6 +146,11 @@ def _known(name: str) -> bool:
     except UserError:
         return False
     return True
+
+
+def _bold(text: str) -> str:
+    """A short text in bold; asterisks around nothing would be shown."""
+    return f"**{_text(text.strip(), 60) or 'without a name'}**"
 
 
 def _text(text: str, longest: int = _LONGEST) -> str:

@@ -111,11 +111,11 @@ def gallery(rows: Mapping[str, Any]) -> list[Leak]:
 
 def mask(rows: Mapping[str, Any]) -> tuple[list[str], float, int] | None:
     """The mask map: a picture per channel, the share that is kept, and the number of latent numbers; None without."""
-    import numpy as np
-
     kept = rows.get("mask/kept")
     if kept is None or kept.ndim not in (1, 2, 3) or 0 in kept.shape:
         return None
+    import numpy as np
+
     shares = np.clip(np.nan_to_num(kept.astype(np.float64)), 0.0, 1.0)
     channels = _square(shares, 0.0) if shares.ndim == 1 else shares
     channels = channels.reshape(-1, *channels.shape[-2:])

@@ -1,8 +1,8 @@
 """How many targets a gate needs to be decidable, given what is assumed to be true.
 
 For a number of targets n, evaluations are simulated from the assumed truth and judged by the gate's own bounds; the
-answer is the smallest n of a fine grid from which on the gate is decided with the wanted probability. Leakage and means
-use the normal approximation of their intervals instead, which is stated.
+answer is the smallest n of a fine grid that decides the gate with the wanted probability. Means use the normal
+approximation of their interval instead, which is stated.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adversaries import ratios
 from adversaries.evidence import Value
@@ -23,7 +24,12 @@ from reports.gate import Gate
 from reports.report import Report
 from vfc.errors import UserError
 
+Numbers = NDArray[np.float64]
+
 SIMULATIONS = 2000
+BOOTSTRAPS = 100
+"""Simulations where every bound is a bootstrap of its own."""
+
 MOST = 1_000_000
 """Targets; a gate that needs more is as good as undecidable."""
 
@@ -104,7 +110,12 @@ def _plan(
         needed = _search(lambda n: _power(gate, outcome, unit, facts, n, alpha), power)
         how = f"{SIMULATIONS:,} simulated evaluations for each number of targets"
         return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
-    spread, shown = _spread(gate.metric, truth, unit, assumed, report, rows)
+    if unit == "leakage":
+        shares, shown = _leakage_shares(gate.metric, truth, assumed, report, rows)
+        needed = _search(lambda n: _leakage_power(gate, outcome, shares, n, alpha), power)
+        how = f"{BOOTSTRAPS} simulated evaluations for each number of targets"
+        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
+    spread, shown = _spread(gate.metric, report, rows)
     distance = abs(truth - gate.number)
     needed = math.ceil(((float(ndtri(1 - alpha)) + float(ndtri(power))) * spread / distance) ** 2)
     found = max(2, needed) if needed <= MOST else None
@@ -167,12 +178,21 @@ def _power(gate: Gate, outcome: str, unit: str, facts: Mapping[str, float], n: i
         n11, n10, n01, n00 = generator.multinomial(n, shares / shares.sum(), SIMULATIONS).T
         bounds = ratios.ratio_bounds(n11, n10, n01, n00, np.full(SIMULATIONS, round(facts["floor"] * n)), alpha)
         low, high = bounds.low, bounds.high
-    decisive = low if gate.upward == (outcome == "held") else high
-    if outcome == "held":
-        decided = decisive > gate.number if gate.upward else decisive < gate.number
-    else:
-        decided = decisive < gate.number if gate.upward else decisive > gate.number
-    return float(np.mean(decided))
+    return _decided(gate, outcome, low, high)
+
+
+def _leakage_power(gate: Gate, outcome: str, shares: Numbers, n: int, alpha: float) -> float:
+    """`_power` for leakage, whose bounds are themselves resampled."""
+    drawn = np.random.Generator(np.random.PCG64(n)).multinomial(n, shares, BOOTSTRAPS)
+    usable = [counts for counts in drawn if counts @ ratios.PATTERNS[:, 2] > counts @ ratios.PATTERNS[:, 1]]
+    bounds = np.array([ratios.leakage_bounds(counts, alpha, 0) for counts in usable]).reshape(-1, 3)
+    return _decided(gate, outcome, bounds[:, 1], bounds[:, 2]) * len(usable) / BOOTSTRAPS if usable else 0.0
+
+
+def _decided(gate: Gate, outcome: str, low: Numbers, high: Numbers) -> float:
+    """Share of simulated bounds that decide the gate."""
+    above = gate.upward == (outcome == "held")
+    return float(np.mean(low > gate.number if above else high < gate.number))
 
 
 def _search(power_of: Callable[[int], float], power: float) -> int | None:
@@ -188,28 +208,14 @@ def _search(power_of: Callable[[int], float], power: float) -> int | None:
     return high
 
 
-def _spread(
-    metric: str,
-    truth: float,
-    unit: str,
-    assumed: Mapping[str, float],
-    report: Report | None,
-    rows: Mapping[str, Any],
-) -> tuple[float, str]:
-    """Standard deviation of one target's share in the number, and what it rests on."""
+def _leakage_shares(
+    metric: str, truth: float, assumed: Mapping[str, float], report: Report | None, rows: Mapping[str, Any]
+) -> tuple[Numbers, str]:
+    """Probabilities of the 8 joint patterns of attack, floor and ceiling, and what they rest on."""
     found = columns(metric, report, rows) if report is not None and metric in report.metrics else None
-    if found is not None:
-        statistic, tables = found
-        table = tables[0]
-        n = table.shape[1]
-        if n > 2:
-            # What the number becomes without each target, times n - 1, has the spread of the influence function.
-            left = (table.sum(1, keepdims=True) - table) / (n - 1)
-            return float(np.std(statistic(left.T), ddof=1) * (n - 1)), f", spread from {n} targets of the report"
-    if unit != "leakage":
-        raise UserError(
-            f"expected a report with {metric} and its rows, got none", "add --report, or plan a rate, ratio or leakage"
-        )
+    if found is not None and len(found[1][0]) == 3 and metric not in assumed:
+        counts = ratios.pattern_counts(*found[1][0])
+        return counts / counts.sum(), f", patterns of {counts.sum()} targets of the report"
     floor, ceiling = assumed.get("floor", FLOOR), assumed.get("ceiling", CEILING)
     attack = floor + truth * (ceiling - floor)
     if not 0 <= floor < ceiling <= 1 or not 0 <= attack <= 1:
@@ -217,5 +223,17 @@ def _spread(
             f"expected 0 <= floor < ceiling <= 1 and a possible leakage, got {floor:g}, {ceiling:g} and {truth:g}",
             "correct --assume",
         )
-    variance = attack * (1 - attack) + (1 - truth) ** 2 * floor * (1 - floor) + truth**2 * ceiling * (1 - ceiling)
-    return math.sqrt(variance) / (ceiling - floor), f", floor {floor:.3g}, ceiling {ceiling:.3g}, independent hits"
+    rates = np.array([attack, floor, ceiling])
+    shares = np.prod(np.where(ratios.PATTERNS > 0, rates, 1 - rates), axis=1)
+    return shares, f", floor {floor:.3g}, ceiling {ceiling:.3g}, independent hits"
+
+
+def _spread(metric: str, report: Report | None, rows: Mapping[str, Any]) -> tuple[float, str]:
+    """Standard deviation of one target's number, and what it rests on."""
+    found = columns(metric, report, rows) if report is not None and metric in report.metrics else None
+    if found is None or len(found[1][0]) != 1:
+        raise UserError(
+            f"expected a report with {metric} and its rows, got none", "add --report, or plan a rate, ratio or leakage"
+        )
+    table = found[1][0][0]
+    return float(np.std(table, ddof=1)), f", spread from {len(table)} targets of the report"

@@ -19,6 +19,9 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 108, 22, 46
 _APART = 17
 """Least distance of two lines of text."""
 
+_MOST = 200
+"""So many points of a line are drawn at most."""
+
 
 def curve(points: Sequence[Point], *, floor: float | None = None, target: float | None = None) -> Markup:
     """Accuracy against labelled releases per class, with its interval, the floor and the target.
@@ -158,7 +161,7 @@ def spectrum(name: str, values: Sequence[float]) -> Markup:
         parts.append(_line("grid", left, down(10.0**exponent), right, down(10.0**exponent)))
         parts.append(_text("tick end", left - 6, down(10.0**exponent) + 4, f"1e{exponent}" if exponent else "1"))
     parts.append(_line("limit", left, down(1e-3), right, down(1e-3)))
-    places = [(left + step * index, down(value / largest)) for index, value in enumerate(falling)]
+    places = [(left + step * index, down(falling[index] / largest)) for index in _thinned(len(falling))]
     parts.append(Markup('<polyline class="attack" points="{}"/>').format(_path(places)))
     parts.append(_text("tick", (left + right) / 2, height - 6, f"{len(falling)} singular values / the largest"))
     above = sum(value > 1e-3 * largest for value in falling)
@@ -186,7 +189,7 @@ def roc(false: Sequence[float], true: Sequence[float]) -> Markup:
         parts += [_line("grid", left, y, right, y), _line("grid", x, top, x, bottom)]
         parts += [_text("tick end", left - 6, y + 4, f"{tick:g}"), _text("tick", x, bottom + 16, f"{tick:g}")]
     parts.append(_line("floor", left, bottom, right, top))
-    places = [place(x, y) for x, y in zip(false, true, strict=True)]
+    places = [place(false[index], true[index]) for index in _thinned(len(false))]
     parts.append(Markup('<polyline class="attack" points="{}"/>').format(_path(places)))
     parts.append(_text("tick", (left + right) / 2, size - 6, "false positive rate"))
     parts.append(_text("label start", left + 8, top + 16, "true positive rate"))
@@ -210,6 +213,13 @@ def _text(kind: str, x: float, y: float, text: str) -> Markup:
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _thinned(count: int) -> list[int]:
+    """Indices from the first to the last, so few that a drawing stays small."""
+    if count <= _MOST:
+        return list(range(count))
+    return [round(step * (count - 1) / (_MOST - 1)) for step in range(_MOST)]
 
 
 def _spread(heights: Sequence[float], least: float, most: float) -> list[float]:

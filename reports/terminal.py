@@ -20,6 +20,7 @@ from rich.text import Text
 
 from adversaries.health import MEANINGS
 from reports import headline, remarks, tables, words
+from reports.changes import changes
 from reports.curve import NOTES, absence, draw, points
 from reports.gate import exit_code
 from reports.lineup import Lineup
@@ -76,6 +77,7 @@ class _Page:
         yield self._verdict()
         for title, body in (
             ("Gates", self._gates()),
+            ("What would change this verdict", self._changes()),
             ("Who reads the release", self._suppression()),
             ("What repurposing costs", self._curve()),
             ("Where the headline numbers come from", self._chosen()),
@@ -118,6 +120,14 @@ class _Page:
             outcome = Text(f"{_SIGNS[gate.outcome]} {gate.outcome}", f"bold {_STYLES[gate.outcome]}")
             grid.add_row(outcome, Text(gate.expr, "bold").append(f"\n{gate.reason}", "not bold"))
         yield grid
+
+    def _changes(self) -> Iterable[RenderableType]:
+        last = ""
+        for subject, sentence in changes(self.lineup):
+            if subject != last:
+                yield Text(subject, "bold")
+            yield Padding(Text(sentence), (0, 0, 0, 2))
+            last = subject
 
     def _suppression(self) -> Iterable[RenderableType]:
         if not self.lineup.task:

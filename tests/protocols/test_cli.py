@@ -109,9 +109,16 @@ def test_the_options_of_the_long_verbs_are_frozen():
         "--out", "--quiet", "--resume", "--seed", "--set", "--split", "--target", "--task", "--attribute", "--threads",
         "--unintended", "--width", "--workers",
     ]  # fmt: skip
-    assert names("attack") == sorted([*shared, "--budget", "--gate", "--protocol", "--release", "--seeds", "--threat"])
+    assert names("attack") == sorted(
+        [*shared, "--budget", "--gate", "--gates", "--protocol", "--release", "--seeds", "--threat"]
+    )
     assert names("train") == sorted([*shared, "--ablate", "--defense"])
-    assert names("gate") == ["--gate"]
+    assert names("gate") == ["--baseline", "--config", "--gate", "--gates", "--tolerance"]
+    assert names("report") == ["--csv", "--html", "--junit", "--markdown", "--sarif"]
+    assert names("plan") == ["--assume", "--confidence", "--gate", "--power", "--report"]
+    assert names("compare") == names("schema") == []
+    accept = program.commands["baseline"].commands["accept"]
+    assert sorted(name for p in accept.params for name in p.opts if name.startswith("--")) == ["--reason", "--to"]
 
 
 def test_cards_read_from_source_are_what_is_registered():

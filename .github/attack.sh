@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The attack step of action.yml. Everything from outside arrives in the environment, and nothing of it is evaluated.
+set -uo pipefail
+
+arguments=(attack --release "$VFC_ACTION_RELEASE" --budget "$VFC_ACTION_BUDGET" --out "$VFC_ACTION_OUT")
+while IFS= read -r line; do
+  [ -n "$line" ] && arguments+=(--protocol "$line")
+done <<<"$VFC_ACTION_PROTOCOLS"
+while IFS= read -r line; do
+  [ -n "$line" ] && arguments+=(--gate "$line")
+done <<<"$VFC_ACTION_GATES"
+[ -n "$VFC_ACTION_PRESET" ] && arguments+=(--gates "$VFC_ACTION_PRESET")
+[ -n "$VFC_ACTION_CONFIG" ] && arguments+=(--config "$VFC_ACTION_CONFIG")
+
+# Only a report of this run is shown: one that an earlier run left is not.
+rm -f -- "$VFC_ACTION_OUT/report.json"
+vfc "${arguments[@]}"
+code=$?
+
+if [ -f "$VFC_ACTION_OUT/report.json" ]; then
+  vfc report "$VFC_ACTION_OUT/report.json" --html "$VFC_ACTION_OUT/report.html" --junit "$VFC_ACTION_OUT/report.xml" \
+    --sarif "$VFC_ACTION_OUT/report.sarif" --markdown "$VFC_ACTION_OUT/report.md" || code=$?
+  cat -- "$VFC_ACTION_OUT/report.md" >>"$GITHUB_STEP_SUMMARY"
+  echo "report=true" >>"$GITHUB_OUTPUT"
+  if [ -n "$VFC_ACTION_BASELINE" ]; then
+    # The gates were judged above; here only the baseline is.
+    vfc gate "$VFC_ACTION_OUT/report.json" --baseline "$VFC_ACTION_BASELINE" --tolerance "$VFC_ACTION_TOLERANCE" \
+      --config /dev/null
+    against=$?
+    # Broken beats everything, then something to change, then inconclusive.
+    for worst in 1 4 2 3; do
+      if [ "$code" -eq "$worst" ] || [ "$against" -eq "$worst" ]; then
+        code=$worst
+        break
+      fi
+    done
+  fi
+fi
+echo "exit-code=$code" >>"$GITHUB_OUTPUT"
+exit 0

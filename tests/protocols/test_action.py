@@ -1,0 +1,89 @@
+"""The GitHub action: nothing of its inputs reaches a script as text, and the exit code is the verdict's."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTION = (ROOT / "action.yml").read_text(encoding="utf-8")
+STUB = """#!/usr/bin/env bash
+printf '%s\\n' "$1" >>calls
+case "$1" in
+  attack) printf '%s\\0' "$@" >arguments
+    out=$(printf '%s\\n' "$@" | grep -A1 -x -- --out | tail -1)
+    [ "$REPORT" = yes ] && mkdir -p "$out" && touch "$out/report.json"
+    exit "$ATTACK" ;;
+  report) echo "# summary" >"${10}"; exit 0 ;;
+  gate) exit "$GATE" ;;
+esac
+"""
+
+
+def test_inputs_reach_scripts_only_through_the_environment():
+    runs = re.findall(r"^ +run: (.*(?:\n {8,}.*)*)", ACTION, re.MULTILINE)
+    assert len(runs) == 3
+    assert not any("${{" in script for script in runs)
+    names = set(re.findall(r"^  ([a-z-]+):$", ACTION.split("outputs:")[0].split("inputs:")[1], re.MULTILINE))
+    assert set(re.findall(r"\$\{\{ inputs\.([a-z-]+) \}\}", ACTION)) | {"sarif"} == names
+    script = (ROOT / ".github" / "attack.sh").read_text(encoding="utf-8")
+    assert "eval" not in script.replace("evaluated", "")
+    assert "${{" not in script
+
+
+def call(folder, **changes):
+    (folder / "bin").mkdir()
+    stub = folder / "bin" / "vfc"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    environment = {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary",
+        "VFC_ACTION_RELEASE": "vfc", "VFC_ACTION_PROTOCOLS": "transfer\nadaptive-probe\n", "VFC_ACTION_BUDGET": "smoke",
+        "VFC_ACTION_GATES": "", "VFC_ACTION_PRESET": "", "VFC_ACTION_CONFIG": "", "VFC_ACTION_BASELINE": "",
+        "VFC_ACTION_TOLERANCE": "0", "VFC_ACTION_OUT": "out", "ATTACK": "0", "GATE": "0", "REPORT": "yes", **changes,
+    }  # fmt: skip
+    subprocess.run(["bash", str(ROOT / ".github" / "attack.sh")], cwd=folder, env=environment, check=True)
+    return dict(line.split("=") for line in (folder / "output").read_text().splitlines())
+
+
+def test_arguments_arrive_as_they_are(tmp_path):
+    evil = "x.y <= 1; touch owned"
+    output = call(
+        tmp_path, VFC_ACTION_GATES=f"{evil}\n$(touch owned)\n`touch owned`", VFC_ACTION_PRESET="paper",
+        VFC_ACTION_RELEASE="a b:build",
+    )  # fmt: skip
+    arguments = (tmp_path / "arguments").read_text().split("\0")[:-1]
+    assert arguments == [
+        "attack", "--release", "a b:build", "--budget", "smoke", "--out", "out", "--protocol", "transfer",
+        "--protocol", "adaptive-probe", "--gate", evil, "--gate", "$(touch owned)", "--gate", "`touch owned`",
+        "--gates", "paper",
+    ]  # fmt: skip
+    assert not (tmp_path / "owned").exists()
+    assert output == {"report": "true", "exit-code": "0"}
+    assert (tmp_path / "summary").read_text() == "# summary\n"
+
+
+@pytest.mark.parametrize(
+    ("attack", "gate", "code"),
+    [
+        ("0", "0", "0"),
+        ("0", "3", "3"),
+        ("3", "1", "1"),
+        ("1", "3", "1"),
+        ("3", "0", "3"),
+        ("3", "2", "2"),
+        ("1", "4", "1"),
+    ],
+)
+def test_the_worse_exit_code_wins(tmp_path, attack, gate, code):
+    output = call(tmp_path, ATTACK=attack, GATE=gate, VFC_ACTION_BASELINE="kept")
+    assert output["exit-code"] == code
+
+
+def test_without_a_report_there_is_only_the_exit_code(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("of an earlier run")
+    assert call(tmp_path, ATTACK="2", REPORT="no") == {"exit-code": "2"}
+    assert (tmp_path / "calls").read_text() == "attack\n"
