@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 MSE_FLOOR = 1e-10
 """Smallest mean squared error, so that identical images have a finite PSNR of 100 dB."""
@@ -26,17 +26,16 @@ def ssim(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tens
 
     Source: Wang, Bovik, Sheikh, Simoncelli, Image quality assessment, 2004, doi:10.1109/TIP.2003.819861.
     """
-    channels, side = a.shape[1], min(a.shape[2:])
+    side = min(a.shape[2:])
     if side >= 11:
         offsets = torch.arange(11, dtype=torch.float64, device=a.device) - 5
         line = torch.exp(-offsets.square() / (2 * 1.5**2))
     else:
         line = torch.ones(min(7, side), dtype=torch.float64, device=a.device)
-    line = line / line.sum()
-    window = (line[:, None] * line[None, :]).expand(channels, 1, -1, -1)
+    rows, columns = (_band(line / line.sum(), length) for length in a.shape[2:])
 
     def blurred(images: Tensor) -> Tensor:
-        return nn.functional.conv2d(images, window, groups=channels)
+        return rows.T @ images @ columns
 
     x, y = a.double(), b.double()
     mean_x, mean_y = blurred(x), blurred(y)
@@ -46,3 +45,11 @@ def ssim(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tens
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
     return similarity.flatten(1).mean(1).float()
+
+
+def _band(line: Float[Tensor, " k"], length: int) -> Float[Tensor, "length valid"]:
+    """The matrix that slides a window over `length` pixels: x @ band is the valid convolution of rows with the line."""
+    band = line.new_zeros(length, length - len(line) + 1)
+    for start in range(band.shape[1]):
+        band[start : start + len(line), start] = line
+    return band
