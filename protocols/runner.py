@@ -87,6 +87,8 @@ class Runner:
         metrics = {**target_metrics(prepared.target, prepared.targetless), **release_metrics(prepared, rows)}
         if prepared.target.release is not None:
             rows["target"] = prepared.target.release
+        if prepared.target.clean is not None:
+            rows["target.clean"] = prepared.target.clean
         for name in names:
             found, numbers = self._protocol(PROTOCOLS.get(name)(), prepared, rows)
             evidence += found

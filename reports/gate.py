@@ -219,8 +219,8 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
     if value.value is None or value.low is None or value.high is None:
         return "inconclusive", value.reason or "the number or its bounds are unknown"
     if value.censored:
-        return _compare_censored(gate, value.value, value.low)
-    if value.low == value.value == value.high:
+        return _compare_censored(gate, value.value)
+    if value.unit == "count" or value.low == value.value == value.high:
         holds = gate.satisfied_by(value.value)
         return ("held" if holds else "broken"), f"{value.value:g} is {_side(gate, holds)} {limit}"
     decisive, opposite = (value.low, value.high) if gate.upward else (value.high, value.low)
@@ -239,11 +239,9 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
     )
 
 
-def _compare_censored(gate: Gate, largest: float, low: float) -> tuple[Outcome, str]:
+def _compare_censored(gate: Gate, largest: float) -> tuple[Outcome, str]:
     """The truth is larger than the largest K that was tried, and nobody knows by how much."""
     if gate.upward and largest >= gate.number:
-        if low < gate.number:
-            return "inconclusive", f"the lower bound {low:g} is {_side(gate, False)} {gate.number:g}"
         return "held", f"more than {largest:g} is {_side(gate, True)} {gate.number:g}"
     return "inconclusive", f"only known to be more than {largest:g}, the largest budget tried"
 
