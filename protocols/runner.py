@@ -146,7 +146,8 @@ class Runner:
 
     def board(self, candidates: Sequence[Candidate], prepared: Prepared, grid: tuple[Any, ...]) -> Board:
         """An empty board for some candidates."""
-        common = []
+        # Nothing is calibrated yet, and every number says so.
+        common = ["UNCALIBRATED"]
         if prepared.overlap:
             common.append("SPLIT_OVERLAP")
         if len(prepared.world.targets) < FEW:
