@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.registries import ADVERSARIES as ADVERSARIES
@@ -33,6 +33,19 @@ class Attack(ABC):
         Returns:
             Finite scores, shape (n, k); any scale.
         """
+
+    def guess_knowing(
+        self,
+        release: Shaped[Tensor, "n ..."],
+        prediction: Int[Tensor, " n"],  # noqa: ARG002  (subclasses use it)
+    ) -> Float[Tensor, "n k"]:
+        """Guess an attribute with the target's predictions at hand; the default does not use them.
+
+        Args:
+            release: as for `guess`.
+            prediction: the class that the target predicts on each release.
+        """
+        return self.guess(release)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from adversaries.adversary import Adversary, Attack
 from adversaries.evidence import Cost
-from adversaries.goal import TaskLabel
+from adversaries.goal import LabelGoal
 from adversaries.threat import ThreatModel
 from adversaries.world import Part, View, World
 from vfc.errors import KnowledgeError, NotApplicableError
@@ -43,7 +42,7 @@ class Graded:
     cost: Cost
 
 
-def arm_world(world: World, goal: TaskLabel, arm: str, seed: int) -> World:
+def arm_world(world: World, goal: LabelGoal, arm: str, seed: int) -> World:
     """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels.
 
     Where the originals are unknown the ceiling is a copy of the releases with the label planted.
@@ -59,7 +58,7 @@ def arm_world(world: World, goal: TaskLabel, arm: str, seed: int) -> World:
 
 
 def assess(
-    adversary: Adversary, world: World, goal: TaskLabel, threat: ThreatModel, *, arm: str, seed: int, fit_seed: int
+    adversary: Adversary, world: World, goal: LabelGoal, threat: ThreatModel, *, arm: str, seed: int, fit_seed: int
 ) -> Graded:
     """Fit an adversary on what its threat model grants and grade its guesses.
 
@@ -80,14 +79,14 @@ def assess(
         raise NotApplicableError("no label of a release is read, so there is nothing to shuffle")
     started = time.perf_counter()
     seen = arm_world(world, goal, arm, seed)
-    view = View(seen, threat, goal.label)
+    view = View(seen, threat, goal.label, predictions=goal.grants_prediction)
     if adversary.needs_image_shape and not view.image_shaped:
         raise NotApplicableError("the release is not shaped like an image")
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     rows = {}
     for name, part in (("validation", seen.validation), ("targets", seen.targets)):
-        guess = _guess(attack, part, view.num_classes)
+        guess = _guess(attack, part, view.num_classes, goal)
         if not torch.isfinite(guess).all():
             flags.add("NONFINITE_GUESS")
         rows[name] = goal.rows(torch.nan_to_num(guess), part).cpu()
@@ -109,14 +108,19 @@ def reads_labels(kind: type[Adversary]) -> bool:
     return kind.trains_on_labels or kind.level >= "L2"
 
 
-def _guess(attack: Attack, part: Part, classes: int) -> Tensor:
-    """Ask for guesses in chunks; the attack is handed releases and nothing else."""
-    pieces: Sequence[Tensor] = [
+def _guess(attack: Attack, part: Part, classes: int, goal: LabelGoal) -> Tensor:
+    """Ask for guesses in chunks; the attack is handed releases and, where the goal grants it, the predictions."""
+    pieces = []
+    for start in range(0, len(part), _CHUNK):
+        rows = slice(start, start + _CHUNK)
         # A copy: what an attack does to its input must not reach the next one.
-        attack.guess(part.release[start : start + _CHUNK].clone()).detach().float().cpu()
-        for start in range(0, len(part), _CHUNK)
-    ]
-    guess = torch.cat(list(pieces))
+        release = part.release[rows].clone()
+        if goal.grants_prediction and part.prediction is not None:
+            guess = attack.guess_knowing(release, part.prediction[rows].clone())
+        else:
+            guess = attack.guess(release)
+        pieces.append(guess.detach().float().cpu())
+    guess = torch.cat(pieces)
     if guess.shape != (len(part), classes):
         raise KnowledgeError(f"expected guesses of shape {(len(part), classes)}, got {tuple(guess.shape)}")
     return guess

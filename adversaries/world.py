@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from adversaries.threat import Knowledge, ThreatModel
+from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError, UserError
 from vfc.seeding import derive_seed
 
@@ -147,10 +148,21 @@ class View:
         world: the evaluation.
         threat: what the attacker knows.
         label: the label that the attacker is after.
+        predictions: whether the goal grants the target's predictions on releases.
+        defense: the fitted defense, handed out from L4 on.
     """
 
-    def __init__(self, world: World, threat: ThreatModel, label: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        threat: ThreatModel,
+        label: str,
+        *,
+        predictions: bool = False,
+        defense: Defense | None = None,
+    ) -> None:
         self._world, self.threat, self.label = world, threat, label
+        self._predictions, self._defense = predictions, defense
 
     @property
     def num_classes(self) -> int:
@@ -221,14 +233,36 @@ class View:
     def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
         """The labelled releases that the budget grants (L2): K of every class, or the whole pool."""
         self._require(Knowledge.LABELLED, "labelled releases")
-        part, budget = self._world.train, self.threat.labels_per_class
-        if budget is None:
-            raise KnowledgeError("labelled releases were asked for without a budget of labels")
-        labels = part.labels[self.label]
-        if budget == "all":
-            return part.release.clone(), labels.clone()
-        rows = first_per_class(labels, budget, self.num_classes)
-        return part.release[rows], labels[rows]
+        part = self._world.train
+        rows = self._granted
+        return part.release[rows], part.labels[self.label][rows]
+
+    @property
+    def labelled_predictions(self) -> Int[Tensor, " m"] | None:
+        """The target's predictions on the labelled releases, row by row (L2); None where there is no target.
+
+        Raises:
+            KnowledgeError: the goal does not grant them.
+        """
+        self._require(Knowledge.LABELLED, "labelled releases")
+        if not self._predictions:
+            raise KnowledgeError("the target's predictions were asked for, but the goal does not grant them")
+        seen = self._world.train.prediction
+        return None if seen is None else seen[self._granted]
+
+    @property
+    def defense(self) -> Defense:
+        """The fitted defense: weights, mask, decoder and all (L4). Its target is handed out with L5 only.
+
+        Raises:
+            NotApplicableError: only releases were given.
+        """
+        self._require(Knowledge.DEFENSE, "the defense")
+        if self._defense is None:
+            raise NotApplicableError("only releases were given, and no defense to ask")
+        if Knowledge.TARGET in self.threat.knows:
+            return self._defense
+        return replace(self._defense, target=None)
 
     @property
     def pairs(self) -> tuple[Shaped[Tensor, "n ..."], Float[Tensor, "n c h w"]]:
@@ -238,6 +272,16 @@ class View:
         if part.images is None:
             raise NotApplicableError("the originals are unknown, so there are no pairs")
         return part.release.clone(), part.images.clone()
+
+    @property
+    def _granted(self) -> Int[Tensor, " m"]:
+        """Positions of the labelled releases that the budget grants."""
+        labels, budget = self._world.train.labels[self.label], self.threat.labels_per_class
+        if budget is None:
+            raise KnowledgeError("labelled releases were asked for without a budget of labels")
+        if budget == "all":
+            return torch.arange(len(labels), device=labels.device)
+        return first_per_class(labels, budget, self.num_classes)
 
     def _order(self, what: str, rows: int) -> Int[Tensor, " n"]:
         """A fixed permutation of its own for each kind of knowledge.

@@ -20,16 +20,18 @@ from rich.console import Console
 from rich.table import Table
 
 from adversaries.evidence import Value
+from adversaries.goal import TaskLabel
 from protocols.attack_verb import jsonable
 from protocols.budget import BUDGETS
+from protocols.candidate import Candidate
 from protocols.folder import claimed
 from protocols.label_metrics import LabelMetrics, target_metrics
+from protocols.ladder import board_of, campaign_of, models_of
 from protocols.output import printing
 from protocols.overrides import check_overrides
 from protocols.prepare import data_of, prepare
 from protocols.prepared import Prepared
 from protocols.progress import Reporter
-from protocols.protocol import Candidate
 from protocols.runner import Runner
 from protocols.settings import Settings
 from protocols.train_verb import show
@@ -127,11 +129,11 @@ def _candidates(models: Sequence[str], twin: str | None) -> list[Candidate]:
 
 def _measure(runner: Runner, prepared: Prepared) -> dict[str, Value]:
     """The columns of one variant."""
-    families = prepared.families
-    candidates = _candidates(list(families.unintended), families.twin) if families is not None else []
     budget = replace(BUDGETS["smoke"], labels=(10, "all"))
-    board = runner.board(candidates, prepared, budget.labels)
-    runner.campaign(board, prepared, budget).run(("L0", "L1", "L2"))
+    study = runner.study(prepared, threat="L2", budget=budget, rows={})
+    goal = TaskLabel(label=prepared.parts.task)
+    board = board_of(study, goal, _candidates(*models_of(study)))
+    campaign_of(study, board, goal).run(study.levels)
     per_class = len(prepared.world.train) / prepared.dataset.classes[prepared.parts.task]
     numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows={})
     found = target_metrics(prepared.target, "") | numbers.transfer() | numbers.adaptive(("L0", "L1", "L2"))

@@ -15,11 +15,12 @@ from protocols.budget import get_budget
 from protocols.executors import warm_up
 from protocols.output import printing
 from protocols.progress import Reporter
-from protocols.protocol import PROTOCOLS
+from protocols.registries import PROTOCOLS
 from protocols.settings import Settings
 from reports.gate import check_gates, exit_code, verdict
 from reports.policy import Policy, read_policy
-from reports.report import Report, sealed, write
+from reports.report import Report
+from reports.storage import sealed, write
 from vfc.errors import UserError, unknown
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adversaries import health, stats
+from protocols.candidate import Candidate
 from protocols.cells import Outcome
-from protocols.protocol import Candidate
 
 Rows = np.ndarray[Any, np.dtype[np.uint8]]
 CONVERGENCE_MARGIN = 0.02

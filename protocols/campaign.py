@@ -1,4 +1,4 @@
-"""One attack on one label: which cells are needed, stage after stage, until every choice has its controls."""
+"""One attack on one goal: which cells are needed, stage after stage, until every choice has its controls."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocols.bench import Bench, Order
 from protocols.board import Attempt, Board, Entry
 from protocols.budget import Budget
-from protocols.cells import Cell, Outcome, load_outcome
-from protocols.executors import Executor
-from protocols.prepared import Prepared
-from protocols.progress import Reporter
-from protocols.protocol import Candidate
-from protocols.settings import Settings
-from protocols.work import make_adversary, run_cell
+from protocols.candidate import Candidate
+from protocols.cells import Cell
+from protocols.places import Place
+from protocols.prepared import Digests
 
 TRANSFORMS = ("gray", "jpeg", "blur", "flip", "down-up")
 
@@ -25,27 +23,24 @@ class Campaign:
 
     Args:
         board: who competes; outcomes are entered here.
-        label: the label under attack.
-        prepared: the worlds.
+        goal: name of the goal.
+        place: the world that is attacked; `undefended` likewise, or None.
+        digests: of both worlds, and of the first without its releases.
         budget: how much to spend.
-        settings: the run's.
         cells: folder of finished cells.
         ceilings: folder of finished ceiling cells; they depend on no release, so runs may share them.
-        code: digest of code and versions.
-        executor, reporter: who runs the cells and who tells.
+        bench: where cells are done.
     """
 
     board: Board
-    label: str
-    prepared: Prepared
+    goal: str
+    place: Place
+    undefended: Place | None
+    digests: Digests
     budget: Budget
-    settings: Settings
     cells: Path
     ceilings: Path
-    code: str
-    device: str
-    executor: Executor
-    reporter: Reporter
+    bench: Bench
 
     def run(self, levels: Sequence[str]) -> None:
         """All stages."""
@@ -110,7 +105,7 @@ class Campaign:
             controlled = dict.fromkeys(board.largest(a) for a in wanted)
             entries = self._entries((a for a in controlled if a.candidate in board.readers), "shuffled")
             top = board.choose(board.attempts(board.grid[-1], levels=levels))
-            if self.prepared.undefended is not None and top is not None:
+            if self.undefended is not None and top is not None:
                 entries += self._entries([top], "undefended")
             entries = [entry for entry in entries if entry not in board.outcomes]
             if not entries:
@@ -120,7 +115,7 @@ class Campaign:
     def _doubles(self, attempt: Attempt) -> bool:
         """Whether twice the training means anything for this adversary."""
         cell = self._cell(Entry(attempt, "attack", self.board.seeds[0]))
-        return make_adversary(cell).doubled() is not None
+        return cell.make_adversary().doubled() is not None
 
     def _reads_labels(self, attempt: Attempt) -> bool:
         return attempt.candidate in self.board.readers
@@ -130,50 +125,36 @@ class Campaign:
 
     def _cell(self, entry: Entry) -> Cell:
         candidate = self.board.candidates[entry.attempt.candidate]
-        prepared = self.prepared
+        digests = {"undefended": self.digests.undefended, "ceiling": self.digests.clean}
         return Cell(
             adversary=candidate.adversary,
             settings=dict(candidate.settings),
             level=self.board.levels[entry.attempt.candidate],
             labels_per_class=entry.attempt.labels,
-            label=self.label,
+            goal=self.goal,
             arm=entry.arm,
             seed=entry.seed,
             doubled=entry.doubled,
-            world={"undefended": prepared.undefended_digest, "ceiling": prepared.clean_digest}.get(
-                entry.arm, prepared.digest
-            ),
+            world=digests.get(entry.arm, self.digests.world),
         )
 
     def _compute(self, name: str, entries: Sequence[Entry]) -> None:
-        """Take finished cells from the folder and run the others; slow ones first, so that no core waits at the end."""
-        jobs = []
-        waiting = []
-        for entry in dict.fromkeys(entries):
-            if entry in self.board.outcomes:
-                continue
-            cell = self._cell(entry)
-            folder = self.ceilings if entry.arm == "ceiling" else self.cells
-            path = folder / f"{cell.key(self.code)}.safetensors"
-            found = load_outcome(path)
-            if found is not None:
-                self.board.outcomes[entry] = found
-                continue
-            undefended = self.prepared.undefended or self.prepared.folder
-            world = undefended if entry.arm == "undefended" else self.prepared.folder
-            jobs.append((cell, world, path, self.device))
-            waiting.append(entry)
-        order = sorted(range(len(jobs)), key=lambda i: self._guessed_cost(waiting[i]), reverse=True)
-        with self.reporter.stage(name, len(jobs)) as stage:
-            for position, result in self.executor.run(run_cell, [jobs[i] for i in order]):
-                entry = waiting[order[position]]
-                if isinstance(result, Exception):
-                    if not isinstance(result, RuntimeError):
-                        raise result
-                    result = Outcome.empty("failed", str(result))
-                self.board.outcomes[entry] = result
-                candidate = self.board.candidates[entry.attempt.candidate].name
-                stage.advance(f"{candidate}, K = {entry.attempt.labels}, {entry.arm}: {result.status}")
+        """Do what no outcome is known of; slow ones first, so that no core waits at the end."""
+        entries = [entry for entry in dict.fromkeys(entries) if entry not in self.board.outcomes]
+        entries.sort(key=self._guessed_cost, reverse=True)
+        orders = []
+        for entry in entries:
+            candidate = self.board.candidates[entry.attempt.candidate].name
+            orders.append(
+                Order(
+                    task=self._cell(entry),
+                    place=self.undefended if entry.arm == "undefended" and self.undefended else self.place,
+                    folder=self.ceilings if entry.arm == "ceiling" else self.cells,
+                    title=f"{candidate}, K = {entry.attempt.labels}, {entry.arm}",
+                )
+            )
+        for entry, outcome in zip(entries, self.bench.do(name, orders), strict=True):
+            self.board.outcomes[entry] = outcome
 
     def _guessed_cost(self, entry: Entry) -> float:
         """Only an order: networks with many labels take longest."""

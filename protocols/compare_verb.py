@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from protocols.output import printing
 from reports.baseline import described
 from reports.compare import Change, compare
-from reports.report import load, load_rows
+from reports.storage import load, load_rows
 from reports.words import clean, figure, short
 from vfc.errors import UserError
 

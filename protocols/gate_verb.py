@@ -9,7 +9,8 @@ from datetime import date
 from protocols.output import printing
 from reports.gate import check_gates, exit_code, rows_needed, verdict
 from reports.policy import Policy, read_policy
-from reports.report import GateResult, Report, Verdict, load, load_rows
+from reports.report import GateResult, Report, Verdict
+from reports.storage import load, load_rows
 from reports.words import clean
 from vfc.errors import UserError, unknown
 

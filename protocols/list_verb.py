@@ -10,7 +10,7 @@ from rich.table import Table
 
 from adversaries.registries import ADVERSARIES
 from protocols.output import printing
-from protocols.protocol import PROTOCOLS
+from protocols.registries import PROTOCOLS
 from reports.catalog import METRICS
 from vfc.errors import unknown
 from vfc.registries import DATASETS, DEFENSES, MODELS

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from adversaries.adversary import ADVERSARIES
-from protocols.protocol import PROTOCOLS, Candidate
+from protocols.candidate import Candidate
+from protocols.protocol import PROTOCOLS
 from protocols.settings import Settings
 from vfc.config import checked_options
 from vfc.defense import DEFENSES

@@ -9,7 +9,7 @@ from protocols.output import printing
 from reports.catalog import check_limit
 from reports.gate import Gate
 from reports.plan import plan
-from reports.report import load, load_rows
+from reports.storage import load, load_rows
 from vfc.errors import UserError
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaries.world import Part, World
 from protocols.label_metrics import TargetRows
-from protocols.prepared import Prepared, overlap_of, world_digest
+from protocols.places import DefenseSource, Place, save_world
+from protocols.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.publish import Publisher, picture_of
 from protocols.saved import arrays_dataset, prepare_arrays
 from protocols.settings import Settings, digest_of
 from protocols.trained import Families, Trainer
-from protocols.work import save_world
-from vfc.artifact import contents, load_defense, load_json, load_model
+from vfc.artifact import contents, load_json
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet, load_dataset
-from vfc.defense import DEFENSES, Defense, FitData
+from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, call_factory
 from vfc.seeding import derive_seed
@@ -118,34 +118,34 @@ def prepare(
     """
     if spec.kind == "arrays":
         return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
-    defense, undefended, families, models = _defense(settings, spec, dataset, parts, trainer, bare)
+    source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
+    defense = source.load(trainer.device)
     publisher = Publisher(
         defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=trainer.device
     )
     world, values = _published(publisher, parts, dataset, families)
     observed = publisher.observe(parts.targets.images, values["targets"])
-    digest = world_digest(world, models)
-    # Workers keep the worlds that they have read, by folder: the name says what is inside.
-    folder = scratch / f"world-{digest[:24]}"
-    save_world(world, models, folder)
-    bare_folder = None
-    bare_digest = ""
-    if undefended is not None:
-        other = replace(publisher, defense=undefended)
+    place = placed(world, models, scratch, trainer.device, source)
+    undefended, bare_digest = None, ""
+    if bare_source is not None:
+        other = replace(publisher, defense=bare_source.load(trainer.device))
         bare_world, _ = _published(other, parts, dataset, families)
         bare_digest = world_digest(bare_world, models)
-        bare_folder = scratch / f"world-{bare_digest[:24]}"
-        save_world(bare_world, models, bare_folder)
+        undefended = placed(bare_world, models, scratch, trainer.device, bare_source)
     target = _target_rows(publisher, defense, world, parts, values["defender"])
     return Prepared(
         dataset=dataset,
         parts=parts,
         world=world,
-        folder=folder,
-        undefended=bare_folder,
-        digest=digest,
-        clean_digest=world_digest(world, models, releases=False),
-        undefended_digest=bare_digest,
+        models=models,
+        place=place,
+        undefended=undefended,
+        digests=Digests(
+            world=world_digest(world, models),
+            clean=world_digest(world, models, releases=False),
+            undefended=bare_digest,
+        ),
+        publisher=publisher,
         target=target,
         observed=observed,
         families=families,
@@ -157,33 +157,47 @@ def prepare(
     )
 
 
-def _defense(
+def _sources(
     settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, bare: bool
-) -> tuple[Defense, Defense | None, Families, dict[str, Path]]:
-    """The fitted defense, its undefended twin, and the unintended models."""
-    device, side = trainer.device, dataset.shape[1]
+) -> tuple[DefenseSource, DefenseSource | None, Families, dict[str, Path]]:
+    """Where the fitted defense and its undefended twin are, and the unintended models."""
+    side = dataset.shape[1]
     if spec.kind == "folder":
         folder = Path(spec.source)
         run = load_json(folder / RUN_FILE)
         families = replace(Families.of(settings, side), unintended=run["models"], twin=run["twin"], width=run["width"])
         models = {name: folder / f"model-{name}.safetensors" for name in families.unintended}
-        target = _frozen(load_model(folder / "target.safetensors"), device)
-        undefended = load_defense(folder, target, file="undefended") if run["undefended"] else None
-        return load_defense(folder, target), undefended, families, models
+        source = DefenseSource(target=folder / "target.safetensors", folder=folder)
+        return source, replace(source, file="undefended") if run["undefended"] else None, families, models
     if spec.kind == "registered":
         families = Families.of(settings, side)
-        target_path, models = trainer.models(dataset, parts, families)
+        target, models = trainer.models(dataset, parts, families)
         options = defense_options(settings, spec.source)
-        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target_path, undefended=bare)
-        target = _frozen(load_model(target_path), device)
-        return load_defense(fitted, target), None if twin is None else load_defense(twin, target), families, models
-    defense = call_factory(spec, dataset.classes[parts.task])
-    own = isinstance(defense, ModuleDefense)  # a plain module brings its own target, if any
+        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target, undefended=bare)
+        source = DefenseSource(target=target, folder=fitted)
+        return source, None if twin is None else replace(source, folder=twin), families, models
+    # A plain module brings its own target, if any.
+    own = isinstance(call_factory(spec, dataset.classes[parts.task]), ModuleDefense)
     families = Families.of(settings, side, twin=not own)
-    target_path, models = trainer.models(dataset, parts, families)
-    target = _frozen(load_model(target_path), device)
-    defense = defense.fit(fit_data(dataset, parts, target), _generator("defense", spec.text, settings.seed))
-    return defense, None, families, models
+    target, models = trainer.models(dataset, parts, families)
+    data, validation = trainer.defender_arrays(parts)
+    source = DefenseSource(
+        target=target,
+        spec=spec,
+        classes=dataset.classes[parts.task],
+        data=data,
+        validation=validation,
+        seed=derive_seed("defense", spec.text, settings.seed),
+    )
+    return source, None, families, models
+
+
+def placed(world: World, models: Mapping[str, Path], scratch: Path, device: str, source: DefenseSource | None) -> Place:
+    """Write a world for the workers, who keep what they have read by folder: its name says what is inside."""
+    folder = scratch / f"world-{world_digest(world, models)[:24]}"
+    if not folder.exists():
+        save_world(world, models, folder)
+    return Place(folder=folder, device=device, source=source)
 
 
 def defense_options(settings: Settings, name: str) -> dict[str, Any]:
@@ -195,19 +209,6 @@ def defense_options(settings: Settings, name: str) -> dict[str, Any]:
     options = settings.options(name)
     configured(DEFENSES.get(name), options, name)
     return options
-
-
-def fit_data(dataset: Dataset, parts: Parts, target: nn.Module) -> FitData:
-    """What a defender may use."""
-    train, validation = parts.defender_train, parts.defender_validation
-    return FitData(
-        images=train.images,
-        labels=train.labels[parts.task],
-        validation_images=validation.images,
-        validation_labels=validation.labels[parts.task],
-        num_classes=dataset.classes[parts.task],
-        target=target,
-    )
 
 
 def _published(
@@ -270,11 +271,3 @@ def _target_rows(
         guess = publisher.predicted(picture_of(world.targets.release, form, release))
         picture = None if guess is None else (guess == truth).numpy().astype(np.uint8)
     return TargetRows(release=(predicted == truth).numpy().astype(np.uint8), clean=clean, picture=picture)
-
-
-def _frozen(model: nn.Module, device: str) -> nn.Module:
-    return model.to(device).eval().requires_grad_(False)
-
-
-def _generator(*parts: object) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed(*parts))

@@ -11,13 +11,29 @@ from torch import Tensor
 
 from adversaries.world import World
 from protocols.label_metrics import TargetRows
-from protocols.publish import Observed
+from protocols.places import Place
+from protocols.publish import Observed, Publisher
 from protocols.settings import digest_of
 from protocols.trained import Families
 from vfc.artifact import contents
 from vfc.data import Dataset
 from vfc.release import tensor_digest
 from vfc.splits import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """Content hashes that name results.
+
+    Args:
+        world: of the world that is attacked.
+        clean: of that world without its releases, which is all that the ceiling arm depends on.
+        undefended: of the undefended world, or empty.
+    """
+
+    world: str
+    clean: str
+    undefended: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +44,10 @@ class Prepared:
         dataset: with the task chosen.
         parts: who owns which images.
         world: the releases of all parts.
-        folder: where `world` is for the workers; `undefended` likewise, or None.
-        digest: of the world.
-        clean_digest: of the world without its releases, which is all that the ceiling arm depends on.
-        undefended_digest: of the undefended world, or empty.
+        models: files of the unintended models by name.
+        place: where `world` is for the workers; `undefended` likewise, or None.
+        digests: of both.
+        publisher: publishes further images through the defense; None for saved arrays.
         target: right or wrong per target for the intended use.
         observed: what was seen of the release.
         families: which models were trained, or None without images.
@@ -43,11 +59,11 @@ class Prepared:
     dataset: Dataset
     parts: Parts
     world: World
-    folder: Path
-    undefended: Path | None
-    digest: str
-    clean_digest: str
-    undefended_digest: str
+    models: Mapping[str, Path]
+    place: Place
+    undefended: Place | None
+    digests: Digests
+    publisher: Publisher | None
     target: TargetRows
     observed: Observed
     families: Families | None

@@ -1,36 +1,18 @@
-"""A protocol as data: which candidates attack which label, under which threat model by default."""
+"""A protocol: who attacks, what they are after, and how it is conducted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from vfc.registry import Registry
+from protocols.candidate import Candidate as Candidate
+from protocols.registries import PROTOCOLS as PROTOCOLS
+from protocols.study import Findings, Study
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One adversary with its options, as it competes with the others.
-
-    Args:
-        adversary: registered name.
-        settings: its options; `model` names the unintended model that it starts from.
-        headline: False for the near twin, which is reported apart and enters no headline number.
-    """
-
-    adversary: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    headline: bool = True
-
-    @property
-    def name(self) -> str:
-        """A name that no other candidate has, fit for people."""
-        words = [str(value) for value in self.settings.values() if isinstance(value, str)]
-        inner = self.settings.get("options")
-        if isinstance(inner, Mapping):
-            words += [str(value) for value in inner.values() if isinstance(value, str)]
-        return " ".join([self.adversary, *words])
+def nobody(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
+    """The candidates of a protocol that does not choose among adversaries of labels."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +22,12 @@ class Protocol:
     Args:
         name: as `--protocol` takes it.
         threat: the default threat level.
-        candidates: from the names of the unintended models and of the near twin to the candidates, in the order that
-            breaks ties.
-        adaptive: whether the `adaptive.*` numbers come from it.
+        conduct: from everything that was prepared to evidence and metrics.
+        candidates: from the names of the unintended models and of the near twin to the candidates that attack labels,
+            in the order that breaks ties.
     """
 
     name: str
     threat: str
-    candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]]
-    adaptive: bool = False
-
-
-PROTOCOLS: Registry[Callable[[], Protocol]] = Registry("protocol", "protocols.recipes", "PROTOCOLS", "vfc.protocols")
+    conduct: Callable[[Study], Findings]
+    candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = nobody

@@ -73,7 +73,7 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
 
     from protocols.attack_verb import run_attack
     from protocols.settings import Settings
-    from reports.report import load
+    from reports.storage import load
     from vfc.errors import unknown
 
     known = {field.name for field in fields(Settings)} - {"release", "out", "verbosity"}

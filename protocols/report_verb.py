@@ -8,7 +8,8 @@ from pathlib import Path
 
 from protocols.output import printing
 from reports.files import write_all
-from reports.report import REPORT, Report, load, load_rows
+from reports.report import Report
+from reports.storage import REPORT, load, load_rows
 from vfc.errors import UserError
 
 

@@ -9,38 +9,30 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from adversaries import stats
-from adversaries.adversary import ADVERSARIES
-from adversaries.assess import reads_labels
 from adversaries.evidence import Evidence, Value
-from adversaries.goal import TaskLabel
 from adversaries.image_metrics import psnr, ssim
-from adversaries.threat import LEVELS, parse_level
-from protocols.board import Board
+from adversaries.threat import parse_level
+from protocols.bench import Bench
 from protocols.budget import Budget, get_budget
-from protocols.campaign import Campaign
 from protocols.executors import make_executor
-from protocols.findings import Sidecar, evidence_of, reference_row
-from protocols.label_metrics import LabelMetrics, target_metrics
-from protocols.overrides import with_overrides
+from protocols.findings import Sidecar
+from protocols.label_metrics import target_metrics
 from protocols.prepare import prepare
 from protocols.prepared import Prepared
 from protocols.progress import Reporter
-from protocols.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.protocol import PROTOCOLS
 from protocols.provenance import code_digest, provenance
 from protocols.settings import Settings
+from protocols.study import Study
 from protocols.trained import Trainer
 from reports.report import Report
 from vfc.data import Dataset, user_cache_folder
 from vfc.factory import ReleaseSpec
 from vfc.splits import Parts
 from vfc.version import VERSION
-
-FEW = 100
-"""Fewer targets than this raise TOO_FEW_TARGETS."""
 
 
 @dataclass(kw_only=True)
@@ -90,10 +82,13 @@ class Runner:
         if prepared.target.clean is not None:
             rows["target.clean"] = prepared.target.clean
         for name in names:
-            found, numbers = self._protocol(PROTOCOLS.get(name)(), prepared, rows)
-            evidence += found
+            protocol = PROTOCOLS.get(name)()
+            threat = parse_level(self.settings.threat or protocol.threat)
+            budget = get_budget(self.settings.budget)
+            found = protocol.conduct(self.study(prepared, threat=threat, budget=budget, rows=rows))
+            evidence += found.evidence
             # A number that two protocols give comes from the one that was named first.
-            metrics = {**numbers, **metrics}
+            metrics = {**found.metrics, **metrics}
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release_block(prepared),
@@ -117,68 +112,21 @@ class Runner:
         }
         return Report.model_validate(said | parts)
 
-    def _protocol(
-        self, protocol: Protocol, prepared: Prepared, rows: Sidecar
-    ) -> tuple[list[Evidence], dict[str, Value]]:
-        """One protocol's evidence and metrics."""
-        threat = parse_level(self.settings.threat or protocol.threat)
-        levels = LEVELS[: LEVELS.index(threat) + 1]
-        budget = get_budget(self.settings.budget)
-        names, twin = [], None
-        if prepared.families is not None:
-            names, twin = list(prepared.families.unintended), prepared.families.twin
-        candidates = [c for c in protocol.candidates(names, twin) if ADVERSARIES.get(c.adversary).level in levels]
-        board = self.board(candidates, prepared, budget.labels)
-        goal = TaskLabel(label=prepared.parts.task)
-        self.campaign(board, prepared, budget).run(levels)
-        classes = prepared.dataset.classes[goal.label]
-        per_class = len(prepared.world.train) / classes
-        numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=rows)
-        metrics = numbers.transfer()
-        if protocol.adaptive:
-            metrics |= numbers.adaptive([level for level in levels if level <= "L2"])
-        evidence = evidence_of(board, protocol.name, goal.name, board.choices(levels), rows)
-        if threat >= "L5" and prepared.target.release is not None:
-            evidence.append(
-                reference_row(protocol.name, goal.name, prepared.target.release, board.floor, self.settings.seed)
-            )
-        return evidence, metrics
-
-    def board(self, candidates: Sequence[Candidate], prepared: Prepared, grid: tuple[Any, ...]) -> Board:
-        """An empty board for some candidates."""
-        # Nothing is calibrated yet, and every number says so.
-        common = ["UNCALIBRATED"]
-        if prepared.overlap:
-            common.append("SPLIT_OVERLAP")
-        if len(prepared.world.targets) < FEW:
-            common.append("TOO_FEW_TARGETS")
-        floor = TaskLabel(label=prepared.parts.task).floor(prepared.world)
-        kinds = [ADVERSARIES.get(candidate.adversary) for candidate in candidates]
-        return Board(
-            candidates=[with_overrides(candidate, self.settings) for candidate in candidates],
-            levels=[kind.level for kind in kinds],
-            readers=frozenset(i for i, kind in enumerate(kinds) if reads_labels(kind)),
-            seeds=self.settings.attack_seeds(),
-            grid=grid,
-            floor=floor.numpy().astype(np.uint8),
-            common=tuple(common),
-            planted=prepared.world.train.images is None,
-        )
-
-    def campaign(self, board: Board, prepared: Prepared, budget: Budget) -> Campaign:
-        """The runner of a board's cells."""
-        return Campaign(
-            board=board,
-            label=prepared.parts.task,
+    def study(self, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Study:
+        """What a protocol is conducted on."""
+        return Study(
+            settings=self.settings,
             prepared=prepared,
             budget=budget,
-            settings=self.settings,
+            threat=threat,
+            bench=Bench(
+                code=code_digest(self.device, self.settings.threads), executor=self.executor, reporter=self.reporter
+            ),
+            trainer=self.trainer(),
             cells=self.out / "cells",
-            ceilings=self.root / "cells",
-            code=code_digest(self.device, self.settings.threads),
-            device=self.device,
-            executor=self.executor,
-            reporter=self.reporter,
+            shared=self.root / "cells",
+            scratch=self.scratch,
+            rows=rows,
         )
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from adversaries.world import Part, World
 from protocols.label_metrics import TargetRows
-from protocols.prepared import Prepared, overlap_of, world_digest
+from protocols.places import Place, save_world
+from protocols.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.publish import Observed
 from protocols.settings import Settings
 from protocols.trained import Families, Trainer
-from protocols.work import save_world
 from vfc.data import Dataset, ImageSet, check_dataset, count_classes
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, load_arrays_release
@@ -96,11 +96,11 @@ def prepare_arrays(
         dataset=replace(dataset, classes=classes),
         parts=parts,
         world=world,
-        folder=folder,
+        models=models,
+        place=Place(folder=folder, device=trainer.device),
         undefended=None,
-        digest=digest,
-        clean_digest=world_digest(world, models, releases=False),
-        undefended_digest="",
+        digests=Digests(world=digest, clean=world_digest(world, models, releases=False)),
+        publisher=None,
         target=target,
         observed=Observed.of_values(saved["release"]),
         families=families,

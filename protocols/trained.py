@@ -138,8 +138,7 @@ class Trainer:
         undefended: bool = True,
     ) -> tuple[Path, Path | None]:
         """Folders of a fitted registered defense and of its undefended twin (None if it has none or nobody asks)."""
-        data = self._arrays("defender_train", parts.defender_train, parts.task)
-        validation = self._arrays("defender_validation", parts.defender_validation, parts.task)
+        data, validation = self.defender_arrays(parts)
         jobs = []
         twin = undefended and configured(DEFENSES.get(name), options, name).undefended() is not None
         for bare in (False, True)[: 1 + twin]:
@@ -172,6 +171,11 @@ class Trainer:
         missing = [job for job in jobs if not is_whole(job.path)]
         self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
         return jobs[0].path, jobs[1].path if twin else None
+
+    def defender_arrays(self, parts: Parts) -> tuple[Path, Path]:
+        """Files with the defender's images and task labels: what it fits on, and what it tunes on."""
+        train = self._arrays("defender_train", parts.defender_train, parts.task)
+        return train, self._arrays("defender_validation", parts.defender_validation, parts.task)
 
     def train_settings(self, n: int, side: int) -> TrainSettings:
         """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""

@@ -1,37 +1,26 @@
-"""The jobs that executors run: train a model, fit a defense, compute a cell. They talk through files alone."""
+"""The jobs that executors run: train a model, fit a defense, do a task. They talk through files alone."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.assess import assess
-from adversaries.goal import TaskLabel
-from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
-from protocols.cells import Cell, Outcome, save_outcome
-from vfc.artifact import load_arrays, load_model, save_arrays, save_defense, save_model
+from protocols.cells import Outcome, Task, save_outcome
+from protocols.places import Place, fit_data
+from vfc.artifact import load_arrays, load_model, save_defense, save_model
 from vfc.config import configured
-from vfc.defense import DEFENSES, FitData
+from vfc.defense import DEFENSES
 from vfc.errors import NotApplicableError, UserError
 from vfc.models import build_model, channel_statistics
-from vfc.seeding import derive_seed
 from vfc.training import TrainSettings, train_classifier
-
-WORLD_PARTS = ("train", "validation", "targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,16 +106,8 @@ def fit_defense(job: DefenseJob) -> None:
         if twin is None:
             raise NotApplicableError(f"{job.name} trains no network, so it has no undefended twin")
         defense = twin
-    train, validation = load_arrays(job.data), load_arrays(job.validation)
     target = load_model(job.target).to(job.device).eval().requires_grad_(False)
-    data = FitData(
-        images=train["images"],
-        labels=train["labels"],
-        validation_images=validation["images"],
-        validation_labels=validation["labels"],
-        num_classes=job.classes,
-        target=target,
-    )
+    data = fit_data(job.data, job.validation, job.classes, target)
     fitted = defense.fit(data, torch.Generator().manual_seed(job.seed))
     with whole_folder(job.path) as folder:
         save_defense(fitted, job.name, folder)
@@ -146,59 +127,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
-    """Write a world for the workers; its models are named by their files."""
-    arrays: dict[str, Tensor] = {}
-    for name in WORLD_PARTS:
-        part: Part = getattr(world, name)
-        arrays[f"{name}.release"] = part.release
-        if part.images is not None:
-            arrays[f"{name}.images"] = part.images
-        if part.prediction is not None:
-            arrays[f"{name}.prediction"] = part.prediction
-        for label, values in part.labels.items():
-            arrays[f"{name}.labels.{label}"] = values
-    folder.mkdir(parents=True, exist_ok=True)
-    save_arrays(arrays, folder / "arrays.safetensors")
-    about = {
-        "classes": dict(world.classes),
-        "models": {name: str(path) for name, path in models.items()},
-        "twin": world.twin,
-    }
-    (folder / "world.json").write_text(json.dumps(about))
-
-
-@lru_cache(maxsize=2)
-def load_world(folder: Path, device: str) -> World:
-    """Read a world back, on a device."""
-    arrays = load_arrays(folder / "arrays.safetensors")
-    about = json.loads((folder / "world.json").read_text())
-    parts = {}
-    for name in WORLD_PARTS:
-        prefix = f"{name}.labels."
-        optional = {key: arrays.get(f"{name}.{key}") for key in ("images", "prediction")}
-        parts[name] = Part(
-            release=arrays[f"{name}.release"].to(device),
-            labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},
-            **{key: None if value is None else value.to(device) for key, value in optional.items()},
-        )
-    models: dict[str, nn.Module] = {
-        name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
-    }
-    return World(**parts, classes=about["classes"], models=models, twin=about["twin"])
-
-
-def reordered(world: World, seed: int) -> World:
-    """The attacker's labelled releases in an order of the seed's own: seeds differ in which labels they are granted."""
-    generator = torch.Generator().manual_seed(derive_seed("labels", seed))
-    order = torch.randperm(len(world.train), generator=generator)
-    return replace(world, train=world.train.take(order.to(world.train.release.device)))
-
-
-def run_cell(cell: Cell, folder: Path, path: Path, device: str) -> Outcome:
-    """Compute and save one cell. Whatever an adversary does wrong becomes a failed outcome, never a crash."""
+def run_task(task: Task, place: Place, path: Path) -> Outcome:
+    """Do and save one task. Whatever an adversary does wrong becomes a failed outcome, never a crash."""
     try:
-        outcome = _measure(cell, folder, device)
+        outcome = task.measure(place)
     except NotApplicableError as reason:
         outcome = Outcome.empty("not_applicable", str(reason))
     except UserError:
@@ -210,41 +142,3 @@ def run_cell(cell: Cell, folder: Path, path: Path, device: str) -> Outcome:
         outcome = Outcome.empty("failed", reason_text)
     save_outcome(outcome, path)
     return outcome
-
-
-def make_adversary(cell: Cell) -> Adversary:
-    """The adversary that a cell names, with its options.
-
-    Raises:
-        UserError: it does not have such an option, or not such a value.
-    """
-    adversary = configured(ADVERSARIES.get(cell.adversary), cell.settings, cell.adversary)
-    if not cell.doubled:
-        return adversary
-    doubled = adversary.doubled()
-    if doubled is None:
-        raise NotApplicableError("it does not train by gradient steps")
-    return doubled
-
-
-def _measure(cell: Cell, folder: Path, device: str) -> Outcome:
-    adversary = make_adversary(cell)
-    world = reordered(load_world(folder, device), cell.seed)
-    graded = assess(
-        adversary,
-        world,
-        TaskLabel(label=cell.label),
-        ThreatModel(level=cell.level, labels_per_class=cell.labels_per_class),  # type: ignore[arg-type]
-        arm="attack" if cell.arm == "undefended" else cell.arm,
-        seed=derive_seed("shuffled", cell.label, cell.seed),
-        # The same draw in every arm: on the identity release attack and ceiling are one and the same.
-        fit_seed=derive_seed("fit", cell.adversary, sorted(cell.settings.items()), cell.labels_per_class, cell.seed),
-    )
-    return Outcome(
-        status="measured",
-        validation=graded.validation.numpy().astype(np.uint8),
-        targets=graded.targets.numpy().astype(np.uint8),
-        chance=graded.chance,
-        flags=graded.flags,
-        cost=graded.cost.model_dump(),
-    )

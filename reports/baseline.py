@@ -20,7 +20,8 @@ from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from reports.catalog import lookup
 from reports.compare import Change, Rows, apart, change, same_targets
 from reports.files import write_all
-from reports.report import REPORT, SIDECAR, Outcome, Report, load
+from reports.report import Outcome, Report
+from reports.storage import REPORT, SIDECAR, load
 from vfc.errors import UserError
 
 HISTORY = "history.json"

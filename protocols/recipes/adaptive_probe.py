@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocols.ladder import conduct_task, models_of
 from protocols.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.recipes.transfer import frozen
+from protocols.study import Findings, Study
 
 
 def ladder(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
@@ -58,4 +60,8 @@ def adaptive_probe() -> Protocol:
     of each unintended model, an input adapter in front of it, and probes on derived features. The strongest is chosen
     on the attacker's validation part and graded once on the targets.
     """
-    return Protocol(name="adaptive-probe", threat="L2", candidates=ladder, adaptive=True)
+    return Protocol(name="adaptive-probe", threat="L2", candidates=ladder, conduct=_conduct)
+
+
+def _conduct(study: Study) -> Findings:
+    return conduct_task(study, "adaptive-probe", ladder(*models_of(study)), adaptive=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocols.ladder import conduct_task, models_of
 from protocols.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.study import Findings, Study
 
 
 def frozen(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
@@ -27,4 +29,8 @@ def transfer() -> Protocol:
     Models of other architectures, trained on clean images of the attacker pool, are applied to the release as they are
     and to the release made a real picture. The near twin (the target's architecture, another seed) is reported apart.
     """
-    return Protocol(name="transfer", threat="L0", candidates=frozen)
+    return Protocol(name="transfer", threat="L0", candidates=frozen, conduct=_conduct)
+
+
+def _conduct(study: Study) -> Findings:
+    return conduct_task(study, "transfer", frozen(*models_of(study)), adaptive=False)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from reports.report import load, load_rows
+from reports.storage import load, load_rows
 
 
 def test_train_then_attack_then_gate_again(vfc, tmp_path):

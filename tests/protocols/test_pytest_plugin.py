@@ -91,7 +91,7 @@ def test_a_function_is_a_defense(monkeypatch):
 
     seen = []
     monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, *_: seen.append(settings))
-    monkeypatch.setattr("reports.report.load", lambda _: None)
+    monkeypatch.setattr("reports.storage.load", lambda _: None)
     pytest_plugin.attacked(call, gates=("transfer.accuracy <= 0.5", "target.accuracy >= 0.5"))
     pytest_plugin.attacked("vfc", gates=("adaptive.leakage <= 0.5",), budget="full")
     assert seen[0].release == f"{Path(__file__)}:call"

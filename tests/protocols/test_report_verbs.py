@@ -9,7 +9,8 @@ import pytest
 
 from protocols.cli import run
 from protocols.gate_verb import run_gate
-from reports.report import SCHEMA, load, write
+from reports.report import SCHEMA
+from reports.storage import load, write
 from tests.reports.test_compare import flipped, hits
 from tests.reports.test_compare import run as report_of
 

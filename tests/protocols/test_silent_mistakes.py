@@ -10,6 +10,7 @@ from torch import nn
 
 from adversaries.adversary import Attack
 from adversaries.assess import _guess
+from adversaries.goal import TaskLabel
 from adversaries.threat import ThreatModel
 from adversaries.world import Part, View, World
 from protocols.board import Attempt, Board, Entry
@@ -130,7 +131,7 @@ def test_an_attack_that_changes_releases_in_place_does_not_change_the_world():
 
     world = tiny_world()
     before = world.targets.release.clone()
-    _guess(Vandal(), world.targets, 4)
+    _guess(Vandal(), world.targets, 4, TaskLabel(label="y"))
     assert torch.equal(world.targets.release, before)
 
 

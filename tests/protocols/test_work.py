@@ -14,8 +14,8 @@ from protocols.settings import Settings, parse_override
 from vfc.errors import UserError
 
 CELL = Cell(
-    adversary="linear", settings={}, level="L2", labels_per_class="all", label="y", arm="attack", seed=0, doubled=False,
-    world="w",
+    adversary="linear", settings={}, level="L2", labels_per_class="all", goal="task:y", arm="attack", seed=0,
+    doubled=False, world="w",
 )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_a_failed_cell_is_tried_again_and_one_that_does_not_apply_is_not(tmp_pat
 @pytest.mark.parametrize(
     "change",
     [
-        {"adversary": "knn"}, {"settings": {"lr": 1}}, {"level": "L1"}, {"labels_per_class": 5}, {"label": "z"},
+        {"adversary": "knn"}, {"settings": {"lr": 1}}, {"level": "L1"}, {"labels_per_class": 5}, {"goal": "task:z"},
         {"arm": "ceiling"}, {"seed": 1}, {"doubled": True}, {"world": "v"},
     ],
 )  # fmt: skip

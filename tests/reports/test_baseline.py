@@ -8,7 +8,7 @@ import pytest
 
 from adversaries import stats
 from reports.baseline import HISTORY, accept, against, directed, read_history
-from reports.report import load, load_rows, write
+from reports.storage import load, load_rows, write
 from tests.reports.builder import build, number
 from tests.reports.test_compare import flipped, hits, run
 from vfc.errors import UserError

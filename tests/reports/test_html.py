@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from adversaries.evidence import Value
 from reports import words
 from reports.html import FAMILIES, MOST_ATTEMPTS, render_html
-from reports.report import Calibration, Command, ReleaseFacts, TargetFacts, dump
+from reports.report import Calibration, Command, ReleaseFacts, TargetFacts
+from reports.storage import dump
 from tests.reports.builder import build
 from tests.reports.pages import Page, everything, rows
 from tests.reports.test_terminal import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
@@ -149,7 +150,7 @@ def test_text_contrast_is_aa_in_both_schemes_and_in_print():
 def test_same_report_same_bytes_without_torch(tmp_path):
     (tmp_path / "report.json").write_bytes(dump(everything()))
     program = (
-        "import sys\nfrom reports.report import load\nfrom reports.html import render_html\n"
+        "import sys\nfrom reports.storage import load\nfrom reports.html import render_html\n"
         f"sys.stdout.buffer.write(render_html(load({str(tmp_path)!r})).encode())\n"
         "assert 'torch' not in sys.modules\n"
     )

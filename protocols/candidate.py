@@ -1,0 +1,31 @@
+"""One adversary with its options, as it competes with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One adversary with its options, as it competes with the others.
+
+    Args:
+        adversary: registered name.
+        settings: its options; `model` names the unintended model that it starts from.
+        headline: False for the near twin, which is reported apart and enters no headline number.
+    """
+
+    adversary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    headline: bool = True
+
+    @property
+    def name(self) -> str:
+        """A name that no other candidate has, fit for people."""
+        words = [str(value) for value in self.settings.values() if isinstance(value, str)]
+        inner = self.settings.get("options")
+        if isinstance(inner, Mapping):
+            words += [str(value) for value in inner.values() if isinstance(value, str)]
+        return " ".join([self.adversary, *words])

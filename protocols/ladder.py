@@ -1,0 +1,80 @@
+"""Conducting the ladder of knowledge on the task label: a board, a campaign, and the numbers that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adversaries.adversary import ADVERSARIES
+from adversaries.assess import reads_labels
+from adversaries.goal import LabelGoal, TaskLabel
+from protocols.board import Board
+from protocols.campaign import Campaign
+from protocols.candidate import Candidate
+from protocols.findings import evidence_of, reference_row
+from protocols.label_metrics import LabelMetrics
+from protocols.overrides import with_overrides
+from protocols.study import Findings, Study
+
+
+def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *, adaptive: bool) -> Findings:
+    """Attack the task label.
+
+    Args:
+        study: the run.
+        protocol: its name.
+        candidates: who competes.
+        adaptive: whether the `adaptive.*` numbers are wanted.
+    """
+    prepared = study.prepared
+    goal = TaskLabel(label=prepared.parts.task)
+    board = board_of(study, goal, candidates)
+    campaign_of(study, board, goal).run(study.levels)
+    per_class = len(prepared.world.train) / prepared.dataset.classes[goal.label]
+    numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=study.rows)
+    metrics = numbers.transfer()
+    if adaptive:
+        metrics |= numbers.adaptive([level for level in study.levels if level <= "L2"])
+    evidence = evidence_of(board, protocol, goal.name, board.choices(study.levels), study.rows)
+    if study.threat >= "L5" and prepared.target.release is not None:
+        evidence.append(reference_row(protocol, goal.name, prepared.target.release, board.floor, study.settings.seed))
+    return Findings(evidence=evidence, metrics=metrics)
+
+
+def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> Board:
+    """An empty board for those candidates that the threat level allows."""
+    candidates = [each for each in candidates if ADVERSARIES.get(each.adversary).level in study.levels]
+    kinds = [ADVERSARIES.get(candidate.adversary) for candidate in candidates]
+    world = study.prepared.world
+    return Board(
+        candidates=[with_overrides(candidate, study.settings) for candidate in candidates],
+        levels=[kind.level for kind in kinds],
+        readers=frozenset(i for i, kind in enumerate(kinds) if reads_labels(kind)),
+        seeds=study.seeds,
+        grid=study.budget.labels,
+        floor=goal.floor(world).cpu().numpy().astype(np.uint8),
+        common=study.common,
+        planted=world.train.images is None,
+    )
+
+
+def campaign_of(study: Study, board: Board, goal: LabelGoal) -> Campaign:
+    """The runner of a board's cells."""
+    return Campaign(
+        board=board,
+        goal=goal.name,
+        place=study.prepared.place,
+        undefended=study.prepared.undefended,
+        digests=study.prepared.digests,
+        budget=study.budget,
+        cells=study.cells,
+        ceilings=study.shared,
+        bench=study.bench,
+    )
+
+
+def models_of(study: Study) -> tuple[list[str], str | None]:
+    """Names of the unintended models and of the near twin among them; none without images."""
+    families = study.prepared.families
+    return ([], None) if families is None else (list(families.unintended), families.twin)

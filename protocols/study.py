@@ -1,0 +1,77 @@
+"""What a protocol is conducted on: everything prepared, the threat level, the budget, and where tasks are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adversaries.evidence import Evidence, Value
+from adversaries.threat import LEVELS
+from protocols.bench import Bench
+from protocols.budget import Budget
+from protocols.findings import Sidecar
+from protocols.prepared import Prepared
+from protocols.settings import Settings
+from protocols.trained import Trainer
+
+FEW = 100
+"""Fewer targets than this raise TOO_FEW_TARGETS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a protocol found: evidence, and the numbers of the catalog."""
+
+    evidence: list[Evidence] = field(default_factory=list)
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that a protocol works with. This is the runner's side: adversaries get a `View` of the world.
+
+    Args:
+        settings: the run's.
+        prepared: data, releases, models.
+        budget: how much to spend.
+        threat: the highest level of knowledge.
+        bench: where tasks are done.
+        trainer: trains further models, kept like all trained parts.
+        cells: folder of finished tasks of this run.
+        shared: folder of finished tasks that depend on no release, which runs share.
+        scratch: folder for what only this run's workers need.
+        rows: arrays of the report's sidecar; a protocol adds its own.
+    """
+
+    settings: Settings
+    prepared: Prepared
+    budget: Budget
+    threat: str
+    bench: Bench
+    trainer: Trainer
+    cells: Path
+    shared: Path
+    scratch: Path
+    rows: Sidecar
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of knowledge up to the threat's."""
+        return LEVELS[: LEVELS.index(self.threat) + 1]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The attack seeds."""
+        return self.settings.attack_seeds()
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Flags that every adversary of the run carries."""
+        # Nothing is calibrated yet, and every number says so.
+        flags = ["UNCALIBRATED"]
+        if self.prepared.overlap:
+            flags.append("SPLIT_OVERLAP")
+        if len(self.prepared.world.targets) < FEW:
+            flags.append("TOO_FEW_TARGETS")
+        return tuple(flags)
