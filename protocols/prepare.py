@@ -14,6 +14,7 @@ from adversaries.world import Part, World
 from protocols.label_metrics import TargetRows
 from protocols.places import DefenseSource, Place, save_world
 from protocols.prepared import Digests, Prepared, overlap_of, world_digest
+from protocols.progress import Reporter
 from protocols.publish import Publisher, picture_of
 from protocols.saved import arrays_dataset, prepare_arrays
 from protocols.settings import Settings, digest_of
@@ -123,13 +124,13 @@ def prepare(
     publisher = Publisher(
         defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=trainer.device
     )
-    world, values = _published(publisher, parts, dataset, families)
+    world, values = _published(publisher, parts, dataset, families, trainer.reporter)
     observed = publisher.observe(parts.targets.images, values["targets"])
     place = placed(world, models, scratch, trainer.device, source)
     undefended, bare_digest = None, ""
     if bare_source is not None:
         other = replace(publisher, defense=bare_source.load(trainer.device))
-        bare_world, _ = _published(other, parts, dataset, families)
+        bare_world, _ = _published(other, parts, dataset, families, trainer.reporter)
         bare_digest = world_digest(bare_world, models)
         undefended = placed(bare_world, models, scratch, trainer.device, bare_source)
     target = _target_rows(publisher, defense, world, parts, values["defender"])
@@ -212,18 +213,20 @@ def defense_options(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def _published(
-    publisher: Publisher, parts: Parts, dataset: Dataset, families: Families | None
+    publisher: Publisher, parts: Parts, dataset: Dataset, families: Families | None, reporter: Reporter
 ) -> tuple[World, dict[str, Tensor]]:
     """The world of releases, and the releases by part (the defender's validation part too)."""
-    values = {
-        name: publisher.publish(images.images, name)
-        for name, images in (
-            ("train", parts.pool_train),
-            ("validation", parts.pool_validation),
-            ("targets", parts.targets),
-            ("defender", parts.defender_validation),
-        )
+    images_of = {
+        "train": parts.pool_train,
+        "validation": parts.pool_validation,
+        "targets": parts.targets,
+        "defender": parts.defender_validation,
     }
+    values = {}
+    with reporter.stage("publishing", len(images_of)) as stage:
+        for name, images in images_of.items():
+            values[name] = publisher.publish(images.images, name)
+            stage.advance(name)
 
     def part(name: str, images: ImageSet) -> Part:
         return Part(
