@@ -23,6 +23,8 @@ _RATE = "Clopper-Pearson"
 _RATIO = "paired log interval or Clopper-Pearson"
 _SUPPRESSION = "paired log interval or Clopper-Pearson, capped at target / floor"
 _LEAKAGE = "BCa bootstrap over targets or Clopper-Pearson"
+_DIFFERENCE = "paired difference of exact intervals"
+_ADVANTAGE = "difference of exact intervals on different rows"
 _MEAN = "Student's t"
 _SEEDS = "lowest low and highest high over seeds: "
 
@@ -79,6 +81,34 @@ def retention(numerator_hits: Any, denominator_hits: Any, alpha: float = ALPHA) 
         alpha: one-sided level of each bound.
     """
     return _ratio(paired_counts(numerator_hits, denominator_hits), alpha)
+
+
+def difference(first_hits: Any, second_hits: Any, alpha: float = ALPHA) -> Value:
+    """How much more often the first hits than the second on the same targets: a difference of rates, in [-1, 1].
+
+    Args:
+        first_hits: (n,) booleans.
+        second_hits: (n,) booleans.
+        alpha: one-sided level of each bound.
+    """
+    return _difference(paired_counts(first_hits, second_hits), alpha)
+
+
+def advantage(hits: int, n: int, other_hits: int, others: int, alpha: float = ALPHA) -> Value:
+    """How much more often one group is hit than another: true minus false positive rate, in [-1, 1].
+
+    Args:
+        hits, n: hits among the rows of the first group, and how many there are.
+        other_hits, others: the same for the second group, which shares no row with the first.
+        alpha: one-sided level of each bound.
+    """
+    if n == 0 or others == 0:
+        return Value.unknown("no members or no non-members", unit="difference")
+    from adversaries import ratios
+
+    counts = {"k": int(hits), "n": int(n), "other_k": int(other_hits), "others": int(others)}
+    bounds = ratios.apart_bounds(hits, n, other_hits, others, alpha)
+    return _value(bounds, alpha, n=n + others, unit="difference", method=_ADVANTAGE, counts=counts)
 
 
 def paired_counts(first: Any, second: Any) -> dict[str, int]:
@@ -246,6 +276,10 @@ def _again(value: Value, alpha: float, rows: Mapping[str, Any] | None) -> Value 
     counts = value.counts or {}
     if value.method == _RATE and "k" in counts:
         return rate(counts["k"], value.n, alpha)
+    if value.method == _ADVANTAGE and {"k", "n", "other_k", "others"} <= counts.keys():
+        return advantage(counts["k"], counts["n"], counts["other_k"], counts["others"], alpha)
+    if value.method == _DIFFERENCE and {"n11", "n10", "n01", "n00"} <= counts.keys():
+        return _difference(counts, alpha)
     if value.method in (_RATIO, _SUPPRESSION) and {"n11", "n10", "n01", "n00"} <= counts.keys():
         return _ratio(counts, alpha)
     if value.rows is None or rows is None or value.rows not in rows:
@@ -254,7 +288,11 @@ def _again(value: Value, alpha: float, rows: Mapping[str, Any] | None) -> Value 
         seed = re.search(r"seed (\d+)$", value.method)
         attack, floor, ceiling = rows[value.rows]
         return leakage(attack, floor, ceiling, alpha, int(seed.group(1)) if seed else 0)
-    return mean(rows[value.rows], value.unit, alpha) if value.method == _MEAN else None
+    if value.method == _MEAN:
+        return mean(rows[value.rows], value.unit, alpha)
+    from adversaries import worst_class
+
+    return worst_class.again(value, alpha, rows)
 
 
 def _split(value: Value) -> list[Value]:
@@ -286,6 +324,17 @@ def _ratio(counts: Mapping[str, int], alpha: float) -> Value:
     method = _SUPPRESSION if "floor" in counts else _RATIO
     bounds = ratios.ratio_bounds(n11, n10, n01, n00, floor, alpha)
     return _value(bounds, alpha, n=n, unit="ratio", method=method, counts=dict(counts))
+
+
+def _difference(counts: Mapping[str, int], alpha: float) -> Value:
+    """A paired difference from counts."""
+    n = sum(int(counts[name]) for name in ("n11", "n10", "n01", "n00"))
+    if n == 0:
+        return Value.unknown("no targets", unit="difference")
+    from adversaries import ratios
+
+    bounds = ratios.difference_bounds(counts["n10"], counts["n01"], n, alpha)
+    return _value(bounds, alpha, n=n, unit="difference", method=_DIFFERENCE, counts=dict(counts))
 
 
 def _value(bounds: Sequence[Any], alpha: float, **facts: Any) -> Value:

@@ -1,6 +1,6 @@
 """How often do the bounds miss the truth? Simulates suppression ratios and leakage over a grid of truths.
 
-    python benchmarks/coverage.py [--ratios 20000] [--leakage 1000] [--alpha 0.05]
+    python -m benchmarks.coverage [--ratios 20000] [--leakage 20000] [--alpha 0.05]
 
 Each cell draws that many evaluations of n targets from known joint probabilities and counts misses of the lower bound
 (a false "held" of `>=`) and of the upper one (a false "held" of `<=`). A cell is bad if the 99 % lower Clopper-Pearson
@@ -18,18 +18,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from adversaries import ratios
+from benchmarks import leakage_coverage
+from benchmarks.leakage_coverage import both_hit
 
 SIZES = (100, 500, 2000)
 FLOORS = (0.0, 0.01, 0.1, 0.5)
 TARGETS = (0.05, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 ATTACKS = (0.0, 0.002, 0.01, 0.05, 0.1, 0.13, 0.2, 0.5, 0.55, 0.7, 0.9, 0.98, None)
 DEPENDENCE = (-0.5, 0.0, 0.5, 0.9, 1.0)
-
-
-def both_hit(one: float, other: float, dependence: float) -> float:
-    """P[both hit]: 0 is independence, 1 the most that the two rates allow, -1 the least."""
-    end = min(one, other) if dependence >= 0 else max(0.0, one + other - 1)
-    return one * other + abs(dependence) * (end - one * other)
 
 
 def ratio_cells() -> Iterator[tuple[int, float, float, float, float]]:
@@ -55,48 +51,6 @@ def ratio_misses(
     return int(times[bounds.low > truth * (1 + 1e-9)].sum()), int(times[bounds.high < truth * (1 - 1e-9)].sum())
 
 
-def leakage_cells() -> Iterator[tuple[int, float, float, float, float]]:
-    """Sizes, rates of floor and ceiling, true leakage, and how the attack depends on ceiling (> 0) or floor (< 0)."""
-    pairs = ((0.1, 0.95), (0.5, 0.7), (0.1, 0.2), (0.8, 0.98))
-    for n, (floor, ceiling), truth, dependence in itertools.product(
-        SIZES, pairs, (0.0, 0.1, 0.5, 0.97, 1.0), (-0.95, 0.0, 0.8, 0.98)
-    ):
-        yield n, floor, ceiling, truth, dependence
-
-
-def leakage_joint(floor: float, ceiling: float, truth: float, dependence: float) -> np.ndarray:
-    """Probabilities of the 8 patterns (attack, floor, ceiling)."""
-    attack = floor + truth * (ceiling - floor)
-    joint = np.zeros(8)
-    with_floor = both_hit(ceiling, floor, 0.3)
-    for code in range(8):
-        hit_attack, hit_floor, hit_ceiling = code >> 2 & 1, code >> 1 & 1, code & 1
-        given = with_floor / floor if hit_floor else (ceiling - with_floor) / (1 - floor)
-        base = (floor if hit_floor else 1 - floor) * (given if hit_ceiling else 1 - given)
-        hit, rate = (hit_ceiling, ceiling) if dependence >= 0 else (hit_floor, floor)
-        both = both_hit(attack, rate, abs(dependence))
-        chance = both / rate if hit else (attack - both) / (1 - rate)
-        joint[code] = base * (chance if hit_attack else 1 - chance)
-    return np.clip(joint, 0, 1) / joint.sum()
-
-
-def leakage_misses(
-    cell: tuple[int, float, float, float, float], runs: int, alpha: float, generator: np.random.Generator
-) -> tuple[int, int]:
-    """How many lower and upper bounds miss the leakage, among all runs; runs where it is unknown miss nothing."""
-    n, floor, ceiling, _, dependence = cell
-    joint = leakage_joint(floor, ceiling, cell[3], dependence)
-    rates = joint @ ratios.PATTERNS
-    truth = (rates[0] - rates[1]) / (rates[2] - rates[1])
-    low = high = 0
-    for seed, counts in enumerate(generator.multinomial(n, joint, size=runs)):
-        hits = counts @ ratios.PATTERNS
-        if ratios.clopper_pearson(hits[2], n, 0.05)[0] > ratios.clopper_pearson(hits[1], n, 0.05)[1]:
-            _, below, above = ratios.leakage_bounds(counts, alpha, seed)
-            low, high = low + (below > truth + 1e-9), high + (above < truth - 1e-9)
-    return low, high
-
-
 def sure(misses: int, runs: int) -> float:
     """The 99 % lower bound of a miss rate."""
     return float(ratios.clopper_pearson(misses, runs, 0.01)[0])
@@ -105,12 +59,12 @@ def sure(misses: int, runs: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ratios", type=int, default=20_000)
-    parser.add_argument("--leakage", type=int, default=1000)
+    parser.add_argument("--leakage", type=int, default=20_000)
     parser.add_argument("--alpha", type=float, default=0.05)
     asked = parser.parse_args()
     for name, cells, misses, runs in (
         ("suppression", list(ratio_cells()), ratio_misses, asked.ratios),
-        ("leakage", list(leakage_cells()), leakage_misses, asked.leakage),
+        ("leakage", list(leakage_coverage.cells()), leakage_coverage.misses, asked.leakage),
     ):
         if not runs:
             continue

@@ -194,7 +194,7 @@ def producible(
         protocols: the chosen protocols; `all` is understood.
         task: name of the task label; None leaves it unchecked, as for all that follow.
         attributes: names of the attacked attributes.
-        grid: labelled releases per class that the budget tries.
+        grid: labelled releases per class that the budget tries; empty when the threat level grants none.
         budgets: evasion budgets as the run writes them.
 
     Raises:
@@ -215,6 +215,8 @@ def producible(
     if private is not None and attributes is not None and private not in attributes and (task or label is None):
         raise unknown("attribute", private, attributes)
     labels = fields.get("labels")
+    if grid is not None and not grid and (labels not in (None, "0") or ".labels_to_" in name):
+        raise UserError(f"expected a metric without labelled releases below threat L2, got {name!r}", "--threat L2")
     tried = None if grid is None else [str(step) for step in grid] + (["0"] if ".accuracy@" in name else [])
     if labels is not None and tried is not None and labels not in tried:
         raise UserError(

@@ -31,14 +31,25 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
                 file.lstat()  # says now whether the name itself is impossible
         _replace(contents)
     except (OSError, ValueError) as error:
-        name, why = getattr(error, "filename", None), getattr(error, "strerror", None)
-        raise UserError(f"cannot write {name or 'a file'}: {why or error}", "choose another file") from error
+        names = ", ".join(str(file) for file in contents)
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {names}: {why}", "free some space, or choose another file") from error
+
+
+def _into(device: Path, content: bytes) -> None:
+    """Write to what is no file (a device, a pipe), which must stay what it is."""
+    with device.open("wb") as stream:
+        stream.write(content)
 
 
 def _replace(contents: Mapping[Path, bytes]) -> None:
     waiting: dict[Path, Path] = {}
     try:
-        for file, content in contents.items():
+        for named, content in contents.items():
+            file = named.resolve()
+            if file.exists() and not file.is_file():
+                _into(file, content)
+                continue
             handle, name = tempfile.mkstemp(dir=file.parent, prefix=".vfc-")
             waiting[file] = Path(name)
             with os.fdopen(handle, "wb") as stream:

@@ -8,6 +8,7 @@ from adversaries.evidence import Value
 from reports import words
 from reports.lineup import Attempt, Lineup
 from reports.report import Report
+from reports.sections import ABOUT, home, meaning, stands_for
 
 RATIOS = ("transfer.suppression_ratio", "adaptive.suppression_ratio")
 LABELS = (("90 %", "adaptive.labels_to_90"), ("half way", "adaptive.labels_to_half"))
@@ -52,7 +53,7 @@ def facts(report: Report) -> dict[str, str]:
 
 
 def numbers(report: Report) -> list[Number]:
-    """The headline numbers, in the order in which they are read."""
+    """The headline numbers, in the order in which they are read: of the task, then of every other protocol."""
     toward = words.operators(report)
 
     def figure(name: str, value: Value | None = None) -> str:
@@ -62,8 +63,12 @@ def numbers(report: Report) -> list[Number]:
     named = [("target on the release", "target.accuracy", f"on images {clean}")]
     named += [(f"{name.split('.')[0]} suppression", name, _maximum(report, name)) for name in RATIOS]
     named += [(f"labels to go {title}", name, "labelled releases per class") for title, name in LABELS]
+    others = [(about[0].lower(), stands_for(report, protocol)) for protocol, about in ABOUT.items()]
+    told = [(title, name, f"{name}: {meaning(name)}") for title, name in others if name is not None]
+    if told and not any(row.protocol in ("transfer", "adaptive-probe") for row in report.evidence):
+        named = [entry for entry in named if entry[1] in report.metrics or entry[1] == "target.accuracy"]
     found = []
-    for title, name, remark in named:
+    for title, name, remark in (*named, *told):
         value = report.metrics.get(name, report.target.accuracy if name == "target.accuracy" else None)
         known = value is not None and value.value is not None
         found.append(
@@ -89,10 +94,30 @@ def sources(lineup: Lineup) -> list[tuple[str, str, Attempt | None]]:
     if _known(metrics.get("adaptive.accuracy")):
         strongest = lineup.source("adaptive.accuracy")
         if found and strongest is not None and found[-1][2] == strongest:
-            found[-1] = (f"{found[-1][0]}\nheadline", *found[-1][1:])
+            found[-1] = (f"{found[-1][0]}, headline", *found[-1][1:])
         else:
             found.append(("headline", "adaptive.accuracy", strongest))
     return found
+
+
+def chosen(lineup: Lineup) -> list[tuple[str, Attempt | None, Value | None]]:
+    """Title, attempt and number behind every headline number, then chosen attempts that no section shows."""
+    task = f"task:{lineup.report.dataset.task}"
+    found: list[tuple[str, Attempt | None, Value | None]] = [
+        (title, attempt, lineup.report.metrics[name]) for title, name, attempt in sources(lineup)
+    ]
+    others = [attempt for attempt in lineup.attempts if attempt.chosen and attempt.goal != task]
+    return found + [(words.aim(one), one, one.arm("attack")) for one in others if not set(one.protocols) & set(ABOUT)]
+
+
+def others(lineup: Lineup) -> list[tuple[str, Value]]:
+    """Numbers that were measured and stand nowhere else, by name."""
+    task, elsewhere = lineup.report.dataset.task, shown(lineup)
+    return sorted(
+        (name, value)
+        for name, value in lineup.report.metrics.items()
+        if name not in elsewhere and value.value is not None and home(name, task) is None
+    )
 
 
 def shown(lineup: Lineup) -> set[str]:

@@ -1,17 +1,11 @@
 """The report as one HTML file: style, drawings and thumbnails inside, no script, nothing from the network.
 
-A pure function of the report and its sidecar. Imports no torch. Every text of the report is made harmless first, as on
-the terminal, and then escaped by the template. What the sidecar may hold for a page: `reports.pictures`, and
-
-| key | shape | holds |
-|---|---|---|
-| `leakage/spectrum/<layer>` | (k,) | mean singular values of the layer's Jacobian, at least 0 |
-| `membership/roc/fpr`, `membership/roc/tpr` | (m,) | the ROC curve, false positive rates ascending |
+A pure function of the report and its sidecar, of which `reports.pictures` says what a page draws. Imports no torch.
+Every text of the report is made harmless first, as on the terminal, and then escaped by the template.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -22,12 +16,14 @@ from markupsafe import Markup
 
 from adversaries.evidence import Value
 from adversaries.health import MEANINGS
-from reports import curve, headline, origins, pictures, remarks, svg, words
+from reports import command, curve, headline, origins, pictures, remarks, svg, words
 from reports.catalog import lookup
 from reports.changes import changes
+from reports.collector import collector_paused
 from reports.gate import Gate, exit_code
 from reports.lineup import Attempt, Lineup
 from reports.report import GateResult, Report
+from reports.sections import WORST_ARMS, Section, meaning, sections, worst_cases
 from reports.suppression import WITHOUT_LABELS, suppression
 from reports.threats import threats
 from vfc.errors import UserError
@@ -37,27 +33,14 @@ MOST_ATTEMPTS = 1000
 
 SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 
-FAMILIES = {
-    "attribute": ("Private attributes", "What the release tells about labels that it was not made for."),
-    "inversion": ("Reconstruction", "How close an attacker comes to the original images."),
-    "mask": ("Knowing the mask", "What the mask itself hides."),
-    "leakage": ("Leakage without an attack", "Properties of the release; they inform and prove nothing."),
-    "membership": ("Membership", "Whether an attacker can tell which images the defense was fitted on."),
-    "linkage": ("Linkage", "Whether releases can be matched to images, or to each other."),
-    "evasion": ("Evasion", "The target when its input is perturbed on purpose."),
-    "mdl": ("Codelength", "How compactly labels can be told to someone who has the releases."),
-}
-"""Sections of the catalog by the first word of their metrics."""
 
-_UNITS = ("dB", "bits", "nats", "dimensions")
-
-
+@collector_paused()
 def render_html(report: Report, rows: Mapping[str, Any] | None = None) -> str:
     """The page.
 
     Args:
         report: what was measured.
-        rows: the sidecar's numpy arrays by key; without them there are no pictures, spectra and ROC curve.
+        rows: the sidecar's numpy arrays by key; without them there are no pictures, spectra and ROC curves.
     """
     return _environment().get_template("report.html.j2").render(page=_Page(report, rows or {}))
 
@@ -85,12 +68,15 @@ class _Page:
 
     signs = SIGNS
     without_labels = WITHOUT_LABELS
+    worst_arms = WORST_ARMS
     arm_names = ("attack", "floor", "ceiling", "shuffled", "undefended")
     meanings = MEANINGS
     expected = words.EXPECTED
+    parts = pictures.PARTS
+    picture = staticmethod(pictures.uri)
 
     def __init__(self, report: Report, rows: Mapping[str, Any]) -> None:
-        self.command = words.command_lines(words.command_words(report), 88)
+        self.command = command.command_lines(command.command_words(report), 88)
         self.report = _harmless(report)
         self.lineup, self.rows = Lineup(self.report), rows
         self.toward, self.task = words.operators(self.report), f"task:{self.report.dataset.task}"
@@ -107,44 +93,17 @@ class _Page:
         self.not_measured = remarks.not_measured(self.lineup)
         self.silent = remarks.silent_protocols(self.report)
         self.suppression = suppression(self.lineup) if self.lineup.task else []
+        self.sections = sections(self.lineup, pictures.drawn(rows))
+        self.chosen, self.others = headline.chosen(self.lineup), headline.others(self.lineup)
         self.points, self.gallery = curve.points(self.lineup), pictures.gallery(rows)
         self.mask, self.threats = pictures.mask(rows), threats(self.lineup)
+        self.worst = worst_cases(self.lineup)
         self.calibration, self.settings = origins.calibration(self.report), origins.settings(self.report)
         self.provenance = origins.provenance(self.report)
 
-    @cached_property
-    def sections(self) -> list[tuple[str, str]]:
-        """Id and title of every family that this report has something about."""
-        drawn = {
-            "inversion": bool(self.gallery),
-            "mask": self.mask is not None,
-            "leakage": bool(self.spectra),
-            "membership": bool(self.roc),
-        }
-        return [(key, title) for key, (title, _) in FAMILIES.items() if self.family(key) or drawn.get(key)]
-
-    def about(self, key: str) -> str:
-        """One sentence on a family."""
-        return FAMILIES[key][1]
-
-    def family(self, key: str) -> list[tuple[str, Value]]:
-        """Metrics whose name starts with this word, by name."""
-        return sorted((name, value) for name, value in self.report.metrics.items() if name.split(".")[0] == key)
-
-    @cached_property
-    def others(self) -> list[tuple[str, Value]]:
-        """Numbers that no other section shows."""
-        shown = headline.shown(self.lineup) | {f"adaptive.accuracy@{labels}" for labels in (0, *self.lineup.grid)}
-        return sorted(
-            (name, value)
-            for name, value in self.report.metrics.items()
-            if name not in shown and name.split(".")[0] not in FAMILIES and value.value is not None
-        )
-
     def figure(self, name: str, value: Value) -> str:
         """A metric with its interval and unit, rounded toward failure where a gate judges it."""
-        unit = f" {value.unit}" if value.unit in _UNITS and value.value is not None else ""
-        return words.figure(value, self.toward.get(name, frozenset())) + unit
+        return words.figure(value, self.toward.get(name, frozenset()), unit=True)
 
     def bounds(self, value: Value) -> str:
         """An interval for a narrow column."""
@@ -152,7 +111,7 @@ class _Page:
 
     def number(self, value: Value | None) -> str:
         """A number without its interval; a dash where there is none."""
-        return "–" if value is None or value.value is None else words.number(value.value, value.unit)
+        return "–" if value is None or value.value is None else words.plain(value)
 
     def share(self, value: Value) -> str:
         """A rate as the length of a bar."""
@@ -167,7 +126,7 @@ class _Page:
         try:
             metric = lookup(name)
         except UserError:
-            return "this version does not know it"
+            return meaning(name)
         ways = {"up": "; higher is better for the defender", "down": "; lower is better for the defender", None: ""}
         return metric.meaning + ways[metric.better]
 
@@ -208,23 +167,15 @@ class _Page:
         """Why there is no curve."""
         return curve.absence(self.lineup)
 
-    @cached_property
-    def chosen(self) -> list[tuple[str, Attempt | None, dict[str, Value | None]]]:
-        """Title, attempt and arms behind every headline number, then those of other goals."""
-        found = []
-        for title, name, attempt in headline.sources(self.lineup):
-            arms = self._arms(attempt)
-            if attempt is None:
-                arms["attack"] = self.report.metrics[name]
-            found.append((title.replace("\n", ", "), attempt, arms))
-        for attempt in self.lineup.attempts:
-            if attempt.chosen and attempt.goal != self.task:
-                labels = "" if attempt.labels is None else f", K = {attempt.labels}"
-                found.append((f"{words.short(attempt.goal)}{labels}", attempt, self._arms(attempt)))
-        return found
+    def arms(self, attempt: Attempt | None, value: Value | None) -> dict[str, Value | None]:
+        """All arms of an attempt; of one that the report does not tell only its number."""
+        if attempt is None:
+            return {name: value if name == "attack" else None for name in self.arm_names}
+        return {name: attempt.arm(name) for name in self.arm_names}
 
-    def _arms(self, attempt: Attempt | None) -> dict[str, Value | None]:
-        return {name: None if attempt is None else attempt.arm(name) for name in self.arm_names}
+    def reached(self, section: Section) -> list[tuple[str, Attempt, None]]:
+        """Title and attempt behind the numbers of a section."""
+        return [(words.aim(attempt), attempt, None) for attempt in section.chosen]
 
     def strip(self, arms: dict[str, Value | None]) -> Markup:
         """The arms of one attempt on one line; nothing where they are no rates."""
@@ -236,8 +187,8 @@ class _Page:
         return words.short(attempt.name, 60)
 
     def level(self, attempt: Attempt) -> str:
-        """A threat level with its word."""
-        return f"{attempt.level} {words.LEVELS.get(attempt.level, '')}".strip()
+        """What an attacker had."""
+        return words.granted(attempt)
 
     @cached_property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -252,15 +203,12 @@ class _Page:
     @cached_property
     def spectra(self) -> list[Markup]:
         """One drawing per layer."""
-        start = "leakage/spectrum/"
-        layers = sorted(key for key in self.rows if key.startswith(start))
-        return [svg.spectrum(words.clean(layer.removeprefix(start)), _numbers(self.rows[layer])) for layer in layers]
+        return [svg.spectrum(words.clean(layer), values) for layer, values in pictures.spectra(self.rows).items()]
 
     @cached_property
-    def roc(self) -> Markup:
-        """The ROC curve; nothing without its arrays."""
-        false, true = (_numbers(self.rows.get(f"membership/roc/{name}", ())) for name in ("fpr", "tpr"))
-        return svg.roc(false, true) if false and len(false) == len(true) else Markup("")
+    def rocs(self) -> list[Markup]:
+        """One ROC curve per adversary."""
+        return [svg.roc(words.clean(name), *rates) for name, rates in pictures.rocs(self.rows).items()]
 
 
 def _harmless(report: Report) -> Report:
@@ -274,10 +222,3 @@ def _harmless(report: Report) -> Report:
     if text.isascii() and text.isprintable() and "\\" not in text and longest <= words.LONGEST:
         return Report.model_validate_json(text)
     return Report.model_validate(words.cleaned(report.model_dump(by_alias=True)))
-
-
-def _numbers(array: Any) -> list[float]:
-    """The finite numbers of an array, whatever its shape."""
-    import numpy as np
-
-    return [float(entry) for entry in np.asarray(array, dtype=np.float64).reshape(-1) if math.isfinite(entry)]

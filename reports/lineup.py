@@ -59,6 +59,11 @@ class Attempt:
         return self.model is not None and self.model.endswith(TWIN)
 
     @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocols that ran it."""
+        return tuple(dict.fromkeys(row.protocol for row in self.rows))
+
+    @property
     def status(self) -> Status:
         """The worst status of its seeds."""
         order: tuple[Status, ...] = ("failed", "not_run", "not_applicable", "measured")

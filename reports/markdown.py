@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.catalog import lookup
+from reports.command import command_words, quoted
 from reports.findings import gate_findings
 from reports.gate import exit_code
 from reports.identifiers import labels
 from reports.lineup import Lineup
 from reports.remarks import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
 from reports.report import Report
-from reports.words import EXPECTED, clean, command_words, figure, meaning, operators, quoted, verdict_sentence
+from reports.words import EXPECTED, clean, figure, meaning, operators, verdict_sentence
 from vfc.errors import UserError
 
 LIMIT = 60 * 1024

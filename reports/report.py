@@ -1,4 +1,4 @@
-"""The report: one run's facts as data, of which every other format is a pure function; `reports.storage` keeps its files.
+"""The report: one run's facts as data, of which every other format is a pure function. `reports.storage` keeps it.
 
 Imports no torch.
 """

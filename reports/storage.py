@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from reports.collector import collector_paused
 from reports.files import replace_whole
 from reports.report import SCHEMA, Report
 from vfc.errors import UserError
@@ -79,6 +80,7 @@ def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
     return folder / REPORT
 
 
+@collector_paused()
 def load(path: Path | str) -> Report:
     """Read a report and check that nobody changed it.
 

@@ -156,7 +156,7 @@ def spectrum(name: str, values: Sequence[float]) -> Markup:
         exponent = max(lowest, math.log10(share)) if share > 0 else lowest
         return top + exponent / lowest * (bottom - top)
 
-    parts = [_text("label start", 4, 14, name if len(name) <= 40 else f"{name[:37]}...")]
+    parts = [_text("label start", 4, 14, _short(name))]
     for exponent in (0, -2, -4, -6):
         parts.append(_line("grid", left, down(10.0**exponent), right, down(10.0**exponent)))
         parts.append(_text("tick end", left - 6, down(10.0**exponent) + 4, f"1e{exponent}" if exponent else "1"))
@@ -168,14 +168,15 @@ def spectrum(name: str, values: Sequence[float]) -> Markup:
     return _drawing("small", width, height, f"Spectrum of {name}: {above} of {len(falling)} above 0.001", parts)
 
 
-def roc(false: Sequence[float], true: Sequence[float]) -> Markup:
+def roc(name: str, false: Sequence[float], true: Sequence[float]) -> Markup:
     """True against false positive rate, both logarithmic from 0.001 on, with the line of guessing.
 
     Args:
+        name: of the adversary.
         false: false positive rates, ascending, in [0, 1].
         true: true positive rates at these.
     """
-    size, left, bottom, right, top = 320, 48, 280, 308, 14
+    size, left, bottom, right, top = 320, 48, 280, 308, 32
 
     def share(rate: float) -> float:
         return (math.log10(min(1.0, max(1e-3, rate))) + 3) / 3
@@ -183,7 +184,7 @@ def roc(false: Sequence[float], true: Sequence[float]) -> Markup:
     def place(x: float, y: float) -> tuple[float, float]:
         return left + share(x) * (right - left), bottom - share(y) * (bottom - top)
 
-    parts = []
+    parts = [_text("label start", 4, 14, _short(name))]
     for tick in (0.001, 0.01, 0.1, 1.0):
         x, y = place(tick, tick)
         parts += [_line("grid", left, y, right, y), _line("grid", x, top, x, bottom)]
@@ -193,7 +194,8 @@ def roc(false: Sequence[float], true: Sequence[float]) -> Markup:
     parts.append(Markup('<polyline class="attack" points="{}"/>').format(_path(places)))
     parts.append(_text("tick", (left + right) / 2, size - 6, "false positive rate"))
     parts.append(_text("label start", left + 8, top + 16, "true positive rate"))
-    return _drawing("small", size, size, "True against false positive rate; the dashed line is guessing", parts)
+    title = f"True against false positive rate of {name}; the dashed line is guessing"
+    return _drawing("small", size, size, title, parts)
 
 
 def _drawing(kind: str, width: int, height: int, title: str, parts: Sequence[Markup]) -> Markup:
@@ -209,6 +211,10 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 def _text(kind: str, x: float, y: float, text: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:37]}..."
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:

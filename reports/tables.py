@@ -1,20 +1,18 @@
-"""The terminal report's tables: who reads the release how well, and where each headline number comes from."""
+"""The terminal report's tables: who reads the release how well, where each number comes from, and the worst cases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from adversaries.evidence import Value
-from reports.catalog import lookup
-from reports.headline import sources
 from reports.lineup import Attempt, Lineup
+from reports.sections import WORST_ARMS, meaning, worst_cases
 from reports.suppression import WITHOUT_LABELS, Cell, Row, suppression
-from reports.words import LEVELS, figure, number, operators, short, span
-from vfc.errors import UserError
+from reports.words import figure, granted, number, operators, plain, short, span
 
 WIDE = 150
 """Consoles of this width take the whole suppression table at once, with intervals."""
@@ -98,49 +96,69 @@ class Suppression:
         return text.append(f"\n{span(part.value)}", "dim") if self.wide else text
 
 
-def chosen_table(lineup: Lineup, width: int) -> Table | None:
-    """Who was chosen for each headline number, with all arms side by side; None without any."""
+def arms_table(entries: Iterable[tuple[str, Attempt | None, Value | None]], width: int) -> Table | None:
+    """Who reached a number, with all arms side by side; None without any.
+
+    Args:
+        entries: a title, the attempt (None if the report does not tell), and the number.
+        width: of the console.
+    """
     made = table("number", "chosen, level", *_ARMS, tight=width < 100)
-    for title, name, attempt in sources(lineup):
+    for title, attempt, value in entries:
+        head = Text(title.replace(", ", "\n"), "bold")
         if attempt is None:
-            value = lineup.report.metrics[name]
-            made.add_row(Text(title, "bold"), Text("the report does not tell"), _arm(value), *[Text("-")] * 4)
+            made.add_row(head, Text("the report does not tell"), _arm(value), *[Text("-")] * 4)
         else:
-            made.add_row(Text(title, "bold"), _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
-    task = f"task:{lineup.report.dataset.task}"
-    for attempt in lineup.attempts:
-        if attempt.chosen and attempt.goal != task:
-            labels = "" if attempt.labels is None else f"\nK = {attempt.labels}"
-            goal = Text(f"{short(attempt.goal)}{labels}", "bold")
-            made.add_row(goal, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
-    return made if made.row_count else None
+            made.add_row(head, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
+    return _whole_words(made, width) if made.row_count else None
 
 
-def other_numbers(lineup: Lineup, shown: Sequence[str], width: int) -> Table | None:
-    """Every other number that was measured, in words of the catalog; None without any."""
+def numbers_table(lineup: Lineup, entries: Iterable[tuple[str, Value]], width: int) -> Table | None:
+    """Numbers in words of the catalog; None without any."""
     made, toward = table("number", "value", "meaning"), operators(lineup.report)
-    for name, value in sorted(lineup.report.metrics.items()):
-        if name in shown or value.value is None:
-            continue
-        unit = f" {value.unit}" if value.unit in ("dB", "bits", "nats", "dimensions") else ""
-        made.add_row(Text(name), Text(figure(value, toward.get(name, frozenset())) + unit), Text(_meaning(name), "dim"))
+    for name, value in entries:
+        text = figure(value, toward.get(name, frozenset()), unit=True)
+        made.add_row(Text(name), Text(text), Text(meaning(name), "dim"))
     if width < 100:
         made.columns.pop()
     return made if made.row_count else None
 
 
+def worst_table(lineup: Lineup, width: int) -> Table | None:
+    """The worst case of every protocol; None unless there are several."""
+    shown_arms = WORST_ARMS if width >= 100 else WORST_ARMS[1:]
+    made = table("protocol", "value", "strongest, level", *shown_arms, "flags", tight=width < 100)
+    toward = operators(lineup.report)
+    for worst in worst_cases(lineup):
+        name = Text(worst.protocol, "bold")
+        if worst.value is None or worst.value.value is None:
+            made.add_row(name, Text("-"), Text(worst.reason, "dim"), *[Text("-")] * (len(shown_arms) + 1))
+            continue
+        shown = number(worst.value.value, worst.value.unit, toward.get(worst.metric, frozenset()))
+        value = Text(shown).append(f"\n{span(worst.value)}", "dim")
+        who, arms = Text("the report does not tell"), [Text("-") for _ in shown_arms]
+        if worst.attempt is not None:
+            found = [worst.attempt.arm(arm) for arm in shown_arms]
+            who, arms = _who(worst.attempt), [Text(plain(one)) for one in found]
+        first, _, last = worst.metric.rpartition(".")
+        name.append(f"\n{first}.\n{last}", "not bold dim")
+        made.add_row(name, value, who, *arms, Text("\n".join(worst.flags) or "-"))
+    return _whole_words(made, width) if made.row_count else None
+
+
+def _whole_words(made: Table, width: int) -> Table:
+    """The same table with a first column that holds its longest line, as far as there is room."""
+    titles = [text for text in made.columns[0].cells if isinstance(text, Text)]
+    longest = max(line.cell_len for text in titles for line in text.split("\n"))
+    made.columns[0].min_width = min(longest, 18 if width >= 100 else 14 if width >= 80 else 1)
+    return made
+
+
 def _who(attempt: Attempt) -> Text:
-    return Text(short(attempt.name, 40)).append(f"\n{attempt.level} {LEVELS.get(attempt.level, '')}", "dim")
+    return Text(short(attempt.name, 40)).append(f"\n{granted(attempt)}", "dim")
 
 
 def _arm(value: Value | None) -> Text:
     if value is None or value.value is None:
         return Text("-")
-    return Text(number(value.value)).append(f"\n{span(value)}", "dim")
-
-
-def _meaning(name: str) -> str:
-    try:
-        return lookup(name).meaning
-    except UserError:
-        return ""
+    return Text(plain(value)).append(f"\n{span(value)}", "dim")

@@ -19,28 +19,30 @@ from rich.table import Table
 from rich.text import Text
 
 from adversaries.health import MEANINGS
-from reports import headline, remarks, tables, words
+from reports import command, headline, pictures, remarks, tables, thumbnails, words
 from reports.changes import changes
 from reports.curve import NOTES, absence, draw, points
 from reports.gate import exit_code
 from reports.lineup import Lineup
 from reports.report import Report
+from reports.sections import Section, sections
 
 _STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
 _SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 _ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "–": "-", "“": '"', "”": '"', "─": "-", "…": "."})
 
 
-def render(report: Report, console: Console, rows: Mapping[str, Any] | None = None) -> None:  # noqa: ARG001
+def render(report: Report, console: Console, rows: Mapping[str, Any] | None = None) -> None:
     """Print a report.
 
     Args:
         report: what was measured.
         console: where to print; its width, colors and encoding are respected.
-        rows: the sidecar's arrays, which every renderer is handed; this one needs none.
+        rows: the sidecar's arrays by key; without them there are no pictures.
     """
     plain = console.options.ascii_only
-    page = _Page(report, console.width, plain)
+    color = console.color_system is not None and not console.no_color and not plain
+    page = _Page(report, rows or {}, console.width, plain=plain, color=color)
     for renderable in page.sections():
         console.print(_Plain(renderable) if plain else renderable)
 
@@ -62,15 +64,17 @@ class _Page:
 
     Args:
         report: as it was read; shown only after cleaning.
+        rows: the sidecar's arrays.
         width: of the console.
         plain: ASCII only.
+        color: whether the console shows colors.
     """
 
-    def __init__(self, report: Report, width: int, plain: bool) -> None:
-        self.command = words.command_lines(words.command_words(report), width - 1, plain=plain)
+    def __init__(self, report: Report, rows: Mapping[str, Any], width: int, *, plain: bool, color: bool) -> None:
+        self.command = command.command_lines(command.command_words(report), width - 1, plain=plain)
         self.report = Report.model_validate(words.cleaned(report.model_dump(by_alias=True), plain=plain))
         self.lineup = Lineup(self.report)
-        self.width, self.plain = width, plain
+        self.rows, self.width, self.plain, self.color = rows, width, plain, color
 
     def sections(self) -> Iterable[RenderableType]:
         """Everything, in the order in which it is read."""
@@ -80,10 +84,12 @@ class _Page:
             ("What would change this verdict", self._changes()),
             ("Who reads the release", self._suppression()),
             ("What repurposing costs", self._curve()),
+            *((section.title, self._section(section)) for section in sections(self.lineup, pictures.drawn(self.rows))),
             ("Where the headline numbers come from", self._chosen()),
             ("Controls and flags", self._controls()),
             ("The release and the data", self._facts()),
             ("Not measured", self._not_measured()),
+            *self._worst(),
             ("The same again", self._again()),
         ):
             yield Text("")
@@ -180,7 +186,7 @@ class _Page:
         )
 
     def _chosen(self) -> Iterable[RenderableType]:
-        made = tables.chosen_table(self.lineup, self.width)
+        made = tables.arms_table(headline.chosen(self.lineup), self.width)
         if made is None:
             yield Text("No headline number was measured.")
         else:
@@ -190,9 +196,30 @@ class _Page:
                 " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
                 "dim",
             )
-        others = tables.other_numbers(self.lineup, sorted(headline.shown(self.lineup)), self.width)
+        others = tables.numbers_table(self.lineup, headline.others(self.lineup), self.width)
         if others is not None:
             yield from (Text(""), others)
+
+    def _section(self, section: Section) -> Iterable[RenderableType]:
+        """One protocol: its pictures, its numbers, and who reached them."""
+        yield Text(section.about, "dim")
+        if section.protocol == "inversion":
+            yield from thumbnails.draw(pictures.gallery(self.rows), width=self.width, color=self.color)
+        mask = pictures.mask(self.rows) if section.protocol == "mask-aware" else None
+        if mask is not None:
+            yield from thumbnails.mask_map(mask, width=self.width, plain=self.plain)
+            yield Text(f"{100 * mask.kept:.1f} % of {mask.size:,} latent numbers are kept.", "dim")
+        parts = (
+            tables.numbers_table(self.lineup, section.numbers, self.width),
+            tables.arms_table(((words.aim(one), one, None) for one in section.chosen), self.width),
+        )
+        yield from _spaced([part for part in parts if part is not None])
+
+    def _worst(self) -> Iterable[tuple[str, Iterable[RenderableType]]]:
+        """The worst case of every protocol, where several ran."""
+        made = tables.worst_table(self.lineup, self.width)
+        if made is not None:
+            yield "The worst case of every protocol", [made]
 
     def _controls(self) -> Iterable[RenderableType]:
         yield from (Text(sentence) for sentence in remarks.controls(self.lineup))

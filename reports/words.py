@@ -1,23 +1,19 @@
-"""A report in words: numbers as text, sentences about what they mean, and the command that makes them again.
+"""A report in words: numbers as text, and sentences about what they mean.
 
 Free of torch and of layout, so that every renderer can use it.
 """
 
 from __future__ import annotations
 
-import math
-import shlex
 import unicodedata
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import Any
-
-from rich.cells import cell_len
 
 from adversaries.evidence import Value
 from reports.gate import Gate, show_bound, unmeasured
-from reports.lineup import Lineup
+from reports.lineup import Attempt, Lineup
 from reports.report import Report
+from reports.sections import stands_for
 from vfc.errors import UserError
 
 LONGEST = 400
@@ -32,6 +28,9 @@ LEVELS = {
     "L5": "target access",
 }
 """Threat levels in a word."""
+
+UNITS = ("dB", "bits", "nats", "dimensions")
+"""Units that are written behind a number."""
 
 EXPECTED = (
     "A release that works carries the label, so an adaptive ratio near 1 at “all labels” is to be expected of "
@@ -49,7 +48,7 @@ def clean(text: str, *, plain: bool = False) -> str:
     """
     if len(text) <= LONGEST and text.isascii() and text.isprintable():
         return text
-    shown = "".join(c if _prints(c, plain) else _escape(c) for c in text[:LONGEST])
+    shown = "".join(c if prints(c, plain) else escape(c) for c in text[:LONGEST])
     return shown if len(text) <= LONGEST else f"{shown}... ({len(text):,} characters)"
 
 
@@ -97,10 +96,18 @@ def number(value: float, unit: str = "rate", toward: frozenset[str] = frozenset(
     return f"{value:.3f}".replace("-0.000", "0.000")
 
 
-def figure(value: Value | None, toward: frozenset[str] = frozenset()) -> str:
-    """A number with its interval, or `unknown`."""
+def figure(value: Value | None, toward: frozenset[str] = frozenset(), *, unit: bool = False) -> str:
+    """A number with its interval, or `unknown`.
+
+    Args:
+        value: the number.
+        toward: operators of the gates.
+        unit: name the unit, if it has one, and the reason of an unknown.
+    """
     if value is None or value.value is None:
-        return "unknown"
+        return f"unknown: {value.reason or 'no reason was given'}" if unit and value is not None else "unknown"
+    if unit:
+        return figure(value, toward) + (f" {value.unit}" if value.unit in UNITS else "")
     shown = number(value.value, value.unit, toward)
     if value.censored:
         return f"> {shown}"
@@ -114,11 +121,18 @@ def figure(value: Value | None, toward: frozenset[str] = frozenset()) -> str:
 
 
 def span(value: Value) -> str:
-    """The interval of a rate for narrow columns: `.936–.970`; empty without one."""
+    """An interval for narrow columns, as `.936–.970` or `16.9–17.5`; empty without one."""
     if value.low is None or value.high is None:
         return ""
-    low, high = (f"{bound:.3f}".removeprefix("0") for bound in (value.low, value.high))
-    return f"{low}–{high}"
+    bounds = [f"{one:.3f}".removeprefix("0") if abs(one) < 10 else f"{one:.1f}" for one in (value.low, value.high)]
+    return "–".join(bounds)
+
+
+def plain(value: Value | None) -> str:
+    """A number without its interval, with its unit if it has one; a dash where there is none."""
+    if value is None or value.value is None:
+        return "-"
+    return number(value.value, value.unit) + (f" {value.unit}" if value.unit in UNITS else "")
 
 
 def maximum(report: Report, name: str) -> float | None:
@@ -131,6 +145,25 @@ def maximum(report: Report, name: str) -> float | None:
     if floor is None or not floor.value or report.target.accuracy.value is None:
         return None
     return report.target.accuracy.value / floor.value
+
+
+def granted(attempt: Attempt) -> str:
+    """What an attacker had: the threat level with its word, and what it might spend besides labels."""
+    parts = [f"{attempt.level} {LEVELS.get(attempt.level, '')}".strip()]
+    budget = attempt.rows[0].threat.budget
+    for name in ("pairs", "queries", "releases", "steps"):
+        count = getattr(budget, name)
+        parts += [f"{count:,} {name if count != 1 else name[:-1]}"] if count else []
+    return ", ".join(parts)
+
+
+def aim(attempt: Attempt) -> str:
+    """What an attempt was after, and within which limits."""
+    parts = [short(attempt.goal)]
+    parts += [] if attempt.labels is None else [f"K = {attempt.labels}"]
+    eps = attempt.settings.get("eps")
+    parts += [f"within {eps:.4g}"] if isinstance(eps, (int, float)) else []
+    return ", ".join(parts)
 
 
 def verdict_sentence(report: Report) -> str:
@@ -155,7 +188,7 @@ def verdict_sentence(report: Report) -> str:
 
 def meaning(report: Report) -> str:
     """One sentence on what the numbers mean."""
-    metrics, parts = report.metrics, []
+    metrics, parts, others = report.metrics, [], _others(report)
     floor = Lineup(report).floor
     transfer, unlabelled = metrics.get("transfer.accuracy"), metrics.get("adaptive.accuracy@0")
     if transfer is not None and transfer.value is not None:
@@ -176,9 +209,25 @@ def meaning(report: Report) -> str:
     elif needed is not None:
         parts.append(f"what repurposing costs is unknown, because {needed.reason or 'it was not measured'}")
     else:
-        parts.append("what repurposing costs was not measured, and a low transfer accuracy alone does not show privacy")
-    text = "; ".join(parts)
+        alone = ", and a low transfer accuracy alone does not show privacy" if parts or not others else ""
+        parts.append(f"what repurposing costs was not measured{alone}")
+    text = "; ".join([*parts, *others])
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _others(report: Report) -> list[str]:
+    """What the worst numbers about private attributes and reconstructions say."""
+    found = []
+    for protocol, sentence in (
+        ("attribute", "the release tells {share} of what the images tell about “{label}”"),
+        ("inversion", "{share} of the reconstructions are nearest to their own original"),
+    ):
+        name = stands_for(report, protocol)
+        value = None if name is None else report.metrics[name].value
+        if name is not None and value is not None and name.endswith((".leakage", ".identification")):
+            label = name.removeprefix("attribute.").removesuffix(".leakage")
+            found.append(sentence.format(share=f"{100 * value:.0f} %", label=short(label)))
+    return found
 
 
 def per_class(report: Report) -> float | None:
@@ -187,91 +236,15 @@ def per_class(report: Report) -> float | None:
     return None if part is None or not classes else part.size / classes
 
 
-def command_words(report: Report) -> list[str]:
-    """The command that makes the report again, as arguments; empty if the report does not tell.
-
-    Built from the options that were passed, because those also hold what came from the environment or a config file.
-    """
-    argv, passed = report.command.argv, report.command.settings.passed
-    program = PurePath(argv[0]).name if argv else "vfc"
-    program = "vfc" if program in ("cli.py", "__main__.py") else program
-    if not passed or program not in ("vfc", "vfc-attack"):
-        return [program, *argv[1:]] if argv else []
-    words = [program]
-    if program == "vfc":
-        words.append(argv[1] if len(argv) > 1 and not argv[1].startswith("-") else "attack")
-    for name, value in passed.items():
-        words += _option(name, value)
-    return words
-
-
-def quoted(word: str, *, plain: bool = False) -> str:
-    """A word as bash and zsh read it back, on one line and without control characters."""
-    if all(_prints(character, plain) for character in word):
-        return shlex.quote(word)
-    inner = "".join("\\" + c if c in "\\'" else c if _prints(c, plain) else _escape(c) for c in word)
-    return f"$'{inner}'"
-
-
-def command_lines(words: Sequence[str], width: int, *, plain: bool = False) -> list[str]:
-    """The command quoted and continued over lines of at most `width` cells, ready to be pasted."""
-    room = max(8, width - 6)
-    lines: list[str] = []
-    for word in words:
-        pieces = _pieces(word, room, plain)
-        first = pieces[0]
-        if lines and len(pieces) == 1 and cell_len(lines[-1]) + 1 + cell_len(first) <= room:
-            lines[-1] += f" {first}"
-        else:
-            if lines:
-                lines[-1] += " \\"
-            lines.append(f"    {first}" if lines else first)
-        # A word longer than a line goes on at the start of the next: a space would end it.
-        for piece in pieces[1:]:
-            lines[-1] += "\\"
-            lines.append(piece)
-    return lines
-
-
-def _pieces(word: str, room: int, plain: bool) -> list[str]:
-    """A word in quoted pieces of at most `room` cells each."""
-    if cell_len(quoted(word, plain=plain)) <= room:
-        return [quoted(word, plain=plain)]
-    pieces, start = [], 0
-    while start < len(word):
-        end = min(len(word), start + room)
-        while end > start + 1 and cell_len(quoted(word[start:end], plain=plain)) > room:
-            end -= 1
-        pieces.append(quoted(word[start:end], plain=plain))
-        start = end
-    return pieces
-
-
-def _option(name: str, value: Any) -> list[str]:
-    flag = "--" + {"overrides": "set", "preset": "gates"}.get(name, name).replace("_", "-")
-    if value is None:
-        return []
-    if name == "quiet":
-        return ["--quiet" if value else "--verbose"]
-    if name == "resume":
-        return ["--resume" if value else "--fresh"]
-    if isinstance(value, bool):
-        return [flag] if value else []
-    words = []
-    for item in value if isinstance(value, (list, tuple)) else [value]:
-        text = f"{item:g}" if isinstance(item, float) and math.isfinite(item) else str(item)
-        words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
-    return words
-
-
-def _prints(character: str, plain: bool) -> bool:
+def prints(character: str, plain: bool) -> bool:
     """Whether a character takes a place of its own: no controls, no marks that join or turn others around."""
     if character.isascii() or plain:
         return character.isascii() and character.isprintable()
     return character.isprintable() and unicodedata.category(character)[0] != "M"
 
 
-def _escape(character: str) -> str:
+def escape(character: str) -> str:
+    """A character that does not print, as an escape that does."""
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8 on the way in
         code -= 0xDC00

@@ -4,10 +4,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from adversaries.evidence import Value
+from adversaries.evidence import Arms, AttackBudget, Value
 from reports.report import GateResult, Waiver
 from tests.reports.builder import number
-from tests.reports.test_terminal import GATE, full, metrics
+from tests.reports.sample import GATE, attack, evidence, full, metrics
 
 VOID = frozenset({"meta", "img", "wbr", "br", "link", "input"})
 
@@ -55,18 +55,35 @@ def rows():
     grid = np.linspace(0, 1, 50)
     return {
         "gallery/original": originals,
-        "gallery/release": -7 * originals[:, :, ::-1],
+        "gallery/release": originals[:, :, ::-1],
         "gallery/reconstruction": originals**2,
         "gallery/psnr": np.array([9.0, 12.0, 21.5, 8.0, np.nan, 14.0]),
         "gallery/ssim": np.array([0.1, 0.2, 0.75, 0.1, 0.1, 0.3]),
         "gallery/rank": np.array([40, 7, 1, 300, 2, 7]),
-        "gallery/target": np.array([10, 11, 12, 13, 14, 15]),
-        "mask/kept": np.array([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=bool),
-        "leakage/spectrum/encoder.conv1": np.array([1.0, 1e-2, 1e-5]),
-        "leakage/spectrum/release": np.array([4.0, 2.0, 1.0]),
-        "membership/roc/fpr": grid,
-        "membership/roc/tpr": grid**0.7,
+        "mask/bits": np.array([[1, 0, 0, 0], [0, 1, 0, 0]], dtype=np.uint8),
+        "spectra/encoder.conv1": np.array([1.0, 1e-2, 1e-5]),
+        "spectra/release": np.array([4.0, 2.0, 1.0]),
+        "roc/lira/fpr": grid,
+        "roc/lira/tpr": grid**0.7,
     }
+
+
+def others():
+    """Evidence of the protocols beyond the task."""
+    unit = {"attack": number(17.2, 16.9, 17.5, unit="dB"), "floor": number(11.0, 10.8, 11.2, unit="dB")}
+    ink = {"protocol": "attribute", "goal": "attribute:ink", "health": ("AT_FLOOR",)}
+    decoder = attack("decoder", 0, protocol="inversion", goal="reconstruction", level="L3", chosen=True, size="all")
+    budget = AttackBudget(pairs=597, steps=2000)
+    return (
+        attack("mlp", 0.72, labels="all", chosen=True, **ink),
+        decoder.model_copy(
+            update={"arms": Arms(**unit), "threat": decoder.threat.model_copy(update={"budget": budget})}
+        ),
+        attack("replay", 0.97, protocol="mask-aware", level="L4", labels="all", chosen=True),
+        attack("lira", 0, protocol="membership", goal="membership", level="L4", status="not_applicable", reason="none"),
+        attack("matcher", 0.52, protocol="linkage", goal="match:image", level="L3", chosen=True),
+        attack("pgd", 0.41, protocol="evasion", goal="evasion", level="L4", chosen=True, norm="linf", eps=8 / 255),
+    )
 
 
 def everything():
@@ -104,4 +121,4 @@ def everything():
             waiver=Waiver(until="2027-01-31", reason="the decoder is being replaced", active=True),
         ),
     )
-    return full(metrics={**metrics(), **more}, gates=gates, verdict="broken")
+    return full(evidence=(*evidence(), *others()), metrics={**metrics(), **more}, gates=gates, verdict="broken")

@@ -6,7 +6,7 @@ from reports.changes import REMEDIES, changes
 from reports.lineup import Lineup
 from reports.report import GateResult
 from tests.reports.builder import number
-from tests.reports.test_terminal import GATE, full
+from tests.reports.sample import GATE, full
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from reports.curve import Point
 from reports.html import render_html
 from tests.reports.builder import number
 from tests.reports.pages import Page, rows
-from tests.reports.test_terminal import full
+from tests.reports.sample import full
 
 
 def page(report, arrays=None):
@@ -58,12 +58,22 @@ def test_png_is_read_back_by_pillow(shape):
 
 def test_worst_leaks_come_first():
     leaks = pictures.gallery(rows())
-    assert [leak.target for leak in leaks] == [12, 14, 15, 11, 10, 13]
-    assert (leaks[0].psnr, leaks[0].ssim, leaks[0].rank) == (21.5, 0.75, 1)
-    assert leaks[1].psnr is None
+    assert [leak.psnr for leak in leaks] == [21.5, None, 14.0, 12.0, 9.0, 8.0]
+    assert (leaks[0].ssim, leaks[0].rank) == (0.75, 1)
+    assert np.array_equal(leaks[0].pictures["original"], np.rint(255 * rows()["gallery/original"][2, 0]))
     text = page(full(), rows()).text
-    assert "Target 12 · 21.5 dB · SSIM 0.750 · found: nearest to its own original" in text
-    assert "Target 14 · SSIM 0.100 · its original is number 2" in text
+    assert "1 21.5 dB, SSIM 0.750, found: nearest to its own original" in text
+    assert "2 SSIM 0.100, its original is number 2" in text
+
+
+def test_resizing_averages_down_and_repeats_up():
+    pixels = np.array([[0, 100, 200, 100], [100, 200, 0, 100]], dtype=np.uint8)
+    assert pictures.resized(pixels, 1, 2).tolist() == [[100, 100]]
+    assert pictures.resized(pixels, 2, 3).tolist() == [[0, 100, 150], [100, 200, 50]]
+    assert pictures.resized(pixels, 4, 4).tolist() == np.repeat(pixels, 2, axis=0).tolist()
+    color = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
+    assert pictures.resized(color, 7, 5).tolist() == color.tolist()
+    assert pictures.resized(color, 1, 1)[0, 0] == pytest.approx(color.mean(axis=(0, 1)), abs=1)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +83,9 @@ def test_worst_leaks_come_first():
         {"gallery/reconstruction": np.zeros((2, 8, 8))},
         {"gallery/reconstruction": np.full((2, 5, 8, 8), np.nan), "gallery/original": np.zeros((3, 1, 8, 8))},
         {"gallery/reconstruction": np.zeros((1, 1, 3, 900), np.uint8), "gallery/release": np.full((1, 7), np.inf)},
-        {"mask/kept": np.zeros((2, 2, 2, 2)), "leakage/spectrum/<b>": np.zeros((2, 2))},
-        {"mask/kept": np.array([np.nan, 2.0, -1.0]), "leakage/spectrum/x": np.array([])},
-        {"membership/roc/fpr": np.array([0.0, np.nan]), "membership/roc/tpr": np.array([0.0, 1.0])},
+        {"mask/bits": np.zeros((2, 2, 2, 2)), "spectra/<b>": np.zeros((2, 2))},
+        {"mask/bits": np.array([np.nan, 2.0, -1.0]), "spectra/x": np.array([])},
+        {"roc/x/fpr": np.array([0.0, np.nan]), "roc/x/tpr": np.array([0.0, 1.0])},
         {"unknown": np.zeros(3)},
     ],
 )
@@ -88,6 +98,22 @@ def test_odd_arrays_are_left_out_or_drawn_as_far_as_they_go(arrays):
 
 
 def test_mask_map_counts_what_is_kept():
-    uris, share, size = pictures.mask(rows())
-    assert (len(uris), share, size) == (1, 0.25, 8)
+    mask = pictures.mask(rows())
+    assert (mask.kept, mask.size, len(mask.channels)) == (0.25, 8, 1)
+    assert mask.channels[0].tolist() == [[255, 0, 0, 0], [0, 255, 0, 0]]
     assert "25.0 % of 8 latent numbers are kept" in page(full(), rows()).text
+    (vector,) = pictures.mask({"mask/bits": np.array([1, 0, 1, 1, 1])}).channels
+    assert vector.tolist() == [[255, 0, 255], [255, 255, 0]]
+
+
+def test_every_roc_curve_has_its_name_and_logarithmic_axes():
+    curves = {f"roc/{name}/{rate}": np.array([0.0, 0.01, 1.0]) for name in ("a", "b") for rate in ("fpr", "tpr")}
+    drawn = page(full(), curves)
+    assert [attrs["aria-label"] for attrs in drawn.every("svg") if "false positive" in attrs["aria-label"]] == [
+        "True against false positive rate of a; the dashed line is guessing",
+        "True against false positive rate of b; the dashed line is guessing",
+    ]
+    places = Page(str(svg.roc("a", [1e-3, 1e-2, 1.0], [1e-3, 1e-2, 1.0]))).every("polyline")[0]["points"].split()
+    first, second, last = (tuple(map(float, place.split(","))) for place in places)
+    assert second[0] - first[0] == pytest.approx((last[0] - first[0]) / 3, abs=0.1)
+    assert first[1] - second[1] == pytest.approx((first[1] - last[1]) / 3, abs=0.1)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from adversaries.evidence import Value
 from reports import words
-from reports.html import FAMILIES, MOST_ATTEMPTS, render_html
+from reports.html import MOST_ATTEMPTS, render_html
 from reports.report import Calibration, Command, ReleaseFacts, TargetFacts
+from reports.sections import ABOUT
 from reports.storage import dump
 from tests.reports.builder import build
 from tests.reports.pages import Page, everything, rows
-from tests.reports.test_terminal import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
+from tests.reports.sample import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,8 +41,9 @@ def test_the_verdict_comes_first_and_every_section_follows_in_order(whole):
         "Who knows what",
         "What repurposing costs",
         "Who reads the release",
-        *(title for title, _ in FAMILIES.values()),
+        *(title for title, _ in ABOUT.values()),
         "Where the headline numbers come from",
+        "The worst case of every protocol",
         "Controls and flags",
         "Calibration",
         "The release and the data",
@@ -79,13 +81,13 @@ def test_threats_table_and_sources(whole):
     assert "mlp 0.971" in whole.text
     assert "K = all, headline cnn L2 labelled" in whole.text
     assert "CONVERGENCE_UNCHECKED (informs)" in whole.text
-    assert "This report says nothing about inversion" in whole.text
+    assert "This report says nothing about leakage: those protocols were not run." in whole.text
 
 
 def test_sections_without_data_are_absent(whole):
-    assert all(f'id="{key}"' in render_html(everything(), rows()) for key in FAMILIES)
+    assert all(f'id="{key}"' in render_html(everything(), rows()) for key in ABOUT)
     bare = render_html(full(), None)
-    assert not [key for key in FAMILIES if f'id="{key}"' in bare]
+    assert not [key for key in ABOUT if f'id="{key}"' in bare]
     assert "<img" not in bare
     assert "Reconstruction" not in Page(bare).text
     pictures_alone = page(full(), rows())
@@ -165,7 +167,7 @@ def test_same_report_same_bytes_without_torch(tmp_path):
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
-    assert runs[0].count(b"<section") == 13 + len(FAMILIES)
+    assert runs[0].count(b"<section") == 14 + len(ABOUT)
 
 
 def test_the_short_way_for_harmless_reports_changes_nothing(monkeypatch):
@@ -179,7 +181,7 @@ def test_a_standard_run_stays_under_one_mebibyte():
     many = [attack("linear", 0.5, labels=1, copy=f"number {index}") for index in range(200)]
     rng = np.random.default_rng(0)
     noise = {f"gallery/{part}": rng.random((64, 3, 64, 64)) for part in ("original", "release", "reconstruction")}
-    layers = {f"leakage/spectrum/{layer}": rng.random(5000) for layer in range(30)}
+    layers = {f"spectra/{layer}": rng.random(5000) for layer in range(30)}
     text = render_html(full(evidence=(*evidence(), *many)), {**rows(), **noise, **layers})
     assert len(text.encode()) < 2**20
 
@@ -279,7 +281,7 @@ def test_any_markup_is_shown_harmlessly(text):
 
 
 def test_layer_names_are_escaped():
-    drawn = page(full(), {"leakage/spectrum/<script>\x1b[2J": np.array([1.0])})
+    drawn = page(full(), {"spectra/<script>\x1b[2J": np.array([1.0])})
     assert not drawn.every("script")
     assert "<script>\\x1b[2J" in drawn.text
 

@@ -8,7 +8,7 @@ import pytest
 
 from reports.html import render_html
 from tests.reports.pages import everything, rows
-from tests.reports.test_terminal import full, hostile_report
+from tests.reports.sample import full, hostile_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = importlib.util.find_spec("axe_playwright_python")

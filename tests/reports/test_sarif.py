@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
 
 from reports.report import Source, Waiver
 from reports.sarif import render_sarif
 from tests.reports.builder import build, row
-from tests.reports.hostile import ANY, TEXTS, gate, hostile
+from tests.reports.hostile import gate, hostile
 from tests.reports.json_rules import problems
 
 
@@ -32,14 +31,15 @@ _BAG = {
 }
 _LEVEL = {"enum": ["none", "note", "warning", "error"]}
 # The rules of sarif-schema-2.1.0.json for every kind of object that is written here: allowed and required properties,
-# types, enumerations and bounds (OASIS, SARIF 2.1.0 Errata 01, sections 3.13 to 3.58).
+# types, enumerations and bounds (OASIS, SARIF 2.1.0 Errata 01, sections 3.13 to 3.58). Its rules that allow everything
+# (`minItems` 0, `uniqueItems` false) are left out; its formats, uri and uri-reference, are tested below.
 RULES = _object(
     ("version", "runs"), **{"$schema": _TEXT, "version": {"enum": ["2.1.0"]}, "runs": _array(_ref("run"), minItems=0)}
 )
 RULES["$defs"] = {
     "run": _object(
         ("tool",),
-        tool=_object(("driver",), driver=_ref("component"), extensions=_array(_ref("component")), properties=_BAG),
+        tool=_object(("driver",), driver=_ref("component"), properties=_BAG),
         invocations=_array(_ref("invocation")),
         columnKind={"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
         results=_array(_ref("result")),
@@ -166,7 +166,7 @@ def test_adversaries_that_failed_are_notifications():
     }  # fmt: skip
 
 
-def check(text):
+def check_hostile(text):
     run = rendered(hostile(text))
 
     def texts(data):
@@ -180,14 +180,3 @@ def check(text):
         uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         assert uri.isascii()
         assert not set(uri) & set('<>"{}|\\^` :')
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_hostile_texts_stay_text(text):
-    check(text)
-
-
-@given(ANY)
-@settings(max_examples=40, deadline=None, derandomize=True)
-def test_any_text_stays_text(text):
-    check(text)

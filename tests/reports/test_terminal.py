@@ -1,7 +1,7 @@
+"""The report on a terminal."""
+
 import io
 import re
-import shutil
-import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -9,153 +9,21 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from adversaries.evidence import Arms, AttackBudget, Evidence, Threat, Value
+from adversaries.evidence import Value
 from adversaries.health import MEANINGS
-from reports import curve, words
+from reports import words
 from reports.lineup import Lineup
-from reports.report import (
-    Bounds,
-    Command,
-    Dataset,
-    GateResult,
-    PartOfData,
-    ReleaseFacts,
-    Settings,
-    Stochastic,
-    TargetFacts,
-)
+from reports.report import Command, ReleaseFacts, TargetFacts
 from reports.terminal import render
-from tests.reports.builder import build, number
+from tests.reports.builder import build
+from tests.reports.sample import GATE, HOSTILE, attack, evidence, full, hostile_report, metrics, rate
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def rate(value, **facts):
-    return number(value, max(0.0, value - 0.02), min(1.0, value + 0.02), unit="rate", **facts)
-
-
-def attack(
-    adversary, value, *, level="L2", labels=None, validation=None, chosen=False, health=(), arms=None, **options
-):
-    status = options.pop("status", "measured")
-    measured = status == "measured"
-    return Evidence(
-        protocol=options.pop("protocol", "adaptive-probe"),
-        adversary=adversary,
-        goal=options.pop("goal", "task:digit"),
-        threat=Threat(level=level, knows=(), budget=AttackBudget(labels_per_class=labels)),
-        seed=options.pop("seed", 0),
-        status=status,
-        reason=options.pop("reason", None),
-        arms=Arms(attack=rate(value), floor=rate(0.1), **(arms or {})) if measured else Arms(),
-        metrics={"validation": rate(value if validation is None else validation)} if measured else {},
-        health=health,
-        chosen=chosen,
-        settings=options,
-    )
-
-
-def evidence():
-    rows = []
-    for model, value in (("vgg11", 0.213), ("mlp", 0.178), ("cnn-twin", 0.104)):
-        rows.append(
-            attack("frozen", value, level="L0", model=model, chosen=model == "vgg11", arms={"ceiling": rate(0.971)})
-        )
-        rows.append(attack("frozen-picture", 0.171, level="L0", model=model, form="clip"))
-        rows.append(attack("frozen-picture", 0.304, level="L0", model=model, form="rescale", validation=0.1))
-    rows.append(attack("batchnorm", 0.442, level="L1", model="mlp", chosen=True))
-    rows.append(attack("moments", 0.256, level="L1", model="vgg11", match="histogram"))
-    for labels, value in ((1, 0.869), ("all", 0.962)):
-        rows.append(attack("fine-tune", value, labels=labels, model="mlp", scope="all", chosen=labels == 1))
-        rows.append(attack("adapter", 0.731, labels=labels, model="mlp"))
-        rows.append(attack("linear", 0.666, labels=labels))
-        rows.append(attack("signs", 0.777, labels=labels))
-        rows.append(attack("second-order", 0.888, labels=labels, validation=0.7))
-        reason = "the values lie on no grid"
-        rows.append(attack("integer-codes", 0, labels=labels, status="not_applicable", reason=reason))
-    shuffled = {"shuffled": rate(0.11), "ceiling": rate(0.984), "undefended": rate(0.975)}
-    rows.append(attack("cnn", 0.964, labels="all", chosen=True, health=("CONVERGENCE_UNCHECKED",), arms=shuffled))
-    return tuple(rows)
-
-
-def metrics():
-    counts = {"floor": 46, "n11": 95, "n10": 335, "n01": 1, "n00": 19}
-    return {
-        "target.accuracy": rate(0.956),
-        "target.clean_accuracy": rate(0.984),
-        "target.picture.accuracy": rate(0.246),
-        "transfer.accuracy": rate(0.213),
-        "transfer.suppression_ratio": number(4.4796, 2.9996, 5.515, counts=counts),
-        "transfer.twin.accuracy": rate(0.104),
-        "adaptive.accuracy": rate(0.964),
-        "adaptive.accuracy@0": rate(0.442),
-        "adaptive.accuracy@1": rate(0.869),
-        "adaptive.accuracy@all": rate(0.964),
-        "adaptive.suppression_ratio": number(0.991, 0.952, 1.032),
-        "adaptive.suppression_ratio@1": number(1.1, 1.037, 1.166),
-        "adaptive.labels_to_90": number(59.7, 1, 59.7, unit="count"),
-        "adaptive.labels_to_half": number(1, 1, 1, unit="count"),
-        "adaptive.leakage": number(0.977, 0.936, 1.017, unit="leakage"),
-        "release.psnr": number(1.04, 0.85, 1.24, unit="dB"),
-    }
-
-
-GATE = "transfer.suppression_ratio >= 3"
-
-
-def full(**changes):
-    passed = {
-        "budget": "smoke",
-        "gate": [GATE],
-        "out": "my out",
-        "quiet": None,
-        "resume": False,
-        "overrides": ["cnn.a=1"],
-    }
-    facts = {
-        "command": Command(
-            argv=("/somewhere/bin/vfc-attack", "--out", "my out"),
-            settings=Settings(passed=passed, with_defaults={"budget": "smoke", "target": "cnn"}),
-        ),
-        "dataset": Dataset(
-            name="digits",
-            digest="d",
-            task="digit",
-            classes={"digit": 10},
-            split="halves",
-            parts={"pool_train": PartOfData(size=597, digest="p"), "targets": PartOfData(size=450, digest="t")},
-        ),
-        "release": ReleaseFacts(
-            kind="registered",
-            name="vfc",
-            digest="r",
-            shape=(1, 16, 16),
-            dtype="float32",
-            bounds=Bounds(observed=(-17.9, 12.6)),
-            stochastic=Stochastic(declared=False, observed=True),
-            batch_dependent=False,
-            first_nonfinite=17,
-            health=("OUT_OF_BOUNDS", "RANDOM_RELEASE"),
-        ),
-        "target": TargetFacts(accuracy=rate(0.956), clean_accuracy=rate(0.984)),
-        "evidence": evidence(),
-        "metrics": metrics(),
-        "gates": (
-            GateResult(
-                expr=GATE,
-                outcome="inconclusive",
-                observed=number(4.4796, 2.9996, 5.515),
-                reason="the 95 % lower bound 2.9996 is under 3, the upper is not",
-            ),
-        ),
-        "verdict": "inconclusive",
-    }
-    return build(**{**facts, **changes})
-
-
-def shown(report, width=160, **options):
+def shown(report, width=160, rows=None, **options):
     file = io.StringIO()
-    render(report, Console(file=file, width=width, **options), {})
+    render(report, Console(file=file, width=width, **options), rows)
     return file.getvalue()
 
 
@@ -210,26 +78,6 @@ def test_bounds_that_meet_a_gate_round_toward_failure():
     assert "transfer suppression 4.479 [2.999, 5.515] at most 9.348" in panel
     free = one_line(shown(full(gates=(), verdict="measured"), 160).split("Gates")[0])
     assert "transfer suppression 4.480 [3.000, 5.515]" in free
-
-
-@pytest.mark.parametrize(
-    ("toward", "expected"),
-    [
-        (frozenset({">="}), "0.999 [0.499, 1.000]"),
-        (frozenset({"<"}), "1.000 [0.500, 1.001]"),
-        (frozenset({">=", "<="}), "1.000 [0.499, 1.001]"),
-        (frozenset(), "1.000 [0.500, 1.001]"),
-    ],
-)
-def test_figures_round_toward_failure_in_the_gates_direction(toward, expected):
-    assert words.figure(number(0.9996, 0.4998, 1.0006), toward) == expected
-
-
-def test_figures_of_counts_and_of_the_unknown():
-    assert words.figure(number(50, 50, 50, unit="count", censored=True)) == "> 50"
-    assert words.figure(Value.unknown("no")) == "unknown"
-    assert words.figure(None) == "unknown"
-    assert words.number(-0.0001) == "0.000"
 
 
 def test_verdict_words_of_every_outcome():
@@ -307,14 +155,6 @@ def test_a_number_nobody_reached_is_not_pinned_on_anybody():
     assert "the report does not tell" in shown(report)
 
 
-def test_attempts_of_several_seeds_are_one_and_never_pooled():
-    rows = (attack("linear", 0.6, labels=1), attack("linear", 0.8, labels=1, seed=1))
-    (one,) = Lineup(full(evidence=rows)).attempts
-    value = one.arm("attack")
-    assert (value.value, value.low, value.high) == pytest.approx((0.7, 0.58, 0.82))
-    assert one.validation == pytest.approx(0.7)
-
-
 def test_release_facts_in_words():
     text = one_line(shown(full(), 80))
     assert "It ranges over [-17.9, 12.6], so it is not an image; it declares no bounds." in text
@@ -371,33 +211,6 @@ def test_an_empty_report():
     assert "does not say which command" in text
 
 
-def test_curve_puts_points_levels_and_intervals_where_they_belong():
-    points = [
-        curve.Point(labels="0", value=0.5, low=0.25, high=0.75),
-        curve.Point(labels="all", value=1.0, low=1.0, high=1.0),
-    ]
-    lines = [line.plain for line in curve.draw(points, width=60, floor=0.125, target=0.875, plain=True)]
-    column = lines[8].index("o")
-    assert [row for row, line in enumerate(lines) if line[column : column + 1] == "o"] == [8]
-    assert [row for row in range(17) if lines[row].ljust(60)[column] == "|"] == [4, 5, 6, 7, 9, 10, 11, 12]
-    assert lines[0].count("o") == 1
-    assert lines[2].endswith("= target 0.875")
-    assert lines[14].endswith("- floor 0.125")
-    assert lines[8].startswith("   0.50")
-    assert lines[-1].split() == ["K", "0", "all"]
-    assert "".join(lines).isascii()
-
-
-def test_curve_labels_never_collide_and_narrow_consoles_get_a_list():
-    points = [curve.Point(labels="0", value=0.5, low=0.4, high=0.6)]
-    for level in (0.0, 0.5, 1.0):
-        text = "\n".join(line.plain for line in curve.draw(points, width=60, floor=level, target=level))
-        assert f"target {level:.3f}" in text
-        assert f"floor {level:.3f}" in text
-    assert curve.draw(points, width=20) == []
-    assert "K    accuracy" in shown(full(), 40)
-
-
 def test_ascii_consoles_get_ascii():
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
@@ -418,66 +231,6 @@ def test_color_adds_no_information():
     colored = shown(full(), 80, force_terminal=True, color_system="truecolor")
     assert SGR.search(colored)
     assert SGR.sub("", colored) == plain
-
-
-def test_command_is_rebuilt_from_what_was_passed():
-    assert words.command_words(full()) == [
-        *("vfc-attack", "--budget", "smoke", "--gate", GATE, "--out", "my out", "--fresh", "--set", "cnn.a=1"),
-    ]
-    command = Command(argv=("/opt/bin/vfc", "attack"), settings=Settings(passed={"download": True, "release": "-x"}))
-    assert words.command_words(full(command=command)) == ["vfc", "attack", "--download", "--release=-x"]
-    assert words.command_words(full(command=Command(argv=("pytest", "--vfc")))) == ["pytest", "--vfc"]
-
-
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@given(st.lists(TEXT, min_size=1, max_size=3), st.sampled_from([24, 80]), st.booleans())
-@settings(max_examples=30, deadline=None, derandomize=True)
-def test_command_survives_the_shell(arguments, width, plain):
-    lines = words.command_lines(["printf", "%s\\0", *arguments], width, plain=plain)
-    assert all(cell_len(line) <= width and line.isprintable() for line in lines)
-    run = subprocess.run(
-        ["bash", "-c", "\n".join(lines)],
-        capture_output=True,
-        check=True,
-        env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-    )
-    assert run.stdout.decode().split("\0")[:-1] == arguments
-
-
-HOSTILE = (
-    "[red]x[/red]",
-    "[/]",
-    "\x1b[2J\x1b]0;owned\x07",
-    "a\nb\r\tc",
-    "\u202eevil",
-    "\ud800",
-    "界" * 30,
-    "e\u0301\u0301",
-)
-
-
-def hostile_report(text):
-    rows = (
-        attack(text, 0.6, labels=1, model=text, chosen=True, health=(text,)),
-        attack(text, 0.7, labels="all", scope=text),
-        attack("frozen", 0.2, level="L0", model=text),
-        attack("linear", 0, labels=1, status="failed", reason=text),
-        attack(text, 0.7, goal=text, chosen=True),
-    )
-    return full(
-        command=Command(
-            argv=("vfc", text), settings=Settings(passed={"release": text}, with_defaults={"budget": text})
-        ),
-        dataset=full().dataset.model_copy(update={"name": text, "task": "digit", "split": text}),
-        release=full().release.model_copy(update={"name": text, "kind": text, "dtype": text, "health": (text,)}),
-        evidence=rows,
-        metrics={**metrics(), text: rate(0.5, flags=(text,)), f"{text} ": Value.unknown(text)},
-        gates=(GateResult(expr=text, outcome="broken", observed=rate(0.5), reason=text),),
-        verdict="broken",
-    )
 
 
 def check_harmless(text, width):

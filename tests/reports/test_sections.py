@@ -1,0 +1,105 @@
+"""One section per protocol, and the worst case of each."""
+
+import pytest
+
+from adversaries.evidence import Value
+from reports import headline, words
+from reports.catalog import METRICS, PROTOCOLS
+from reports.lineup import Lineup
+from reports.sections import ABOUT, HEADLINES, home, sections, stands_for, worst_cases
+from tests.reports.builder import number
+from tests.reports.pages import everything
+from tests.reports.sample import attack, evidence, full, metrics, rate
+from tests.reports.test_terminal import line_of, one_line, shown
+
+
+def named(name):
+    for placeholder, text in (("<a>", "ink"), ("<label>", "ink"), ("@K", "@10"), ("@EPS", "@8/255")):
+        name = name.replace(placeholder, text)
+    return name
+
+
+def test_every_metric_of_a_protocol_beyond_the_task_has_its_section():
+    for metric in METRICS:
+        only = [protocol for protocol in metric.protocols if protocol in ABOUT]
+        expected = only[0] if len(metric.protocols) == 1 and only else None
+        assert home(named(metric.name), "digit") == ("attribute" if metric.name.startswith("mdl.<") else expected)
+    assert home("mdl.digit.bits", "digit") is None
+    assert home("their.number", "digit") is None
+
+
+def test_every_protocol_has_a_headline_of_its_own():
+    assert set(HEADLINES) == set(PROTOCOLS) == {"transfer", "adaptive-probe", *ABOUT}
+    for protocol, names in HEADLINES.items():
+        for name in names:
+            assert [protocol in metric.protocols for metric in METRICS if metric.name == name] == [True]
+
+
+def test_sections_hold_their_numbers_and_who_reached_them():
+    found = {section.protocol: section for section in sections(Lineup(everything()))}
+    assert [*found] == [*ABOUT]
+    assert [name for name, _ in found["inversion"].numbers] == ["inversion.identification", "inversion.psnr"]
+    assert [attempt.name for attempt in found["evasion"].chosen] == ["pgd linf"]
+    assert sections(Lineup(full())) == []
+    assert [section.protocol for section in sections(Lineup(full()), {"leakage"})] == ["leakage"]
+
+
+@pytest.mark.parametrize(
+    ("values", "protocol", "expected"),
+    [
+        ({"attribute.a.leakage": 0.1, "attribute.b.leakage": 0.3}, "attribute", "attribute.b.leakage"),
+        ({"attribute.a.accuracy": 0.9, "attribute.b.leakage": 0.3}, "attribute", "attribute.b.leakage"),
+        ({"attribute.a.accuracy": 0.9, "attribute.b.accuracy": 0.3}, "attribute", "attribute.a.accuracy"),
+        ({"evasion.accuracy@0.1": 0.2, "evasion.accuracy@0.01": 0.9}, "evasion", "evasion.accuracy@0.1"),
+        ({"adaptive.accuracy@1": 0.2}, "adaptive-probe", None),
+        ({}, "linkage", None),
+    ],
+)
+def test_the_worst_of_several_numbers_stands_for_a_protocol(values, protocol, expected):
+    report = full(metrics={name: rate(value) for name, value in values.items()})
+    assert stands_for(report, protocol) == expected
+    unknown = {name: Value.unknown("no") for name in values}
+    assert stands_for(full(metrics=unknown), protocol) is None
+
+
+def test_worst_cases_have_a_row_for_every_protocol_that_ran():
+    found = {worst.protocol: worst for worst in worst_cases(Lineup(everything()))}
+    assert [*found] == [name for name in PROTOCOLS if name not in ("transfer", "leakage")]
+    assert found["attribute"].attempt.name == "mlp"
+    assert found["attribute"].flags == ("AT_FLOOR",)
+    assert found["adaptive-probe"].attempt.name == "cnn"
+    assert (found["membership"].value, found["membership"].reason) == (None, "too few non-members")
+    assert worst_cases(Lineup(full())) == []
+
+
+def test_a_number_that_several_may_have_reached_is_pinned_on_nobody():
+    both = [attack(name, 0.5, protocol="linkage", goal="match", chosen=True) for name in ("one", "two")]
+    for value, expected in ((0.4, None), (0.5, "one")):
+        report = full(evidence=(*evidence(), *both), metrics={**metrics(), "linkage.image.top1": rate(value)})
+        attempt = worst_cases(Lineup(report))[-1].attempt
+        assert (attempt and attempt.name) == expected
+
+
+def test_the_terminal_shows_sections_and_the_worst_cases():
+    text = shown(everything(), 80)
+    assert "evasion.accuracy@8/255  0.410 [0.370, 0.450]" in text
+    assert "membership.tpr@0.01  unknown: too few non-members" in text
+    assert line_of(text, "reconstruction decoder").split() == [
+        *("reconstruction", "decoder", "all", "17.200", "dB", "11.000", "dB", "-", "-", "-")
+    ]
+    assert "L3 queries, 597 pairs, 2,000 steps" in one_line(shown(everything(), 160))
+    worst = text[text.index("The worst case of every protocol") :]
+    assert line_of(worst, "inversion").split() == [*("inversion", "0.310", "decoder", "all", "11.000", "dB", "-", "-")]
+    assert line_of(worst, "membership").split()[:4] == ["membership", "-", "too", "few"]
+
+
+def test_a_run_without_the_task_says_what_it_found_first():
+    rows = (attack("mlp", 0.72, labels="all", protocol="attribute", goal="attribute:ink", chosen=True),)
+    known = {"attribute.ink.leakage": number(0.44, 0.35, 0.52, unit="leakage")}
+    report = full(evidence=rows, metrics=known, gates=(), verdict="measured")
+    assert [entry.metric for entry in headline.numbers(report)] == ["target.accuracy", "attribute.ink.leakage"]
+    assert words.meaning(report) == (
+        "What repurposing costs was not measured; the release tells 44 % of what the images tell about “ink”."
+    )
+    panel = one_line(shown(report, 160).split("Gates")[0])
+    assert "private attributes 0.440 [0.350, 0.520] attribute.ink.leakage: the strongest adversary" in panel

@@ -1,0 +1,27 @@
+"""Numbers and sentences."""
+
+import pytest
+
+from adversaries.evidence import Value
+from reports import words
+from tests.reports.builder import number
+
+
+@pytest.mark.parametrize(
+    ("toward", "expected"),
+    [
+        (frozenset({">="}), "0.999 [0.499, 1.000]"),
+        (frozenset({"<"}), "1.000 [0.500, 1.001]"),
+        (frozenset({">=", "<="}), "1.000 [0.499, 1.001]"),
+        (frozenset(), "1.000 [0.500, 1.001]"),
+    ],
+)
+def test_figures_round_toward_failure_in_the_gates_direction(toward, expected):
+    assert words.figure(number(0.9996, 0.4998, 1.0006), toward) == expected
+
+
+def test_figures_of_counts_and_of_the_unknown():
+    assert words.figure(number(50, 50, 50, unit="count", censored=True)) == "> 50"
+    assert words.figure(Value.unknown("no")) == "unknown"
+    assert words.figure(None) == "unknown"
+    assert words.number(-0.0001) == "0.000"
