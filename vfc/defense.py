@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from vfc.noise import NoiseLaw
 from vfc.registries import DEFENSES as DEFENSES
 from vfc.release import Release
 
@@ -50,6 +51,9 @@ class Defense(ABC):
     stochastic: ClassVar[bool] = False
     """Whether two releases of one image differ (declared; the runner observes it too)."""
 
+    keyed: ClassVar[bool] = False
+    """Whether `fit` draws a secret key, so that another fit publishes other releases of the same images."""
+
     target: nn.Module | None = None
     """The frozen target model, kept by `fit`; None before."""
 
@@ -75,6 +79,17 @@ class Defense(ABC):
         The default hands the values to the target model as they are.
         """
         return None if self.target is None else self.target(values)
+
+    def noise_law(self) -> NoiseLaw | None:
+        """The Gaussian noise between image and release, if this fitted defense declares any; None otherwise.
+
+        Only for noise of positive variance in every direction, through which everything published has passed.
+        """
+        return None
+
+    def latent_law(self) -> NoiseLaw | None:
+        """The law q(z|x) that a variational latent was trained with, published or not; None without one."""
+        return None
 
     def undefended(self: D) -> D | None:
         """The same network settings without the defense, unfitted; None for a defense that trains no network."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from vfc.defense import DEFENSES, Defense
 from vfc.defenses.support import require_range
+from vfc.noise import NoiseLaw
 from vfc.release import Release
 
 
@@ -38,3 +40,14 @@ class GaussianNoise(Defense):
         """Noisy images."""
         noise = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
         return Release(values=x + self.sigma * noise.to(x.device))
+
+    def noise_law(self) -> NoiseLaw | None:
+        """The image itself with variance sigma^2; None without noise."""
+        if self.sigma == 0:
+            return None
+        log_variance = 2 * math.log(self.sigma)
+
+        def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+            return x.flatten(1), torch.full_like(x.flatten(1), log_variance)
+
+        return NoiseLaw(where="release", statistics=statistics)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -80,6 +81,8 @@ class OrthogonalMixing(Defense):
 
     Source: none; folklore (random rotation perturbation).
     """
+
+    keyed: ClassVar[bool] = True
 
     fitted: MixingKey | None = field(default=None, repr=False, compare=False)
 

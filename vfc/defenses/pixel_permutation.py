@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -23,6 +24,8 @@ class PixelPermutation(Defense):
 
     Source: none; folklore (block scrambling and its kin).
     """
+
+    keyed: ClassVar[bool] = True
 
     fitted: Int[Tensor, " pixels"] | None = field(default=None, repr=False, compare=False)
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vfc.defense import DEFENSES, Defense
+from vfc.noise import NoiseLaw
 from vfc.release import Release
 
 
@@ -27,3 +28,11 @@ class PureNoise(Defense):
         """Noise of the images' shape."""
         noise = torch.rand(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
         return Release(values=noise.to(x.device), bounds=(0.0, 1.0))
+
+    def noise_law(self) -> NoiseLaw:
+        """Nothing of the image; the distribution of such noise does not matter, so it counts as Gaussian."""
+
+        def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+            return 0 * x.flatten(1), torch.zeros_like(x.flatten(1))
+
+        return NoiseLaw(where="release", statistics=statistics)

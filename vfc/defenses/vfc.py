@@ -14,6 +14,7 @@ from vfc.defense import DEFENSES, Defense, FitData
 from vfc.defenses.support import require_choice, require_fitted, require_range, require_state
 from vfc.errors import UserError
 from vfc.mask import COMBINATIONS, MASKS, SALIENCIES, SCOPES, SELECTIONS
+from vfc.noise import NoiseLaw
 from vfc.release import Release
 from vfc.seeding import seeded
 from vfc.trainer import Network, Recipe, train
@@ -126,6 +127,26 @@ class VFC(Recipe, Defense):
             return None
         logits: Tensor = self.target(values.to(_device(self.target, values.device)))
         return logits.to(values.device)
+
+    def noise_law(self) -> NoiseLaw | None:
+        """The latent's law if a sample of it is what gets decoded; None when its mean is published."""
+        return self.latent_law() if self.deployment == "sample" else None
+
+    def latent_law(self) -> NoiseLaw | None:
+        """q(z|x) of the latent dimensions that the mask keeps; None for masks that depend on the image or on chance.
+
+        Such a mask is published with the release and tells of the image more than the noisy latent does.
+        """
+        network = require_fitted(self.fitted, "vfc")
+        if self.scope == "sample" and self.mask != "none":
+            return None
+        device, kept = next(network.parameters()).device, network.mask.kept
+
+        def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+            mu, log_variance = network.encoder(x.to(device))
+            return mu[:, kept].to(x.device), log_variance[:, kept].to(x.device)
+
+        return NoiseLaw(where="latent", statistics=statistics)
 
     def undefended(self) -> VFC:
         """The same network trained with beta 0 and no mask, unfitted."""
