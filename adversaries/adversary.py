@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from adversaries.goal import Scores
 from adversaries.registries import ADVERSARIES as ADVERSARIES
 from adversaries.world import View
 
@@ -22,6 +23,9 @@ class Attack(ABC):
 
     flags: frozenset[str] = frozenset()
     """Doubts that the adversary has about itself (names of `adversaries.health`), ZERO_GRADIENT for instance."""
+
+    scale: Scores = "logits"
+    """What `guess` returns: logits, or shares (votes, probabilities). Balanced accuracy divides by priors."""
 
     @abstractmethod
     def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
@@ -39,7 +43,7 @@ class Attack(ABC):
         release: Shaped[Tensor, "n ..."],
         prediction: Int[Tensor, " n"],  # noqa: ARG002  (subclasses use it)
     ) -> Float[Tensor, "n k"]:
-        """Guess an attribute with the target's predictions at hand; the default does not use them.
+        """Guess an attribute with the target's predictions at hand; only asked of who declares `uses_prediction`.
 
         Args:
             release: as for `guess`.
@@ -77,6 +81,11 @@ class Adversary(ABC):
         Raises:
             NotApplicableError: this adversary has no meaning for such releases; the reason is shown to the user.
         """
+
+    @property
+    def uses_prediction(self) -> bool:
+        """Whether it reads the target's predictions on releases where the goal grants them."""
+        return False
 
     def doubled(self) -> Adversary | None:
         """The same adversary with twice the training; None if it does not train by gradient steps."""

@@ -7,19 +7,20 @@ import time
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from adversaries.adversary import Adversary, Attack
 from adversaries.evidence import Cost
-from adversaries.goal import LabelGoal
+from adversaries.goal import Attribute, LabelGoal
 from adversaries.threat import ThreatModel
 from adversaries.world import Part, View, World
+from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 
-ARMS = ("attack", "ceiling", "shuffled")
+ARMS = ("attack", "ceiling", "shuffled", "planted")
 PLANTED = 0.5
-"""Share of the rows in which the ceiling arm plants the label when the originals are unknown."""
+"""Share of the rows in which a label is planted: by the planted arm, and by the ceiling where originals are unknown."""
 _CHUNK = 512
 
 
@@ -28,9 +29,10 @@ class Graded:
     """How one adversary did in one arm.
 
     Args:
-        validation: right or wrong on each row of the attacker's validation part.
-        targets: right or wrong on each target.
+        validation: right or wrong on each graded row of the attacker's validation part.
+        targets: right or wrong on each graded target.
         chance: the rate of the best constant guess on this arm's targets.
+        classes: of an attribute, `Attribute.by_class` on all rows of the validation part and of the targets.
         flags: health flags that the fit itself raised.
         cost: what it took.
     """
@@ -40,13 +42,17 @@ class Graded:
     chance: float
     flags: tuple[str, ...]
     cost: Cost
+    classes: tuple[Int[Tensor, "v q"], Int[Tensor, "t q"]] | None = None
 
 
 def arm_world(world: World, goal: LabelGoal, arm: str, seed: int) -> World:
     """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels.
 
+    `planted` is a copy of the releases with the label planted in some: an adversary that misses it has no power here.
     Where the originals are unknown the ceiling is a copy of the releases with the label planted.
     """
+    if arm == "planted":
+        return world.planted(goal.label, PLANTED, torch.Generator().manual_seed(seed))
     if arm == "ceiling":
         if world.train.images is None:
             return world.planted(goal.label, PLANTED, torch.Generator().manual_seed(seed))
@@ -58,7 +64,15 @@ def arm_world(world: World, goal: LabelGoal, arm: str, seed: int) -> World:
 
 
 def assess(
-    adversary: Adversary, world: World, goal: LabelGoal, threat: ThreatModel, *, arm: str, seed: int, fit_seed: int
+    adversary: Adversary,
+    world: World,
+    goal: LabelGoal,
+    threat: ThreatModel,
+    *,
+    arm: str,
+    seed: int,
+    fit_seed: int,
+    defense: Defense | None = None,
 ) -> Graded:
     """Fit an adversary on what its threat model grants and grade its guesses.
 
@@ -67,9 +81,10 @@ def assess(
         world: everything; the adversary gets a `View` of the arm's version of it.
         goal: what is graded.
         threat: what the adversary may know.
-        arm: `attack`, `ceiling` or `shuffled`.
+        arm: `attack`, `ceiling`, `shuffled` or `planted`.
         seed: seed of the arm (the permutation of the shuffled control).
         fit_seed: seed of the adversary's own randomness.
+        defense: the fitted defense, which the view hands out from L4 on.
 
     Raises:
         NotApplicableError: the adversary or the arm has no meaning for this release.
@@ -79,21 +94,27 @@ def assess(
         raise NotApplicableError("no label of a release is read, so there is nothing to shuffle")
     started = time.perf_counter()
     seen = arm_world(world, goal, arm, seed)
-    view = View(seen, threat, goal.label, predictions=goal.grants_prediction)
+    informed = goal.grants_prediction and adversary.uses_prediction
+    view = View(seen, threat, goal.label, predictions=informed, defense=defense)
     if adversary.needs_image_shape and not view.image_shaped:
         raise NotApplicableError("the release is not shaped like an image")
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
-    rows = {}
-    for name, part in (("validation", seen.validation), ("targets", seen.targets)):
-        guess = _guess(attack, part, view.num_classes, goal)
+    prior = _prior(adversary, seen, goal, threat)
+    rows, classes = [], []
+    for part in (seen.validation, seen.targets):
+        guess = _guess(attack, part, view.num_classes, informed=informed)
         if not torch.isfinite(guess).all():
             flags.add("NONFINITE_GUESS")
-        rows[name] = goal.rows(torch.nan_to_num(guess), part).cpu()
+        guess, graded = torch.nan_to_num(guess), goal.graded(seen, part).cpu()
+        rows.append(goal.rows(goal.decided(guess, attack.scale, prior, seen), part).cpu()[graded])
+        if isinstance(goal, Attribute):
+            classes.append(goal.by_class(goal.says(guess, attack.scale, prior, seen), seen, part).cpu())
     return Graded(
-        validation=rows["validation"],
-        targets=rows["targets"],
-        chance=goal.chance(seen.targets.labels[goal.label]),
+        validation=rows[0],
+        targets=rows[1],
+        chance=goal.chance(seen.targets.labels[goal.label][goal.graded(seen, seen.targets)]),
+        classes=(classes[0], classes[1]) if classes else None,
         flags=tuple(sorted(flags)),
         cost=Cost(
             seconds=round(time.perf_counter() - started, 4),
@@ -108,14 +129,23 @@ def reads_labels(kind: type[Adversary]) -> bool:
     return kind.trains_on_labels or kind.level >= "L2"
 
 
-def _guess(attack: Attack, part: Part, classes: int, goal: LabelGoal) -> Tensor:
-    """Ask for guesses in chunks; the attack is handed releases and, where the goal grants it, the predictions."""
+def _prior(adversary: Adversary, world: World, goal: LabelGoal, threat: ThreatModel) -> Tensor:
+    """How frequent the classes were in what an adversary learned from: K of each, or the whole pool."""
+    classes = world.classes[goal.label]
+    if reads_labels(type(adversary)) and isinstance(threat.labels_per_class, int):
+        return torch.full((classes,), 1 / classes)
+    counts = torch.bincount(world.train.labels[goal.label], minlength=classes).cpu()
+    return counts / counts.sum()
+
+
+def _guess(attack: Attack, part: Part, classes: int, *, informed: bool) -> Tensor:
+    """Ask for guesses in chunks; the attack is handed releases and, where it is informed, the target's predictions."""
     pieces = []
     for start in range(0, len(part), _CHUNK):
         rows = slice(start, start + _CHUNK)
         # A copy: what an attack does to its input must not reach the next one.
         release = part.release[rows].clone()
-        if goal.grants_prediction and part.prediction is not None:
+        if informed and part.prediction is not None:
             guess = attack.guess_knowing(release, part.prediction[rows].clone())
         else:
             guess = attack.guess(release)

@@ -8,6 +8,7 @@ POWER: dict[str, str] = {
     "ZERO_GRADIENT": "the attack's gradient was exactly zero, so it never learned",
     "TOO_FEW_TARGETS": "too few targets to conclude",
     "SELECTION_MISSED": "another candidate is clearly stronger on the targets than the one chosen on validation",
+    "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
     "CRASHED": "an adversary crashed, and might have been the strongest",
 }
 """Flags that forbid that a gate holds."""

@@ -56,10 +56,12 @@ class ThreatModel:
     Args:
         level: L0 to L5.
         labels_per_class: labelled releases per class from L2 on; "all" is the whole pool; None below L2.
+        pairs: images of its own with their releases from L3 on; "all" is the whole pool.
     """
 
     level: str
     labels_per_class: Labels | None = None
+    pairs: Labels = "all"
     knows: Knowledge = field(init=False)
 
     def __post_init__(self) -> None:

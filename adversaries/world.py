@@ -47,6 +47,10 @@ class Part:
             prediction=None if self.prediction is None else self.prediction[index],
         )
 
+    def nothing(self) -> Part:
+        """The same without any row."""
+        return self.take(torch.arange(0, device=self.release.device))
+
     def on_images(self) -> Part:
         """The same rows with every release replaced by its image: the ceiling arm's data."""
         if self.images is None:
@@ -59,8 +63,7 @@ class World:
     """Everything about one evaluation. Adversaries never see it: they see a `View`.
 
     Args:
-        train: the attacker pool without its validation part; rows are in content-hash order, which is the order in
-            which labelled releases are granted.
+        train: the attacker pool without its validation part; labelled releases are granted in the order of its rows.
         validation: the attacker's validation part, for choosing between candidates and for nothing else.
         targets: the held-out part on which everyone is graded.
         classes: number of classes by label name.
@@ -161,7 +164,9 @@ class View:
         predictions: bool = False,
         defense: Defense | None = None,
     ) -> None:
-        self._world, self.threat, self.label = world, threat, label
+        # What an attacker is graded on is not within its reach, whatever it tries.
+        self._world = replace(world, validation=world.validation.nothing(), targets=world.targets.nothing())
+        self.threat, self.label = threat, label
         self._predictions, self._defense = predictions, defense
 
     @property
@@ -201,6 +206,26 @@ class View:
         self._require(Knowledge.IMAGES, "labels of its own images")
         labels = self._world.train.labels[self.label]
         return labels[self._order("images", len(labels))]
+
+    @property
+    def knows_prediction(self) -> bool:
+        """Whether the attacker is told what the target predicts on every release."""
+        return self._predictions and self._world.train.prediction is not None
+
+    @property
+    def own_predictions(self) -> Int[Tensor, " n"] | None:
+        """The target's predictions on the releases of its own images, in the order of `own_labels` (L0).
+
+        None where there is no target.
+
+        Raises:
+            KnowledgeError: the goal does not grant them.
+        """
+        if not self._predictions:
+            raise KnowledgeError("the target's predictions were asked for, but the goal does not grant them")
+        self._require(Knowledge.IMAGES, "labels of its own images")
+        seen = self._world.train.prediction
+        return None if seen is None else seen[self._order("images", len(seen))]
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -266,12 +291,37 @@ class View:
 
     @property
     def pairs(self) -> tuple[Shaped[Tensor, "n ..."], Float[Tensor, "n c h w"]]:
-        """Releases with the images they stand for (L3)."""
+        """Releases with the images they stand for (L3), as many as the budget grants.
+
+        Raises:
+            NotApplicableError: the originals are unknown, or the pool has fewer pairs.
+        """
         self._require(Knowledge.PAIRS, "pairs of image and release")
-        part = self._world.train
+        part, budget = self._world.train, self.threat.pairs
         if part.images is None:
             raise NotApplicableError("the originals are unknown, so there are no pairs")
-        return part.release.clone(), part.images.clone()
+        count = len(part) if budget == "all" else budget
+        if count > len(part):
+            raise NotApplicableError(f"the attacker pool has {len(part)} pairs, fewer than {count}")
+        return part.release[:count].clone(), part.images[:count].clone()
+
+    @property
+    def labelled_pairs(self) -> Int[Tensor, " m"]:
+        """Which of all pairs the labelled releases are, row by row (L3)."""
+        self._require(Knowledge.PAIRS, "pairs of image and release")
+        return self._granted
+
+    @property
+    def pair_predictions(self) -> Int[Tensor, " n"] | None:
+        """The target's predictions on the releases of `pairs`, row by row (L3); None where there is no target.
+
+        Raises:
+            KnowledgeError: the goal does not grant them.
+        """
+        if not self._predictions:
+            raise KnowledgeError("the target's predictions were asked for, but the goal does not grant them")
+        seen = self._world.train.prediction
+        return None if seen is None else seen[: len(self.pairs[0])].clone()
 
     @property
     def _granted(self) -> Int[Tensor, " m"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
-from protocols.budget import get_budget
+from protocols.budget import RADII, get_budget
 from protocols.executors import warm_up
 from protocols.output import printing
 from protocols.progress import Reporter
@@ -39,10 +39,9 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     names = protocol_names(settings.protocols)
     policy = read_policy(settings.config, settings.preset).adding(settings.gates)
     check_required(policy)
-    budget = get_budget(settings.budget)
-    check_gates(policy.gates, names, grid=budget.labels)
-    if settings.threat is not None:
-        parse_level(settings.threat)
+    labelled = settings.threat is None or parse_level(settings.threat) >= "L2"
+    grid = get_budget(settings.budget).labels if labelled else ()
+    check_gates(policy.gates, names, grid=grid, budgets=RADII)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     if settings.executor == "processes":
         warm_up()
@@ -58,15 +57,14 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
 
     torch.set_num_threads(settings.threads)
     spec = resolve(settings.release)
+    check_extras(settings.protocols)
     check_overrides(settings, names)
     device = pick_device(settings.device)
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
     private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
     policy = policy.with_preset(private, data.floor)
-    check_gates(
-        policy.gates, names, grid=budget.labels, floor=data.floor, task=parts.task, attributes=dataset.attributes
-    )
+    check_gates(policy.gates, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))
     with claimed(out, settings.identity(), fresh=settings.fresh):
         reporter.note(f"writing to {out}")
@@ -132,6 +130,15 @@ def protocol_names(chosen: Sequence[str]) -> tuple[str, ...]:
         else:
             raise unknown("protocol", name, [*PROTOCOLS.cards, "all"])
     return tuple(dict.fromkeys(names))
+
+
+def check_extras(chosen: Sequence[str]) -> None:
+    """Refuse a protocol that was asked for by name and lacks its extra; inside `all` it is `not_run`."""
+    for name in chosen:
+        if name != "all" and (install := PROTOCOLS.get(name)().missing):
+            raise UserError(
+                f"expected the packages that protocol {name} needs, got an installation without them", install
+            )
 
 
 def jsonable(data: Any) -> Any:

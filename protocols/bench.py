@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.cells import Outcome, Task, load_outcome
-from protocols.executors import Executor
+from protocols.executors import Executor, WorkerDiedError
 from protocols.places import Place
 from protocols.progress import Reporter
 from protocols.work import run_task
@@ -50,7 +50,7 @@ class Bench:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]
                 if isinstance(result, Exception):
-                    if not isinstance(result, RuntimeError):
+                    if not isinstance(result, WorkerDiedError):
                         raise result
                     result = Outcome.empty("failed", str(result))
                 outcomes[position] = result

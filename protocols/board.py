@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adversaries import health, stats
+from adversaries.assess import PLANTED
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
 
 Rows = np.ndarray[Any, np.dtype[np.uint8]]
 CONVERGENCE_MARGIN = 0.02
 """Twice the training may raise the chosen attack's accuracy by this much before it counts as not converged."""
+
+ROOM = 20
+"""So many targets must be wrong on the release and carry the planted label, or finding it cannot be told from luck."""
 
 
 class Attempt(NamedTuple):
@@ -53,6 +57,7 @@ class Board:
         trained: candidates whose training could be doubled.
         unchecked: whether the budget skips the doubling check.
         planted: whether the ceiling is a planted label, because the originals are unknown.
+        calibrated: candidates whose power at the largest number of labels is known from calibration.
     """
 
     candidates: list[Candidate]
@@ -66,6 +71,16 @@ class Board:
     trained: frozenset[int] = frozenset()
     unchecked: bool = False
     planted: bool = False
+    calibrated: frozenset[int] = frozenset()
+
+    def add(self, candidate: Candidate, level: str, *, reads: bool) -> int:
+        """Let another candidate compete; returns its position. `reads`: whether the shuffled control applies."""
+        self.candidates.append(candidate)
+        self.levels.append(level)
+        position = len(self.candidates) - 1
+        if reads:
+            self.readers |= {position}
+        return position
 
     def tried(self) -> list[Attempt]:
         """Every attempt with an outcome of its attack, in order of candidates and labels."""
@@ -109,7 +124,7 @@ class Board:
         chosen = None
         for attempt in attempts:
             outcomes = self.measured(attempt, arm)
-            if not outcomes or self.dishonest(attempt):
+            if not outcomes or self.dishonest(attempt) or self._control_failed(attempt):
                 continue
             score = (_validation(outcomes), _validation(self.measured(self.largest(attempt), "ceiling")))
             if score > best:
@@ -143,6 +158,11 @@ class Board:
     def uncontrolled(self, attempt: Attempt) -> bool:
         """Whether an attempt that reads labels lacks its shuffled control."""
         return attempt.candidate in self.readers and not self.measured(self.largest(attempt), "shuffled")
+
+    def _control_failed(self, attempt: Attempt) -> bool:
+        """Whether the shuffled control crashed: nobody knows whether the attempt is honest, so it is not chosen."""
+        found = [self.outcomes.get(Entry(self.largest(attempt), "shuffled", seed)) for seed in self.seeds]
+        return any(outcome is not None and outcome.status == "failed" for outcome in found)
 
     def cannot_learn(self, attempts: Iterable[Attempt]) -> str | None:
         """Why no attempt with labels could be made, when there should have been some and none failed."""
@@ -186,6 +206,10 @@ class Board:
                 flags.add("AT_FLOOR")
         if self._unconverged(attempt):
             flags.add("NOT_CONVERGED")
+        if self._misses_planted(attempt):
+            flags.add("PLANTED_MISSED")
+        if attempt.candidate in self.calibrated and attempt == self.largest(attempt):
+            flags.discard("UNCALIBRATED")
         if self.unchecked and attempt.candidate in self.trained:
             flags.add("CONVERGENCE_UNCHECKED")
         return tuple(sorted(flags))
@@ -212,6 +236,21 @@ class Board:
             stats.mcnemar(int((a.targets > b.targets).sum()), int((a.targets < b.targets).sum())) < health.LEVEL / cells
             for a, b in pairs
         )
+
+    def _misses_planted(self, attempt: Attempt) -> bool:
+        """Whether a label planted in a copy of the release is not found, although there was room to find it.
+
+        Found is what beats the floor, or on the same targets the attack on the release itself.
+        """
+        largest = self.largest(attempt)
+        for planted, once in zip(self.measured(largest, "planted"), self.measured(largest, "attack"), strict=False):
+            n, floor = len(once.targets), float(self.floor.mean())
+            room = int((1 - once.targets).sum()) * PLANTED
+            above = [stats.rate(int(o.targets.sum()), n, health.LEVEL).low or 0.0 for o in (planted, once)]
+            gained, lost = int((planted.targets > once.targets).sum()), int((planted.targets < once.targets).sum())
+            if room >= ROOM and max(above) <= floor and stats.mcnemar(gained, lost) >= health.LEVEL:
+                return True
+        return False
 
     def _unconverged(self, attempt: Attempt) -> bool:
         doubled = self.measured(attempt, "attack", doubled=True)

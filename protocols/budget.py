@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from vfc.errors import unknown
 
 Labels = int | Literal["all"]
+
+BALLS: Mapping[str, tuple[str, ...]] = {"linf": ("4/255", "8/255", "16/255"), "l2": ("0.25", "0.5", "1")}
+"""Radii of the balls as `evasion.accuracy@EPS` writes them: fractions of 255 are l-inf, decimals are l2."""
+
+RADII = tuple(radius for radii in BALLS.values() for radius in radii)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adversaries.adversary import ADVERSARIES
 from protocols.bench import Bench, Order
 from protocols.board import Attempt, Board, Entry
 from protocols.budget import Budget
@@ -13,6 +14,7 @@ from protocols.candidate import Candidate
 from protocols.cells import Cell
 from protocols.places import Place
 from protocols.prepared import Digests
+from vfc.config import configured
 
 TRANSFORMS = ("gray", "jpeg", "blur", "flip", "down-up")
 
@@ -53,8 +55,22 @@ class Campaign:
             entries += self._entries(filter(self._reads_labels, largest), "shuffled")
         self._compute("attacks", entries)
         self._transforms(levels)
-        self._double(attempts, levels)
+        self._double(attempts)
         self._controls(levels)
+
+    def control(self, attempts: Iterable[Attempt]) -> bool:
+        """The doubling checks and shuffled controls of further attempts that a number comes from.
+
+        Returns:
+            Whether any of them was missing.
+        """
+        board, known = self.board, len(self.board.outcomes)
+        controlled = list(dict.fromkeys(board.largest(attempt) for attempt in attempts))
+        entries = self._entries(filter(self._reads_labels, controlled), "shuffled")
+        if self.budget.doubling != "none":
+            entries += self._entries(filter(self._doubles, controlled), "attack", doubled=True)
+        self._compute("controls", entries)
+        return len(board.outcomes) > known
 
     def _transforms(self, levels: Sequence[str]) -> None:
         """Input transforms in front of the chosen adversary, or of all, at the largest K."""
@@ -73,25 +89,22 @@ class Campaign:
             of = board.candidates[attempt.candidate]
             for transform in TRANSFORMS:
                 settings = {"transform": transform, "inner": of.adversary, "options": dict(of.settings)}
-                board.candidates.append(Candidate(adversary="input-transform", settings=settings))
-                board.levels.append(board.levels[attempt.candidate])
-                board.readers |= {len(board.candidates) - 1}
-                added = Attempt(len(board.candidates) - 1, labels)
+                candidate = Candidate(adversary="input-transform", settings=settings)
+                added = Attempt(board.add(candidate, board.levels[attempt.candidate], reads=True), labels)
                 entries += [e for arm in ("attack", "ceiling", "shuffled") for e in self._entries([added], arm)]
         self._compute("input transforms", entries)
 
-    def _double(self, attempts: Sequence[Attempt], levels: Sequence[str]) -> None:
-        """Twice the training, for the chosen adversaries or for all."""
+    def _double(self, attempts: Sequence[Attempt]) -> None:
+        """Twice the training for all; for the chosen ones alone it is one of their controls."""
+        trained = [attempt for attempt in attempts if self._doubles(attempt)]
         if self.budget.doubling == "none":
             self.board.unchecked = True
-            self.board.trained = frozenset(a.candidate for a in attempts if self._doubles(a))
-            return
-        wanted = attempts if self.budget.doubling == "all" else self.board.choices(levels)
-        trained = [a for a in wanted if self._doubles(a)]
-        self._compute("doubling checks", self._entries(trained, "attack", doubled=True))
+            self.board.trained = frozenset(attempt.candidate for attempt in trained)
+        if self.budget.doubling == "all":
+            self._compute("doubling checks", self._entries(trained, "attack", doubled=True))
 
     def _controls(self, levels: Sequence[str]) -> None:
-        """Shuffled and undefended arms of all that a number comes from: choices, missed rivals and ceilings.
+        """Shuffled, undefended and planted arms of all that a number comes from: choices, missed rivals and ceilings.
 
         A choice dropped for dishonesty makes room for the next, which needs its controls too.
         """
@@ -105,8 +118,13 @@ class Campaign:
             controlled = dict.fromkeys(board.largest(a) for a in wanted)
             entries = self._entries((a for a in controlled if a.candidate in board.readers), "shuffled")
             top = board.choose(board.attempts(board.grid[-1], levels=levels))
+            if self.budget.doubling == "chosen":
+                doubling = [chosen for chosen, _ in used if chosen is not None and self._doubles(chosen)]
+                entries += self._entries(doubling, "attack", doubled=True)
             if self.undefended is not None and top is not None:
                 entries += self._entries([top], "undefended")
+            if top is not None and board.levels[top.candidate] == "L2":
+                entries += self._entries([top], "planted")
             entries = [entry for entry in entries if entry not in board.outcomes]
             if not entries:
                 return
@@ -125,7 +143,7 @@ class Campaign:
 
     def _cell(self, entry: Entry) -> Cell:
         candidate = self.board.candidates[entry.attempt.candidate]
-        digests = {"undefended": self.digests.undefended, "ceiling": self.digests.clean}
+        digests = {"undefended": self.digests.undefended, "ceiling": self._ceiling_digest(candidate)}
         return Cell(
             adversary=candidate.adversary,
             settings=dict(candidate.settings),
@@ -137,6 +155,13 @@ class Campaign:
             doubled=entry.doubled,
             world=digests.get(entry.arm, self.digests.world),
         )
+
+    def _ceiling_digest(self, candidate: Candidate) -> str:
+        """What a ceiling depends on: releases count only through the predictions that some are told."""
+        adversary = configured(ADVERSARIES.get(candidate.adversary), candidate.settings, candidate.adversary)
+        if self.goal.startswith("task:") or not adversary.uses_prediction:
+            return self.digests.clean
+        return self.digests.informed or self.digests.world
 
     def _compute(self, name: str, entries: Sequence[Entry]) -> None:
         """Do what no outcome is known of; slow ones first, so that no core waits at the end."""

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.assess import assess
+from adversaries.assess import Graded, assess
 from adversaries.goal import make_goal
 from adversaries.threat import ThreatModel
 from protocols.places import Place, reordered
@@ -105,7 +105,6 @@ class Cell(Task):
             ThreatModel(level=self.level, labels_per_class=self.labels_per_class),  # type: ignore[arg-type]
             arm="attack" if self.arm == "undefended" else self.arm,
             seed=derive_seed("shuffled", goal.label, self.seed),
-            # The same draw in every arm: on the identity release attack and ceiling are one and the same.
             fit_seed=derive_seed("fit", *drawn_from),
         )
         return Outcome(
@@ -115,7 +114,15 @@ class Cell(Task):
             chance=graded.chance,
             flags=graded.flags,
             cost=graded.cost.model_dump(),
+            arrays=self._by_class(graded),
         )
+
+    def _by_class(self, graded: Graded) -> dict[str, np.ndarray[Any, Any]]:
+        """Right and wrong about every class; kept at the largest number of labels, where they are asked for."""
+        if graded.classes is None or self.labels_per_class not in (None, "all"):
+            return {}
+        names = ("classes.validation", "classes.targets")
+        return {name: codes.numpy().astype(np.uint8) for name, codes in zip(names, graded.classes, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)

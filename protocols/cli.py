@@ -9,9 +9,10 @@ from typing import Any
 
 import rich_click as click
 
-from protocols.options import ATTACK, DATA, MODEL, RUN, settings_from, with_options
+from protocols.leakage_options import LEAKAGE
+from protocols.options import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
 from protocols.report_options import ACCEPT, FORMATS, GATE, PLAN
-from protocols.settings import read_config
+from protocols.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
 
@@ -31,11 +32,11 @@ def _configured(function: Callable[..., int]) -> Callable[..., int]:
     """Read the config file before the options, so that it can supply their defaults."""
 
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-        known = {str(p.name) for p in context.command.params} - {"config"}
+        known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
         options = read_config(value, known | {"set", "policy"})
         options.pop("policy", None)  # `reports.policy` reads it when gates are judged
-        if "set" in options:
-            options["overrides"] = [f"{name}={item}" for name, item in dict(options.pop("set")).items()]
+        # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
+        context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
         context.default_map = {**options, **(context.default_map or {})}
         return value
 
@@ -136,6 +137,29 @@ def schema() -> int:
     return run_schema()
 
 
+@program.command()
+@click.option("--dataset", "datasets", multiple=True, help="digits or gaussian; repeatable [default: both].")
+@click.option("--budget", type=click.Choice(["smoke", "standard", "full"]), help="How many runs [default: standard].")
+@click.option("--write", is_flag=True, help="Replace the shipped results.")
+@with_options(RUN)
+def calibrate(**options: Any) -> int:
+    """Measure what the adversaries find, and how often they cry wolf, on known leaks and nulls."""
+    from protocols.calibrate_verb import run_calibrate, settings_of
+
+    settings, datasets, write = settings_of(options)
+    return run_calibrate(settings, datasets, write=write)
+
+
+@program.command()
+@_configured
+@with_options(LEAKAGE, DATA)
+def leakage(**options: Any) -> int:
+    """Measure what the layers of a torch module let through, without any attack."""
+    from protocols.leakage_verb import run_leakage, split_options
+
+    return run_leakage(*split_options(options))
+
+
 @program.command("list")
 @click.argument("kind", required=False)
 @click.argument("name", required=False)
@@ -168,7 +192,7 @@ def run(arguments: list[str], called: str = "vfc") -> int:
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("\ninterrupted; what was finished is saved, the same command resumes\n")
         return INTERRUPTED
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
         sys.stderr.write(f"{called}: this is a bug in {called}; please report it with the lines above\n")
         return BUG

@@ -33,6 +33,10 @@ class Executor(Protocol):
         """Stop at once; jobs under way are lost, finished ones were saved by themselves."""
 
 
+class WorkerDiedError(Exception):
+    """The process that did a job is gone, twice."""
+
+
 class LocalExecutor:
     """One job after the other in this process."""
 
@@ -80,7 +84,7 @@ class ProcessExecutor:
                         deaths[position] += 1
                         if deaths[position] > 1:
                             del pending[position]
-                            yield position, RuntimeError("its worker process died twice (out of memory?)")
+                            yield position, WorkerDiedError("its worker process died twice (out of memory?)")
 
     def close(self) -> None:
         """Kill the workers."""
@@ -133,7 +137,7 @@ class RayExecutor:
             try:
                 yield position, ray.get(done)
             except ray.exceptions.RayError as error:
-                yield position, RuntimeError(str(error).splitlines()[-1])
+                yield position, WorkerDiedError(str(error).splitlines()[-1])
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -168,6 +172,8 @@ def warm_up() -> Any:
 def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:
     try:
         return function(*arguments)
+    except SystemExit as error:
+        return RuntimeError(f"it asked for the end of the program ({error.code})")
     except Exception as error:
         return error
 

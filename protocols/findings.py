@@ -73,6 +73,9 @@ def _row(
         metrics["validation"] = stats.rate(int(outcome.validation.sum()), len(outcome.validation))
     if doubled is not None and doubled.status == "measured":
         metrics["doubled"] = stats.rate(int(doubled.targets.sum()), len(doubled.targets))
+    planted = board.outcomes.get(Entry(attempt, "planted", seed))
+    if planted is not None and planted.status == "measured":
+        metrics["planted"] = stats.rate(int(planted.targets.sum()), len(planted.targets))
     return Evidence(
         protocol=protocol,
         adversary=candidate.adversary,

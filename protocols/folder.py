@@ -28,6 +28,7 @@ _OURS = (
     "undefended.safetensors",
     "model-*.safetensors",
     "ablation.*",
+    "calibration.json",
 )
 """What runs write, as patterns."""
 
@@ -68,7 +69,8 @@ def _take(out: Path, identity: dict[str, Any], *, fresh: bool) -> None:
         for path in [path for pattern in _OURS for path in out.glob(pattern)]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(out / ".work", ignore_errors=True)
-    if file.exists():
+    # Whoever stopped before anything was finished left nothing to protect.
+    if file.exists() and any(path.name not in (FILE, LOCK) for path in out.iterdir()):
         _compare(out, file.read_bytes(), identity)
     else:
         write_bytes(json.dumps(identity, indent=1, sort_keys=True).encode(), file)

@@ -8,14 +8,16 @@ import numpy as np
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.assess import reads_labels
+from adversaries.calibration.shipped import look_up
 from adversaries.goal import LabelGoal, TaskLabel
 from protocols.board import Board
 from protocols.campaign import Campaign
 from protocols.candidate import Candidate
+from protocols.codelength import codelengths
 from protocols.findings import evidence_of, reference_row
 from protocols.label_metrics import LabelMetrics
 from protocols.overrides import with_overrides
-from protocols.study import Findings, Study
+from protocols.study import FEW, Findings, Study
 
 
 def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *, adaptive: bool) -> Findings:
@@ -37,6 +39,9 @@ def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *
     if adaptive:
         metrics |= numbers.adaptive([level for level in study.levels if level <= "L2"])
     evidence = evidence_of(board, protocol, goal.name, board.choices(study.levels), study.rows)
+    if adaptive:
+        coded = codelengths(study, protocol, [goal.label])
+        evidence, metrics = [*evidence, *coded.evidence], {**metrics, **coded.metrics}
     if study.threat >= "L5" and prepared.target.release is not None:
         evidence.append(reference_row(protocol, goal.name, prepared.target.release, board.floor, study.settings.seed))
     return Findings(evidence=evidence, metrics=metrics)
@@ -44,18 +49,27 @@ def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *
 
 def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> Board:
     """An empty board for those candidates that the threat level allows."""
+    floor = goal.floor(study.prepared.world).cpu().numpy().astype(np.uint8)
+    few = {"TOO_FEW_TARGETS"} if len(floor) < FEW else set()
     candidates = [each for each in candidates if ADVERSARIES.get(each.adversary).level in study.levels]
     kinds = [ADVERSARIES.get(candidate.adversary) for candidate in candidates]
     world = study.prepared.world
+    dataset = study.prepared.dataset.name
+    candidates = [with_overrides(candidate, study.settings) for candidate in candidates]
     return Board(
-        candidates=[with_overrides(candidate, study.settings) for candidate in candidates],
+        candidates=candidates,
         levels=[kind.level for kind in kinds],
         readers=frozenset(i for i, kind in enumerate(kinds) if reads_labels(kind)),
         seeds=study.seeds,
         grid=study.budget.labels,
-        floor=goal.floor(world).cpu().numpy().astype(np.uint8),
-        common=study.common,
+        floor=floor,
+        common=tuple(dict.fromkeys((*study.common, *few))),
         planted=world.train.images is None,
+        calibrated=frozenset(
+            position
+            for position, each in enumerate(candidates)
+            if look_up(each.adversary, each.settings, n=len(floor), dataset=dataset).status == "calibrated"
+        ),
     )
 
 

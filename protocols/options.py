@@ -62,13 +62,17 @@ ATTACK = (
     _option(
         "--release", help="Registered defense, run folder, factory module:function, or saved arrays [default: vfc]."
     ),
-    _option("--protocol", multiple=True, help="transfer, adaptive-probe or all; repeatable [default: adaptive-probe]."),
+    _option("--protocol", multiple=True, help="Protocol (vfc list), or all; repeatable [default: adaptive-probe]."),
     _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
     _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
 )
+
+
+CONFIGURED = "vfc.configured"
+"""Key of click's context under which the `set` table of the config file waits."""
 
 
 def with_options(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
@@ -89,10 +93,11 @@ def settings_from(options: dict[str, Any]) -> Settings:
     resume = given.pop("resume", None)
     renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
     values = {renamed.get(name, name): value for name, value in given.items()}
-    if "overrides" in values:
-        # Of several for one option the last counts, as with every other option.
-        last = dict(parse_override(text) for text in values["overrides"])
-        values["overrides"] = tuple((key, last[key]) for key in sorted(last))
+    context = click.get_current_context(silent=True)
+    last = dict(context.meta.get(CONFIGURED, {})) if context is not None else {}
+    # Of several for one option the last counts, as with every other option.
+    last |= dict(parse_override(text) for text in values.pop("overrides", ()))
+    values["overrides"] = tuple((key, last[key]) for key in sorted(last))
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)

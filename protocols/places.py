@@ -19,6 +19,8 @@ from vfc.factory import ReleaseSpec, call_factory
 from vfc.seeding import derive_seed
 
 WORLD_PARTS = ("train", "validation", "targets")
+ABOUT = "world.json"
+"""File of a world's folder with its classes and the files of its models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +90,26 @@ class Place:
         folder: of the world.
         device: where to compute.
         source: the defense, for tasks of white-box adversaries; None for saved arrays.
+        about: the file of that folder which names classes and models.
     """
 
     folder: Path
     device: str
     source: DefenseSource | None = None
+    about: str = ABOUT
 
     def world(self) -> World:
         """The world, on the device."""
-        return load_world(self.folder, self.device)
+        return load_world(self.folder, self.device, self.about)
+
+    def with_models(self, models: Mapping[str, Path]) -> Place:
+        """The same data with other unintended models, by name, and no near twin among them; arrays are not copied."""
+        known = json.loads((self.folder / ABOUT).read_text())
+        about = {**known, "models": {name: str(path) for name, path in models.items()}, "twin": None}
+        # Worlds that were read are kept by file name, so it says which models are meant.
+        file = f"world-{derive_seed('models', *(str(path) for path in models.values()))}.json"
+        (self.folder / file).write_text(json.dumps(about))
+        return replace(self, about=file)
 
     def defense(self) -> Defense:
         """The fitted defense, on the device.
@@ -137,14 +150,14 @@ def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
         "models": {name: str(path) for name, path in models.items()},
         "twin": world.twin,
     }
-    (folder / "world.json").write_text(json.dumps(about))
+    (folder / ABOUT).write_text(json.dumps(about))
 
 
 @lru_cache(maxsize=2)
-def load_world(folder: Path, device: str) -> World:
+def load_world(folder: Path, device: str, file: str = ABOUT) -> World:
     """Read a world back, on a device."""
     arrays = load_arrays(folder / "arrays.safetensors")
-    about = json.loads((folder / "world.json").read_text())
+    about = json.loads((folder / file).read_text())
     parts = {}
     for name in WORLD_PARTS:
         prefix = f"{name}.labels."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from adversaries.world import Part, World
+from adversaries.world import Part, World, check_world
 from protocols.label_metrics import TargetRows
 from protocols.places import DefenseSource, Place, save_world
 from protocols.prepared import Digests, Prepared, overlap_of, world_digest
@@ -195,6 +195,7 @@ def _sources(
 
 def placed(world: World, models: Mapping[str, Path], scratch: Path, device: str, source: DefenseSource | None) -> Place:
     """Write a world for the workers, who keep what they have read by folder: its name says what is inside."""
+    check_world(world)
     folder = scratch / f"world-{world_digest(world, models)[:24]}"
     if not folder.exists():
         save_world(world, models, folder)

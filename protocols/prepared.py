@@ -29,11 +29,14 @@ class Digests:
         world: of the world that is attacked.
         clean: of that world without its releases, which is all that the ceiling arm depends on.
         undefended: of the undefended world, or empty.
+        informed: of the clean world with the target's predictions on releases, which is what the ceiling arm of an
+            adversary that reads those depends on; empty means `world`.
     """
 
     world: str
     clean: str
     undefended: str = ""
+    informed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,25 @@ class Prepared:
     overlap: int = 0
 
 
+def digests_with(prepared: Prepared, models: Mapping[str, Path]) -> Digests:
+    """The digests of a prepared evaluation whose unintended models are others."""
+    weights = _weights(models)
+    world = prepared.world
+    seen = [part.prediction for part in (world.train, world.validation, world.targets) if part.prediction is not None]
+    old = prepared.digests
+    clean = digest_of([old.clean, weights])
+    return Digests(
+        world=digest_of([old.world, weights]),
+        clean=clean,
+        undefended=digest_of([old.undefended, weights]) if old.undefended else "",
+        informed=digest_of([clean, tensor_digest(*seen) if seen else ""]),
+    )
+
+
+def _weights(models: Mapping[str, Path]) -> dict[str, str]:
+    return {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
+
+
 def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = True) -> str:
     """Content hash of all images and labels, of the models' weights and, unless told otherwise, of the releases.
 
@@ -88,8 +110,7 @@ def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = T
             tensors.append(part.images)
         if releases or part.images is None:
             tensors += [part.release, *(() if part.prediction is None else (part.prediction,))]
-    weights = {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
-    return digest_of([tensor_digest(*tensors), names, dict(world.classes), weights, world.twin])
+    return digest_of([tensor_digest(*tensors), names, dict(world.classes), _weights(models), world.twin])
 
 
 def overlap_of(parts: Parts) -> int:

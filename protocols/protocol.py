@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from adversaries.evidence import Evidence, Threat
 from protocols.candidate import Candidate as Candidate
 from protocols.registries import PROTOCOLS as PROTOCOLS
 from protocols.study import Findings, Study
@@ -25,9 +27,36 @@ class Protocol:
         conduct: from everything that was prepared to evidence and metrics.
         candidates: from the names of the unintended models and of the near twin to the candidates that attack labels,
             in the order that breaks ties.
+        extra: the optional dependency group that it needs, or None.
+        needs: the packages of that group that it imports.
     """
 
     name: str
     threat: str
     conduct: Callable[[Study], Findings]
     candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = nobody
+    extra: str | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """How to install what is missing; empty if everything is there."""
+        if self.extra is None or all(find_spec(package) is not None for package in self.needs):
+            return ""
+        return f"pip install 'vfc-attack[{self.extra}]'"
+
+    def not_run(self, seed: int) -> list[Evidence]:
+        """What is said of each adversary where something is missing."""
+        reason = f"the extra {self.extra!r} is not installed: {self.missing}"
+        return [
+            Evidence(
+                protocol=self.name,
+                adversary=name,
+                goal=self.name,
+                threat=Threat(level=self.threat, knows=()),
+                seed=seed,
+                status="not_run",
+                reason=reason,
+            )
+            for name in dict.fromkeys(candidate.adversary for candidate in self.candidates([], None))
+        ]

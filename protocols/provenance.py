@@ -19,15 +19,14 @@ from protocols.settings import digest_of
 
 @cache
 def code_digest(device: str, threads: int) -> str:
-    """Digest of the sources of defender and attacker, the torch version, and how torch computes."""
+    """Digest of the sources of whatever computes, of the libraries' versions, and of how torch computes."""
     total = hashlib.sha256()
-    for package in ("vfc", "adversaries"):
+    for package in ("vfc", "adversaries", "protocols"):
         spec = find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder).rglob("*.py")):
                 total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    total.update(Path(__file__).with_name("work.py").read_bytes())
-    versions = [version(name) for name in ("numpy", "scipy", "pillow")]
+    versions = [version(name) for name in ("numpy", "scipy", "scikit-learn", "pillow", "torchvision")]
     return digest_of([total.hexdigest(), torch.__version__, versions, _plugins(), device, threads])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from adversaries import stats
+from adversaries.calibration.shipped import look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.image_metrics import psnr, ssim
 from adversaries.threat import parse_level
@@ -66,8 +67,7 @@ class Runner:
 
     def trainer(self) -> Trainer:
         """Trains into the cache, or into the run's folder without one."""
-        root = self.out if self.settings.no_cache else user_cache_folder()
-        return Trainer(self.settings, self.device, root / "trained", self.scratch, self.executor, self.reporter)
+        return Trainer(self.settings, self.device, self.root / "trained", self.scratch, self.executor, self.reporter)
 
     def run(
         self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
@@ -83,6 +83,9 @@ class Runner:
             rows["target.clean"] = prepared.target.clean
         for name in names:
             protocol = PROTOCOLS.get(name)()
+            if protocol.missing:
+                evidence += protocol.not_run(self.settings.seed)
+                continue
             threat = parse_level(self.settings.threat or protocol.threat)
             budget = get_budget(self.settings.budget)
             found = protocol.conduct(self.study(prepared, threat=threat, budget=budget, rows=rows))
@@ -98,7 +101,7 @@ class Runner:
             },
             "evidence": evidence,
             "metrics": metrics,
-            "calibration": {row.adversary: _uncalibrated() for row in evidence if row.status == "measured"},
+            "calibration": calibration_block(evidence, prepared),
         }
         return report, rows
 
@@ -186,5 +189,24 @@ def release_metrics(prepared: Prepared, rows: Sidecar) -> dict[str, Value]:
     return metrics
 
 
-def _uncalibrated() -> dict[str, Any]:
-    return {"digest": "", "finds": None, "false_alarms": None, "status": "uncalibrated"}
+def calibration_block(evidence: Sequence[Evidence], prepared: Prepared) -> dict[str, Any]:
+    """What is known of the power of everybody who was measured, as shipped; by name of the adversary.
+
+    An adversary that was measured with several settings is only as well known as the least known of them; what it
+    finds is told for the settings with which it was chosen, else for the first.
+    """
+    names = dict.fromkeys(row.adversary for row in evidence if row.status == "measured")
+    found = {}
+    for name in names:
+        rows = sorted(
+            (r for r in evidence if (r.adversary, r.status) == (name, "measured")), key=lambda r: not r.chosen
+        )
+        records = [look_up(name, row.settings, n=_graded(row, prepared), dataset=prepared.dataset.name) for row in rows]
+        worst = next((record.status for record in records if record.status != "calibrated"), "calibrated")
+        found[name] = asdict(records[0]) | {"status": worst}
+    return found
+
+
+def _graded(row: Evidence, prepared: Prepared) -> int:
+    """How many targets a row was graded on."""
+    return row.arms.attack.n if row.arms.attack is not None else len(prepared.world.targets)

@@ -118,6 +118,24 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
+def overrides_of(table: Any) -> dict[str, Any]:
+    """The `set` table of a config file as overrides: `"linear.steps" = 3`, or `[set.linear]` with `steps = 3`.
+
+    Raises:
+        UserError: it is no table of that form.
+    """
+    if not isinstance(table, dict):
+        raise UserError(
+            f"expected a table as `set` in the config file, got {table!r}", "write [set] and below it train.epochs = 3"
+        )
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        options = {f"{name}.{option}": item for option, item in value.items()} if isinstance(value, dict) else None
+        for key, item in (options or {name: value}).items():
+            found |= dict([parse_override(f"{key}={json.dumps(item, default=str)}")])
+    return found
+
+
 def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """Options from `vfc.toml` or `[tool.vfc]` of pyproject.toml; empty without either.
 

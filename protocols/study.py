@@ -68,7 +68,7 @@ class Study:
     @property
     def common(self) -> tuple[str, ...]:
         """Flags that every adversary of the run carries."""
-        # Nothing is calibrated yet, and every number says so.
+        # Boards drop it for candidates of whom calibration results were shipped.
         flags = ["UNCALIBRATED"]
         if self.prepared.overlap:
             flags.append("SPLIT_OVERLAP")

@@ -16,16 +16,17 @@ from protocols.executors import make_executor, warm_up
 from protocols.folder import claimed
 from protocols.output import printing
 from protocols.overrides import check_overrides
-from protocols.prepare import RUN_FILE, absolute, defense_options
+from protocols.prepare import RUN_FILE, data_of, defense_options
 from protocols.progress import Reporter
 from protocols.publish import Publisher, picture_of
 from protocols.settings import Settings
 from protocols.trained import Families, Trainer, pick_device
 from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model
-from vfc.data import Dataset, load_dataset, user_cache_folder
+from vfc.data import Dataset, user_cache_folder
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import unknown
-from vfc.splits import Parts, split
+from vfc.factory import ReleaseSpec
+from vfc.splits import Parts
 from vfc.training import predict_logits
 
 
@@ -43,7 +44,8 @@ def run_train(settings: Settings) -> int:
     device = pick_device(settings.device)
     check_overrides(settings, ())
     options = defense_options(settings, settings.release)
-    dataset, parts = load_data(settings)
+    spec = ReleaseSpec(kind="registered", text=settings.release, source=settings.release)
+    settings, dataset, parts = data_of(settings, spec)
     families = Families.of(settings, dataset.shape[1])
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("train")
@@ -76,22 +78,10 @@ def run_train(settings: Settings) -> int:
     return 0
 
 
-def load_data(settings: Settings) -> tuple[Dataset, Parts]:
-    """Data and split as the settings say."""
-    dataset = load_dataset(
-        settings.dataset or "digits",
-        task=settings.task,
-        labels=settings.labels,
-        root=Path(settings.data_root) if settings.data_root else None,
-        download=settings.download,
-    )
-    return dataset, split(dataset, paper=settings.split == "paper")
-
-
 def _run(settings: Settings, dataset: Dataset, families: Families, undefended: bool) -> dict[str, object]:
     """What `vfc attack` must know of the folder."""
     return {
-        "dataset": absolute(settings.dataset) or "digits",
+        "dataset": settings.dataset,
         "dataset_digest": dataset.digest,
         "task": dataset.task,
         "labels": list(settings.labels),

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from protocols.executors import Executor
+from protocols.executors import Executor, WorkerDiedError
 from protocols.progress import Reporter
 from protocols.provenance import code_digest
 from protocols.settings import Settings, digest_of
@@ -127,6 +127,33 @@ class Trainer:
         self._run("training models", train_model, [(job,) for job in missing])
         return target.path, {name: job.path for name, job in others.items()}
 
+    def attribute_models(
+        self, dataset: Dataset, parts: Parts, families: Families, labels: Sequence[str]
+    ) -> dict[str, dict[str, Path]]:
+        """Files of the unintended models trained for each of some labels, by label and name; without the near twin.
+
+        They see clean images of the attacker pool, and are kept in the cache like those trained for the task.
+        """
+        jobs = {
+            label: {
+                name: self._model_job(
+                    f"unintended {name}",
+                    arch,
+                    parts.pool_train,
+                    label,
+                    dataset.classes[label],
+                    families.width,
+                    data=f"pool_train-{digest_of(label)[:12]}",
+                )
+                for name, arch in families.unintended.items()
+                if name != families.twin
+            }
+            for label in labels
+        }
+        missing = [job for named in jobs.values() for job in named.values() if not is_whole(job.path.parent)]
+        self._run("training attribute models", train_model, [(job,) for job in missing])
+        return {label: {name: job.path for name, job in named.items()} for label, named in jobs.items()}
+
     def defenses(
         self,
         name: str,
@@ -188,12 +215,14 @@ class Trainer:
             settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
         return settings
 
-    def _model_job(self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float) -> ModelJob:
+    def _model_job(
+        self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float, *, data: str = ""
+    ) -> ModelJob:
         settings = self.train_settings(len(images), images.images.shape[-1])
         seed = derive_seed(role, self.settings.seed)
         key = digest_of([arch, width, classes, images.digest, task, repr(settings), seed, self._code])
         return ModelJob(
-            data=self._arrays("defender_train" if role == "target" else "pool_train", images, task),
+            data=self._arrays(data or ("defender_train" if role == "target" else "pool_train"), images, task),
             path=self.root / f"model-{key[:24]}" / MODEL_FILE,
             name=arch,
             width=width,
@@ -212,7 +241,7 @@ class Trainer:
     def _run(self, name: str, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
         with self.reporter.stage(name, len(jobs)) as stage:
             for position, result in self.executor.run(function, jobs):
-                if isinstance(result, (MemoryError, RuntimeError)):
+                if isinstance(result, (MemoryError, WorkerDiedError)):
                     raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
                 if isinstance(result, BaseException):
                     raise result

@@ -116,8 +116,13 @@ def fit_defense(job: DefenseJob) -> None:
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder that appears under its name only when everything is in it; another run's equal one may win."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path.parent}: {error.strerror or error}", "set VFC_CACHE_DIR, or use --no-cache"
+        ) from error
     try:
         yield temporary
         shutil.rmtree(path, ignore_errors=True)
@@ -133,9 +138,8 @@ def run_task(task: Task, place: Place, path: Path) -> Outcome:
         outcome = task.measure(place)
     except NotApplicableError as reason:
         outcome = Outcome.empty("not_applicable", str(reason))
-    except UserError:
-        raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # Even one that asks for the end of the program ends itself alone.
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:300]
         reason_text = f"{type(error).__name__}: {text} ({Path(where.filename).name}:{where.lineno})"

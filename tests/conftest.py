@@ -23,3 +23,17 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("the shared data folder is absent")
     return folder
+
+
+@pytest.fixture
+def leaky_views(monkeypatch):
+    """A bug in the view: it keeps the whole world."""
+    from adversaries.world import View
+
+    keep = View.__init__
+
+    def leak(self, world, *rest, **more):
+        keep(self, world, *rest, **more)
+        self.leaked = world
+
+    monkeypatch.setattr(View, "__init__", leak)

@@ -43,8 +43,18 @@ class ModuleDefense(Defense):
 
     def __post_init__(self) -> None:
         target = getattr(self.module, "target", None)
+        if target is not None and not isinstance(target, nn.Module):
+            raise UserError(
+                f"expected `target` of {self.origin} to be a torch.nn.Module, got {type(target).__name__}",
+                "give a module from release to logits, or a method predict(r)",
+            )
+        if (own := getattr(self.module, "predict", None)) is not None and not callable(own):
+            raise UserError(
+                f"expected `predict` of {self.origin} to be a method, got {type(own).__name__}",
+                "give a method predict(r) -> logits",
+            )
         # A frozen dataclass; both are facts about the module and not settings.
-        object.__setattr__(self, "target", target if isinstance(target, nn.Module) else None)
+        object.__setattr__(self, "target", target)
         object.__setattr__(self, "stochastic", bool(getattr(self.module, "stochastic", False)))
 
     @property

@@ -10,7 +10,8 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.kernels import ProbeAttack, fit_planes
+from adversaries.kernels import ProbeAttack
+from adversaries.planes import fit_planes
 from adversaries.world import View
 from vfc.errors import NotApplicableError
 

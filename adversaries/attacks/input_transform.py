@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
+from adversaries.goal import Scores
 from adversaries.kernels import as_float
 from adversaries.world import View
 from vfc.errors import NotApplicableError
@@ -132,6 +133,26 @@ class TransformedView(View):
         return self._transform(release), y
 
     @property
+    def own_labels(self) -> Int[Tensor, " n"]:
+        """The attacked label of the attacker's own images."""
+        return self._view.own_labels
+
+    @property
+    def knows_prediction(self) -> bool:
+        """Whether the attacker is told what the target predicts."""
+        return self._view.knows_prediction
+
+    @property
+    def own_predictions(self) -> Int[Tensor, " n"] | None:
+        """The target's predictions on the releases as they were published."""
+        return self._view.own_predictions
+
+    @property
+    def labelled_predictions(self) -> Int[Tensor, " m"] | None:
+        """The same for the labelled releases."""
+        return self._view.labelled_predictions
+
+    @property
     def pairs(self) -> tuple[Shaped[Tensor, "n ..."], Float[Tensor, "n c h w"]]:
         """Transformed releases with the images they stand for."""
         release, images = self._view.pairs
@@ -146,10 +167,15 @@ class TransformedAttack(Attack):
     transform: Callable[[Tensor], Tensor]
     gradient_steps: int
     flags: frozenset[str]
+    scale: Scores
 
     def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         """The inner attack's scores on the transformed release."""
         return self.inner.guess(self.transform(release))
+
+    def guess_knowing(self, release: Shaped[Tensor, "n ..."], prediction: Int[Tensor, " n"]) -> Float[Tensor, "n k"]:
+        """The same where the inner attack reads the target's predictions."""
+        return self.inner.guess_knowing(self.transform(release), prediction)
 
 
 @ADVERSARIES.register("input-transform")
@@ -181,8 +207,17 @@ class InputTransform(Adversary):
         apply = self._function(view)
         attack = self.adversary().fit(TransformedView(view, apply), generator)
         return TransformedAttack(
-            inner=attack, transform=apply, gradient_steps=attack.gradient_steps, flags=attack.flags
+            inner=attack,
+            transform=apply,
+            gradient_steps=attack.gradient_steps,
+            flags=attack.flags,
+            scale=attack.scale,
         )
+
+    @property
+    def uses_prediction(self) -> bool:
+        """Whether the inner adversary does."""
+        return self.adversary().uses_prediction
 
     def adversary(self) -> Adversary:
         """The inner adversary."""

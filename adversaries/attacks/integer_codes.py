@@ -10,7 +10,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.kernels import ProbeAttack, as_float, fit_planes, spread, wide
+from adversaries.kernels import ProbeAttack, as_float, spread, wide
+from adversaries.planes import fit_planes
 from adversaries.world import View
 from vfc.errors import NotApplicableError
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
+from adversaries.goal import Scores
 from adversaries.kernels import Columns, flat, leave_one_out_possible, spread
 from adversaries.world import View
 
@@ -32,6 +33,7 @@ class NeighborAttack(Attack):
         neighbors: how many vote.
         anchors: the embedded labelled releases.
         votes: one-hot labels of the labelled releases.
+        scale: votes.
     """
 
     columns: Columns
@@ -39,6 +41,7 @@ class NeighborAttack(Attack):
     neighbors: int
     anchors: Float[Tensor, "m d"]
     votes: Float[Tensor, "m k"]
+    scale: Scores = "shares"
 
     def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         """Votes; of equally many, those of the nearer ones win."""

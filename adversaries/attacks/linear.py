@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -55,6 +55,7 @@ def fit_logistic(
     *,
     iterations: int = 60,
     prior: Float[Tensor, "n k"] | None = None,
+    by: Literal["hits", "likelihood"] = "hits",
 ) -> Logistic:
     """Mean cross-entropy + penalty / 2 * |weight|^2 by L-BFGS, the penalty cross-validated inside the given rows.
 
@@ -66,6 +67,7 @@ def fit_logistic(
         classes: number of classes.
         iterations: L-BFGS iterations per fit, at most.
         prior: logits to start from; how much of them to keep is chosen together with the penalty.
+        by: what cross-validation goes by.
     """
     x = x.to(wide(x.device) if x.numel() <= 2e7 else torch.float32)
     rotation = None
@@ -94,7 +96,7 @@ def fit_logistic(
                     start, used = fitted, used + fitted.iterations
                     held = rough[left] @ fitted.weight + fitted.bias
                     held = held if offsets[1] is None else held + offsets[1]
-                    hits = (held.argmax(1) == y[left]).double().sum()
+                    hits = (held.argmax(1) == y[left]).double().sum() * (by == "hits")
                     loss = torch.nn.functional.cross_entropy(held, y[left])
                     quality[share, penalty] = quality.get((share, penalty), 0.0) + float(hits - 1e-3 * loss)
         share, penalty = max(quality, key=lambda option: quality[option])

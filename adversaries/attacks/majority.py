@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
+from adversaries.goal import Scores
 from adversaries.world import View
 
 
@@ -19,9 +20,11 @@ class ConstantAttack(Attack):
 
     Args:
         scores: one score per class.
+        scale: frequencies.
     """
 
     scores: Float[Tensor, " k"]
+    scale: Scores = "shares"
 
     def guess(self, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         """The same scores for every row."""

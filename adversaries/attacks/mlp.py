@@ -50,7 +50,7 @@ class MultilayerPerceptron(Adversary):
             return columns(flat(some)).clamp(-10, 10)
 
         x = prepare(release)
-        net = seeded(lambda: self._network(x.shape[1], view.num_classes), generator).to(release.device)
+        net = seeded(lambda: self.network(x.shape[1], view.num_classes), generator).to(release.device)
         settings = training(len(y), 0, steps=self.steps, times=self.times, lr=self.lr, weight_decay=self.weight_decay)
         return trained(net, prepare, (release, y), settings, generator)
 
@@ -58,7 +58,8 @@ class MultilayerPerceptron(Adversary):
         """The same with twice the steps."""
         return replace(self, times=2 * self.times)
 
-    def _network(self, columns: int, classes: int) -> nn.Module:
+    def network(self, columns: int, classes: int) -> nn.Module:
+        """A fresh network for so many columns."""
         layers: list[nn.Module] = []
         for size in (columns, self.width):
             layers += [nn.Linear(size, self.width), nn.BatchNorm1d(self.width), nn.ReLU(), nn.Dropout(self.dropout)]

@@ -16,7 +16,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.assess import Graded, assess
 from adversaries.goal import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
+from adversaries.world import Part, View, World
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
@@ -173,10 +173,33 @@ FINDS = {
 }
 """What every adversary must find, with its settings. A new adversary gets a row here."""
 
-NO_READER = {"majority"}
+NO_READER = {"majority", "table"}
 """Adversaries that never read a release and must be at the floor, whatever leaks."""
 
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE: dict[str, str] = {
+    "pgd": "adversaries/test_evasion.py",
+    "apgd": "adversaries/test_evasion.py",
+    "square": "adversaries/test_evasion.py",
+    "carlini-wagner": "adversaries/test_evasion.py",
+    "deepfool": "adversaries/test_evasion.py",
+    "boundary": "adversaries/test_evasion.py",
+    "hop-skip-jump": "adversaries/test_evasion.py",
+    "loss-threshold": "adversaries/test_membership.py",
+    "lira": "adversaries/test_membership.py",
+    "shadow-classifier": "adversaries/test_membership.py",
+    "mask-latent": "adversaries/test_masked.py",
+    "mask-replay": "adversaries/test_masked.py",
+    "decensor": "adversaries/attacks/test_informed.py",
+    "with-prediction": "adversaries/attacks/test_informed.py",
+    "averaging": "adversaries/test_reconstruction.py",
+    "decoder": "adversaries/test_reconstruction.py",
+    "deep-prior": "adversaries/test_reconstruction.py",
+    "gradient-inversion": "adversaries/test_reconstruction.py",
+    "matcher": "adversaries/test_matching.py",
+    "mean-image": "adversaries/test_reconstruction.py",
+    "replay": "adversaries/test_matching.py",
+    "ridge-decoder": "adversaries/test_reconstruction.py",
+}
 """Adversaries that need more than this file's worlds: name to the test file, from tests/, that shows what they find."""
 
 
@@ -275,7 +298,7 @@ class Cheat(Adversary):
     level = "L2"
 
     def fit(self, view, generator):
-        part = view._world.targets
+        part = view.leaked.targets
         return Nearest(part.release, part.labels[view.label], view.num_classes)
 
 
@@ -290,9 +313,16 @@ class Blind(Adversary):
         return Nearest(torch.randn(release.shape, generator=generator), labels, view.num_classes)
 
 
+@pytest.mark.usefixtures("leaky_views")
 def test_the_shuffled_arm_catches_an_adversary_that_has_seen_the_targets():
     assert float(grade(Cheat(), noise).targets.double().mean()) == 1.0
     assert alarm(grade(Cheat(), noise, arm="shuffled"))
+
+
+def test_a_view_holds_nothing_that_the_attacker_is_graded_on():
+    view = View(world(noise), ThreatModel(level="L5", labels_per_class="all"), GOAL.label)
+    assert len(view._world.targets) == len(view._world.validation) == 0
+    assert len(view._world.train) > 0
 
 
 def test_the_ceiling_arm_shows_an_adversary_that_ignores_the_release_at_the_floor():

@@ -142,11 +142,16 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
     from protocols.protocol import PROTOCOLS
     from vfc.registries import DATASETS, DEFENSES, MODELS
 
-    assert list(PROTOCOLS.cards) == ["adaptive-probe", "transfer"]
+    assert list(PROTOCOLS.cards) == [
+        "adaptive-probe", "attribute", "evasion", "inversion", "leakage", "linkage", "mask-aware", "membership",
+        "transfer",
+    ]  # fmt: skip
     assert list(ADVERSARIES.cards) == [
-        "adapter", "batchnorm", "bit-planes", "cnn", "entropy", "fine-tune", "frozen", "frozen-picture",
-        "input-transform", "integer-codes", "knn", "linear", "majority", "mlp", "moments", "norms", "second-order",
-        "signs",
+        "adapter", "apgd", "averaging", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn", "decensor",
+        "decoder", "deep-prior", "deepfool", "entropy", "fine-tune", "frozen", "frozen-picture", "gradient-inversion",
+        "hop-skip-jump", "input-transform", "integer-codes", "knn", "linear", "lira", "loss-threshold", "majority",
+        "mask-latent", "mask-replay", "matcher", "mean-image", "mlp", "moments", "norms", "pgd", "replay",
+        "ridge-decoder", "second-order", "shadow-classifier", "signs", "square", "table", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
         "constant", "gaussian-noise", "identity", "label-release", "negated", "orthogonal-mixing",

@@ -10,7 +10,6 @@ from torch import nn
 
 from adversaries.adversary import Attack
 from adversaries.assess import _guess
-from adversaries.goal import TaskLabel
 from adversaries.threat import ThreatModel
 from adversaries.world import Part, View, World
 from protocols.board import Attempt, Board, Entry
@@ -131,13 +130,14 @@ def test_an_attack_that_changes_releases_in_place_does_not_change_the_world():
 
     world = tiny_world()
     before = world.targets.release.clone()
-    _guess(Vandal(), world.targets, 4, TaskLabel(label="y"))
+    _guess(Vandal(), world.targets, 4, informed=False)
     assert torch.equal(world.targets.release, before)
 
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b"null", b"\xff\xfe"])
 def test_damaged_settings_of_a_run_are_a_user_error(tmp_path, content):
     (tmp_path / "settings.json").write_bytes(content)
+    (tmp_path / "cells").mkdir()
     with pytest.raises(UserError):
         claim(tmp_path, {"seed": 0}, fresh=False)
 

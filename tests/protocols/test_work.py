@@ -8,7 +8,7 @@ import pytest
 
 from protocols.budget import BUDGETS, get_budget
 from protocols.cells import Cell, Outcome, load_outcome, save_outcome
-from protocols.executors import LocalExecutor, ProcessExecutor, make_executor
+from protocols.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
 from protocols.folder import claimed
 from protocols.settings import Settings, parse_override
 from vfc.errors import UserError
@@ -98,7 +98,7 @@ def test_a_worker_that_dies_fails_its_own_job_alone():
     finally:
         executor.close()
     assert {position: found[position] for position in (0, 2, 3)} == {0: 0, 2: 2, 3: 3}
-    assert isinstance(found[1], RuntimeError)
+    assert isinstance(found[1], WorkerDiedError)
 
 
 def test_an_accelerator_is_used_from_one_process():

@@ -1,0 +1,135 @@
+"""`vfc calibrate`: power and false-alarm curves of the adversaries, on known leaks and nulls."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from protocols.executors import make_executor, warm_up
+from protocols.folder import claimed
+from protocols.output import printing
+from protocols.progress import Reporter
+from protocols.settings import Settings
+from vfc.errors import UserError, unknown
+
+DATASETS = ("digits", "gaussian")
+FILE = "calibration.json"
+
+
+def run_calibrate(settings: Settings, datasets: Sequence[str], *, write: bool) -> int:
+    """Calibrate, save and show; finished cells are kept in the cache, so the same command resumes.
+
+    Args:
+        settings: budget, executor, threads, output folder.
+        datasets: which; none means all.
+        write: whether the shipped results are replaced, for the data sets that were run.
+
+    Returns:
+        0, or 1 if a known leak was missed at full strength, or nulls raised too many alarms.
+
+    Raises:
+        UserError: anything that the user must change.
+    """
+    if write and settings.budget == "smoke":
+        raise UserError("expected --budget standard or full with --write, got smoke", "a subset is no calibration")
+    for name in datasets:
+        if name not in DATASETS:
+            raise unknown("data set to calibrate on", name, DATASETS)
+    if settings.executor == "processes":
+        warm_up()
+
+    import torch
+
+    from adversaries.calibration.shipped import SCHEMA, save
+    from protocols.bench import Bench
+    from protocols.calibration_study import PLANS, bare, calibrate, failures, prepare_calibration
+    from protocols.provenance import code_digest
+    from protocols.trained import Trainer, pick_device
+    from vfc.data import user_cache_folder
+
+    torch.set_num_threads(settings.threads)
+    device = pick_device(settings.device)
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    out = settings.out_folder("calibrate")
+    results: dict[str, Any] = {"schema": SCHEMA, "datasets": {}}
+    identity = {"verb": "calibrate", "datasets": list(datasets), **settings.identity()}
+    with claimed(out, identity, fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        root = out if settings.no_cache else user_cache_folder()
+        executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
+        bench = Bench(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
+        try:
+            for name in datasets or DATASETS:
+                scratch = out / ".work" / name
+                own = bare(settings, name)
+                trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
+                prepared = prepare_calibration(own, trainer, scratch)
+                results["datasets"][prepared.dataset.name] = calibrate(
+                    prepared, PLANS[settings.budget], bench, root / "cells" / "calibration"
+                )
+        finally:
+            executor.close()
+        _write(results, out / FILE)
+        if write:
+            try:
+                save(results)
+            except OSError as error:
+                raise UserError(
+                    f"cannot replace the shipped results: {error.strerror or error}", f"they are in {out / FILE}"
+                ) from error
+    broken = failures(results)
+    with printing():
+        if settings.verbosity >= 0:
+            show(results, Console(highlight=False))
+        for line in broken:
+            sys.stdout.write(f"{line}\n")
+    reporter.note(f"results: {out / FILE}")
+    return 1 if broken else 0
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """One table per data set: alarms in runs, by leak and strength."""
+    for dataset, facts in results["datasets"].items():
+        strengths = sorted(
+            {s for numbers in facts["protocols"].values() for leak in numbers["leaks"].values() for s in leak},
+            key=float,
+            reverse=True,
+        )
+        title = f"{dataset}, n = {facts['n']}: alarms in runs, by share of images that carry the leak"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("protocol", "leak", *strengths, "chosen most often"):
+            table.add_column(column)
+        for protocol, numbers in facts["protocols"].items():
+            for leak, found in numbers["leaks"].items():
+                cells = [_counts(found.get(strength)) for strength in strengths]
+                table.add_row(protocol, leak, *cells, numbers["chosen"].get(leak, "-"))
+            for null, counts in numbers["nulls"].items():
+                cells = [_counts(counts), *("-" for _ in strengths[1:])]
+                table.add_row(protocol, f"{null} (null)", *cells, numbers["chosen"].get(null, "-"))
+        console.print(table)
+        console.print(f"{facts['cpu_seconds']:.0f} s of processor time\n")
+
+
+def _counts(counts: Sequence[int] | None) -> str:
+    return "-" if counts is None else f"{counts[0]}/{counts[1]}"
+
+
+def _write(results: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(results, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def settings_of(options: dict[str, Any]) -> tuple[Settings, tuple[str, ...], bool]:
+    """Settings, data sets and whether to replace the shipped results, from parsed options."""
+    from protocols.options import settings_from
+
+    datasets = tuple(options.pop("datasets", ()) or ())
+    write = bool(options.pop("write", False))
+    settings = settings_from(options)
+    return replace(settings, release="identity"), datasets, write

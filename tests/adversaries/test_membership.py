@@ -1,0 +1,234 @@
+"""Membership adversaries against closed forms and scikit-learn, and the controls that catch those that lie."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats as scipy_stats
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from adversaries import ratios, stats
+from adversaries.membership import (
+    ADVERSARIES,
+    MembershipAdversary,
+    Readings,
+    Shadows,
+    area,
+    calibrate,
+    hits_at,
+    roc,
+)
+from adversaries.membership_signals import FEATURES, confidence, measure
+from protocols.membership_attempt import World, grade
+from vfc.defense import DEFENSES, Defense
+from vfc.errors import NotApplicableError
+from vfc.release import Release
+
+N, U, S = 800, 600, 8
+
+
+def random(seed=0):
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def world(effect=0.0, difficulty=0.0, flagged=0.0, *, shadows=S, online=False, seed=0):
+    """A synthetic world with unit noise.
+
+    The signal of a member is larger by `effect`; images differ by `difficulty`; a share `flagged` of the members has
+    a mark in the release.
+    """
+    source = random(seed)
+    truth = np.arange(N) < N // 2
+    source.shuffle(truth)
+    hard, hard_universe = difficulty * source.standard_normal(N), difficulty * source.standard_normal(U)
+    member = np.stack([source.permutation(np.arange(U) < U // 2) for _ in range(shadows)])
+    inside = np.stack([source.permutation(np.arange(N) < N // 2) for _ in range(shadows)]) & online
+
+    def readings(hard, member):
+        signals = np.stack([hard + effect * member + source.standard_normal(len(member))], axis=1)
+        release = source.standard_normal((len(member), 5))
+        release[member & (source.random(len(member)) < flagged), 2] = 8.0
+        return Readings(signals=signals, release=release)
+
+    return truth, World(
+        real=readings(hard, truth),
+        shadows=Shadows(
+            names=("confidence",),
+            universe=[readings(hard_universe, row) for row in member],
+            member=member,
+            candidates=[readings(hard, row) for row in inside],
+            inside=inside,
+            online=online,
+        ),
+    )
+
+
+def attack(name, **settings):
+    return ADVERSARIES.get(name)(**settings)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_curve_and_area_agree_with_scikit_learn(ties):
+    scores = random(1).standard_normal(300)
+    scores = np.round(scores) if ties else scores
+    truth = random(2).random(300) < 0.4
+    false, true, thresholds = roc(scores, truth)
+    expected = roc_curve(truth, scores, drop_intermediate=False)
+    for ours, theirs in zip((false, true, thresholds), expected, strict=True):
+        assert np.allclose(ours, theirs)
+    assert area(false, true) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+    for level in (0.01, 0.1, 0.5):
+        best = expected[1][expected[0] <= level].max()
+        assert hits_at(scores, truth, level) == round(best * truth.sum())
+
+
+def test_the_likelihood_ratio_reaches_the_closed_form():
+    # Two unit Gaussians one apart: the area under the best curve is Phi(1 / sqrt(2)) = 0.760.
+    truth, seen = world(effect=1.0, shadows=32, online=True)
+    graded = grade(attack("lira"), seen, truth)
+    false, true, _ = roc(graded.scores, truth)
+    best = scipy_stats.norm.cdf(1 / np.sqrt(2))
+    assert area(false, true) == pytest.approx(best, abs=4 * np.sqrt(best * (1 - best) / (N / 2)))
+    # The best threshold is halfway: advantage Phi(0.5) - Phi(-0.5) = 0.383.
+    assert graded.advantage.value == pytest.approx(0.383, abs=0.1)
+    assert graded.advantage.low > 0.25
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_where_images_differ_the_likelihood_ratio_beats_the_threshold(online):
+    truth, seen = world(effect=2.0, difficulty=5.0, online=online)
+    ratio, plain = grade(attack("lira"), seen, truth), grade(attack("loss-threshold"), seen, truth)
+    assert ratio.advantage.low > plain.advantage.high
+    assert ratio.advantage.value > 0.5
+    assert stats.recompute(ratio.advantage, 0.001).low > 0
+
+
+def test_one_threshold_finds_what_all_images_share():
+    truth, seen = world(effect=2.0)
+    graded = grade(attack("loss-threshold"), seen, truth)
+    # 2 Phi(1) - 1 = 0.683 is the most that one threshold can do.
+    assert graded.advantage.value == pytest.approx(0.683, abs=0.08)
+    assert graded.calibrated.advantage == pytest.approx(0.683, abs=0.05)
+    assert graded.calibrated.threshold == pytest.approx(1.0, abs=0.3)
+
+
+def test_a_signal_that_is_smaller_for_members_is_turned_round():
+    truth, seen = world(effect=-2.0)
+    assert grade(attack("lira"), seen, truth).advantage.value > 0.4
+    with pytest.raises(NotApplicableError, match="kl"):
+        grade(attack("lira", signal="kl"), seen, truth)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_mark_on_the_release_of_members_is_found(share):
+    truth, seen = world(flagged=share)
+    graded = grade(attack("shadow-classifier"), seen, truth)
+    assert graded.advantage.value == pytest.approx(share, abs=0.1)
+    assert stats.recompute(graded.advantage, 0.001).low > 0
+
+
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nothing_is_found_where_nothing_is(name, seed):
+    truth, seen = world(difficulty=1.0, seed=seed)
+    assert stats.recompute(grade(attack(name), seen, truth).advantage, 0.001).low <= 0
+
+
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
+@pytest.mark.parametrize("online", [False, True])
+def test_controls_a_planted_leak_shows_and_permuted_truth_does_not(name, online):
+    truth, seen = world(effect=3.0, flagged=1.0, online=online)
+    permuted = grade(attack(name), seen.shuffled(random(4)), random(5).permutation(truth))
+    assert stats.recompute(permuted.advantage, 0.001).low <= 0
+    truth, empty = world(online=online)
+    shown = grade(attack(name), empty.planted(truth, random(6)), truth)
+    assert shown.advantage.low > 0.2
+    assert grade(attack(name), empty, truth).advantage.high < shown.advantage.low
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fake(MembershipAdversary):
+    """An adversary that cheats or breaks."""
+
+    how: str
+    truth: tuple = ()
+
+    def score(self, sight):
+        rows = len(sight.readings.signals)
+        match self.how:
+            case "knows the truth":
+                return np.where(self.truth, 100.0, -100.0) if rows == len(self.truth) else sight.readings.signals[:, 0]
+            case "no numbers":
+                return np.full(rows, np.nan)
+            case _:
+                return np.zeros(rows - 1)
+
+
+def test_a_cheat_is_caught_where_the_truth_is_permuted():
+    truth, seen = world()
+    permuted = random(5).permutation(truth)
+    cheat = Fake(how="knows the truth", truth=tuple(permuted))
+    graded = grade(cheat, seen.shuffled(random(4)), permuted)
+    assert stats.recompute(graded.advantage, 0.0001).low > 0
+
+
+def test_broken_scores_are_seen():
+    truth, seen = world()
+    assert not grade(Fake(how="no numbers"), seen, truth).finite
+    with pytest.raises(ValueError, match="expected 600 scores"):
+        grade(Fake(how="too few"), seen, truth)
+    alone = world(shadows=1)[1]
+    with pytest.raises(NotApplicableError, match="needs shadow defenses"):
+        calibrate(attack("loss-threshold"), alone.shadows)
+
+
+def test_the_threshold_does_not_depend_on_the_images_in_question():
+    truth, seen = world(effect=1.0)
+    moved = World(real=Readings(signals=seen.real.signals + 100, release=seen.real.release), shadows=seen.shadows)
+    once, again = (grade(attack("loss-threshold"), each, truth) for each in (seen, moved))
+    assert once.calibrated == again.calibrated
+    assert again.advantage.value == 0
+
+
+def test_confidence_is_the_logit_of_the_probability():
+    logits = 3 * torch.randn(20, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(20) % 4
+    p = logits.softmax(1)[torch.arange(20), labels].numpy()
+    assert np.allclose(confidence(logits, labels).numpy(), np.log(p / (1 - p)))
+    sure = torch.tensor([[1000.0, 0.0], [torch.inf, 0.0], [torch.nan, 0.0]])
+    assert bool(torch.isfinite(confidence(sure, torch.zeros(3).long())).all())
+    assert float(confidence(sure, torch.zeros(3).long())[0]) == pytest.approx(1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integers(Defense):
+    """Large integer releases without a target."""
+
+    def publish(self, x, generator):
+        return Release(values=(x.flatten(1).repeat(1, 20) * 100).long())
+
+
+def test_any_release_can_be_read():
+    x = torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = measure(Integers(), x, torch.zeros(6).long(), torch.Generator().manual_seed(0))
+    assert found.names == ("norm",)
+    assert found.readings.release.shape == (6, FEATURES)
+    images = measure(DEFENSES.get("identity")(), x, torch.zeros(6).long(), torch.Generator().manual_seed(0))
+    assert images.names == ("change", "norm")
+    assert np.allclose(images.readings.release, x.flatten(1).double().numpy())
+    assert np.allclose(images.readings.signals[:, 1], x.flatten(1).double().norm(dim=1).log().numpy())
+
+
+def test_bounds_of_the_advantage_miss_at_most_as_often_as_they_say():
+    n = m = 40
+    hits, others = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
+    bounds = ratios.apart_bounds(hits, n, others, m, 0.05)
+    for p, q in ((0.5, 0.5), (0.1, 0.05), (0.9, 0.2), (0.02, 0.0), (1.0, 1.0), (0.7, 0.69)):
+        weight = np.outer(scipy_stats.binom.pmf(np.arange(n + 1), n, p), scipy_stats.binom.pmf(np.arange(m + 1), m, q))
+        assert weight[bounds.low > p - q + 1e-12].sum() <= 0.05
+        assert weight[bounds.high < p - q - 1e-12].sum() <= 0.05
+    value = stats.advantage(30, 40, 10, 50)
+    assert value.value == pytest.approx(0.55)
+    assert stats.recompute(value, 0.001) == stats.advantage(30, 40, 10, 50, 0.001)
+    assert stats.advantage(0, 0, 1, 2).value is None

@@ -1,0 +1,188 @@
+"""The protocol `membership` on defenses that remember whom they were fitted on, and on those that cannot."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from protocols import budget
+from protocols.membership_shadows import Universe, learns
+from vfc.defense import DEFENSES
+from vfc.wrapper import ModuleDefense
+
+FACTORY = '''
+"""Defenses of a test's own."""
+import torch
+from torch import nn
+
+
+def key(image):
+    return (image * 255).round().to(torch.uint8).numpy().tobytes()
+
+
+class Remembers(nn.Module):
+    """Noise, and one value that is set for images it was fitted on."""
+
+    stochastic = True
+    mark = 3.0
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+        self.register_buffer("count", torch.zeros(()))
+        self.target = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+
+    def fit(self, images, labels):
+        self.seen = {key(image) for image in images}
+        self.count.fill_(len(images))
+
+    def forward(self, x):
+        noise = torch.randn_like(x)
+        for row, image in enumerate(x):
+            if key(image) in self.seen:
+                noise[row, 0, 3, 3] += self.mark
+        return noise
+
+
+class Forgets(Remembers):
+    """Noise, whoever it was fitted on."""
+
+    mark = 0.0
+
+
+def remembers():
+    return Remembers().requires_grad_(False)
+
+
+def forgets():
+    return Forgets().requires_grad_(False)
+'''
+
+
+@pytest.fixture
+def shadows(monkeypatch):
+    """The small runs of this folder ask for smoke, which has no shadow defenses: give it those of standard."""
+    monkeypatch.setitem(budget.BUDGETS, "smoke", replace(budget.BUDGETS["standard"], name="smoke"))
+
+
+@pytest.fixture
+def attacked(vfc, tmp_path, shadows):
+    """Attack one of the factories, and read the report and its arrays."""
+    path = tmp_path / "own_defense.py"
+    path.write_text(FACTORY)
+
+    def run(release, *extra):
+        out = tmp_path / "out"
+        code, _, error = vfc(
+            "attack", "--release", release.replace("OWN", str(path)), "--protocol", "membership", "--quiet",
+            "--set", "train.steps=10", "--out", out, "--fresh", *extra,
+        )  # fmt: skip
+        if not (out / "report.json").exists():
+            return code, None, error
+        return code, json.loads((out / "report.json").read_text()), load_file(out / "report.safetensors")
+
+    return run
+
+
+def rows_of(report):
+    return {(row["adversary"], row["settings"].get("signal")): row for row in report["evidence"]}
+
+
+def test_a_defense_that_remembers_its_members_is_found(attacked):
+    code, report, arrays = attacked("OWN:remembers", "--gate", "membership.advantage <= 0.3")
+    assert code == 1
+    found = report["metrics"]["membership.advantage"]
+    assert found["low"] > 0.5
+    assert "needs 1000 non-members" in report["metrics"]["membership.tpr@0.01"]["reason"]
+    rows = rows_of(report)
+    best = rows["shadow-classifier", None]
+    # Noise hides the mark from a single number, and no shadow shares the noise of the real release.
+    assert rows["lira", "norm"]["arms"]["attack"]["high"] < best["arms"]["attack"]["low"]
+    assert best["chosen"]
+    assert best["arms"]["floor"]["value"] == 0
+    assert best["arms"]["shuffled"]["low"] <= 0 < best["arms"]["ceiling"]["low"]
+    assert not {"CEILING_MISSED", "SHUFFLED_ABOVE_CHANCE"} & set(best["health"])
+    assert rows["lira", "kl"]["status"] == "not_applicable"
+    # The target reads noise, and knows nothing of the mark.
+    assert "AT_FLOOR" in rows["loss-threshold", None]["health"]
+    false, true = arrays["roc/shadow-classifier/fpr"], arrays["roc/shadow-classifier/tpr"]
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert bool((np.diff(false) >= 0).all() and (np.diff(true) >= 0).all())
+
+
+def test_online_the_images_in_question_are_in_half_of_the_shadows(attacked, monkeypatch):
+    full = replace(budget.BUDGETS["full"], shadows=4, seeds=2)
+    monkeypatch.setitem(budget.BUDGETS, "smoke", full)
+    _, report, arrays = attacked("OWN:remembers")
+    found = report["metrics"]["membership.advantage"]
+    assert found["low"] > 0.5
+    assert len(found["per_seed"]) == 2
+    assert {"roc/lira-norm-0/fpr", "roc/lira-norm-1/fpr"} <= set(arrays)
+
+
+def test_a_defense_that_forgets_is_not(attacked):
+    _, report, _ = attacked("OWN:forgets")
+    found = report["metrics"]["membership.advantage"]
+    assert found["low"] <= 0.02
+    assert abs(found["value"]) < 0.15
+    assert not any(row["status"] == "failed" for row in report["evidence"])
+
+
+def test_a_trained_defense_is_attacked_beside_its_target(attacked):
+    code, report, _ = attacked("vfc", "--set", "vfc.epochs=2")
+    assert code == 0
+    rows = rows_of(report)
+    assert {row["status"] for row in rows.values()} == {"measured"}
+    assert rows["loss-threshold", None]["arms"]["undefended"]["value"] is not None
+    assert rows["lira", "kl"]["arms"]["undefended"] is None
+    assert {row["settings"]["shadows"] for row in rows.values()} == {4}
+
+
+@pytest.mark.parametrize(
+    ("release", "extra", "words"),
+    [
+        ("identity", (), "fits nothing"),
+        ("gaussian-noise", (), "fits nothing"),
+        ("OWN:forgets", ("--threat", "L3"), "L4"),
+    ],
+)
+def test_where_it_has_no_meaning_it_says_why(attacked, release, extra, words):
+    _, report, _ = attacked(release, *extra)
+    assert {row["status"] for row in report["evidence"]} == {"not_applicable"}
+    assert words in report["metrics"]["membership.advantage"]["reason"]
+
+
+def test_smoke_has_no_shadow_defenses(vfc, tmp_path):
+    out = tmp_path / "out"
+    vfc("attack", "--release", "label-release", "--protocol", "membership", "--quiet", "--out", out)
+    report = json.loads((out / "report.json").read_text())
+    assert {row["status"] for row in report["evidence"]} == {"not_applicable"}
+    assert "needs shadow defenses" in report["metrics"]["membership.advantage"]["reason"]
+
+
+def test_saved_arrays_have_no_members(vfc, tmp_path):
+    path = tmp_path / "saved.npz"
+    np.savez(path, release=np.random.default_rng(0).random((200, 4)), label=np.arange(200) % 2)
+    out = tmp_path / "out"
+    vfc("attack", "--release", path, "--protocol", "membership", "--quiet", "--executor", "local", "--out", out,
+        quick=False)  # fmt: skip
+    report = json.loads((out / "report.json").read_text())
+    assert "no defense to ask" in report["metrics"]["membership.tpr@0.01"]["reason"]
+
+
+def test_every_image_is_in_half_of_the_shadows():
+    images, labels = torch.rand(41, 1, 2, 2), torch.zeros(41).long()
+    member = Universe.drawn(images, labels, 4, 0).member
+    assert bool((member.sum(0) == 2).all())
+    assert set(member.sum(1).tolist()) == {20, 21}
+    assert torch.equal(member, Universe.drawn(images, labels, 4, 0).member)
+    assert not torch.equal(member, Universe.drawn(images, labels, 4, 1).member)
+
+
+def test_who_learns():
+    assert not learns(DEFENSES.get("identity")())
+    assert learns(DEFENSES.get("vfc")())
+    assert not learns(ModuleDefense(module=torch.nn.Identity()))

@@ -1,0 +1,104 @@
+"""The in-place power control: a label planted in a copy of the release must be found."""
+
+import json
+
+import pytest
+import torch
+
+from adversaries.assess import PLANTED, assess
+from adversaries.attacks.linear import Linear
+from adversaries.attacks.majority import Majority
+from adversaries.calibration import shipped
+from adversaries.calibration.digest import digest_of
+from adversaries.goal import TaskLabel
+from adversaries.threat import ThreatModel
+from adversaries.world import Part, World
+from protocols.board import Attempt, Entry
+from tests.protocols.test_board import board, fill, outcome
+
+
+@pytest.mark.parametrize(
+    ("planted", "attack", "flagged"),
+    [
+        (0.52, 0.50, True),  # blind
+        (0.75, 0.50, False),  # finds it
+        (0.70, 0.80, False),  # the release itself leaks
+        (0.985, 0.985, False),  # no room
+    ],
+)
+def test_missing_a_planted_label_is_flagged(planted, attack, flagged):
+    b = board("a")
+    attempt = fill(b, 0, attack=attack, shuffled=0.5)
+    b.outcomes[Entry(attempt, "planted", 0)] = outcome(planted)
+    assert ("PLANTED_MISSED" in b.doubts(attempt)) == flagged
+
+
+def test_what_beats_its_own_attack_on_a_high_floor_has_found_it():
+    b = board("a", floor=0.9)
+    attempt = fill(b, 0, attack=0.6, shuffled=0.5)
+    b.outcomes[Entry(attempt, "planted", 0)] = outcome(0.8)
+    assert "PLANTED_MISSED" not in b.doubts(attempt)
+
+
+def test_without_the_control_nothing_is_said():
+    b = board("a")
+    assert "PLANTED_MISSED" not in b.doubts(fill(b, 0, attack=0.5, shuffled=0.5))
+
+
+def noise_world(dtype):
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for n in (300, 60, 400):
+        release = (torch.randn(n, 20, generator=generator) * 40).to(dtype)
+        parts.append(Part(images=None, release=release, labels={"y": torch.arange(n) % 4}))
+    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 4})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.uint8])
+def test_a_reader_finds_it_in_noise_and_a_blind_one_does_not(dtype):
+    def rate(adversary, arm):
+        threat = ThreatModel(level=adversary.level, labels_per_class="all" if adversary.level >= "L2" else None)
+        graded = assess(adversary, noise_world(dtype), TaskLabel(label="y"), threat, arm=arm, seed=0, fit_seed=0)
+        return float(graded.targets.double().mean())
+
+    expected = PLANTED + (1 - PLANTED) / 4
+    assert rate(Linear(), "planted") == pytest.approx(expected, abs=0.1)
+    assert rate(Linear(), "attack") < 0.35
+    assert rate(Majority(), "planted") == pytest.approx(0.25)
+
+
+def test_a_run_plants_it_for_whom_it_chose_and_quotes_calibration(vfc, monkeypatch):
+    known = {"adversary": "linear", "settings": {}, "leaks": {"pixel": {"1": [30, 30]}}, "nulls": [0, 60]}
+    # Every option that the command line sets is part of the digest.
+    results = {
+        "schema": 1,
+        "datasets": {"digits": {"n": 100, "adversaries": {digest_of("linear", {"iterations": 20}): known}}},
+    }
+    monkeypatch.setattr(shipped, "load", lambda: results)
+    code, _, err = vfc("attack", "--protocol", "adaptive-probe", "--release", "pixel-permutation", "--out", "out")
+    assert code == 0, err
+    with open("out/report.json", encoding="utf-8") as file:
+        report = json.load(file)
+    planted = [row for row in report["evidence"] if "planted" in row["metrics"]]
+    assert planted
+    assert all(row["threat"]["level"] == "L2" for row in planted)
+    assert all(row["threat"]["budget"]["labels_per_class"] == "all" for row in planted)
+    blocks = report["calibration"]
+    assert blocks["linear"]["status"] == "calibrated"
+    assert blocks["linear"]["finds"]["leaks"] == known["leaks"]
+    assert blocks["linear"]["false_alarms"] == {"alarms": 0, "runs": 60}
+    assert blocks["knn"]["status"] == "uncalibrated"
+    for row in report["evidence"]:
+        if row["status"] == "measured" and row["adversary"] in ("linear", "knn"):
+            largest = row["threat"]["budget"]["labels_per_class"] == "all"
+            assert ("UNCALIBRATED" in row["health"]) != (row["adversary"] == "linear" and largest)
+
+
+def test_calibration_counts_at_the_largest_number_of_labels_only():
+    b = board("a", common=("UNCALIBRATED",), calibrated=frozenset({0}))
+    few, every = fill(b, 0, 1, attack=0.8), fill(b, 0, "all", attack=0.8)
+    assert "UNCALIBRATED" in b.doubts(few)
+    assert "UNCALIBRATED" not in b.doubts(every)
+    other = board("a", common=("UNCALIBRATED",))
+    assert "UNCALIBRATED" in other.doubts(fill(other, 0, attack=0.8))
+    assert Attempt(0, "all") == every
