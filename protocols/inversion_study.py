@@ -33,7 +33,7 @@ PAIRS: dict[str, tuple[int | str, ...]] = {"smoke": (100, "all"), "standard": (1
 LIMITS = {"smoke": (32, 100), "standard": (64, 256), "full": (128, 1000)}
 """How many rows of validation and targets are rebuilt by adversaries that optimize for each of them."""
 
-FEWER = {"standard": (32, 100), "full": (64, 256)}
+FEWER = {"standard": (16, 100), "full": (64, 256)}
 """The same for those that train a network for each."""
 
 ROWS = {"train": 2000, "validation": 500, "targets": 1000}
@@ -41,7 +41,7 @@ ROWS = {"train": 2000, "validation": 500, "targets": 1000}
 
 SPENT: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {"decoder": {"steps": 100}, "gradient-inversion": {"steps": 60}},
-    "standard": {"gradient-inversion": {"steps": 120}, "deep-prior": {"steps": 150}},
+    "standard": {"gradient-inversion": {"steps": 100}, "deep-prior": {"steps": 120}},
     "full": {"gradient-inversion": {"steps": 400, "restarts": 4}, "deep-prior": {"steps": 1000}},
 }
 REPEATED = {"smoke": 8, "standard": 16, "full": 32}

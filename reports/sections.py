@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adversaries.evidence import Value
 from reports.catalog import METRICS, PROTOCOLS, Metric, lookup
-from reports.lineup import Attempt, Lineup
+from reports.lineup import Attempt, Lineup, best
 from reports.report import Report
 from vfc.errors import UserError
 
@@ -164,6 +164,11 @@ def _reached(lineup: Lineup, protocol: str, name: str, value: Value) -> Attempt 
     label = (lookup(name).match(name) or {}).get("attribute")
     if label is not None:
         chosen = [attempt for attempt in chosen if attempt.goal == f"attribute:{label}"]
+        # Leakage is a share; the accuracy that it was computed from is what an attempt shows.
+        value = lineup.report.metrics.get(f"attribute.{label}.accuracy", value)
+    if protocol == "mask-aware":
+        # The gain is a difference; whoever knows the mask reached it.
+        return best(attempt for attempt in chosen if attempt.adversary.startswith("mask-") and attempt.arm("floor"))
     exact = [attempt for attempt in chosen if _shows(attempt, value)]
     candidates = exact or chosen
     return candidates[0] if len(candidates) == 1 or exact else None
