@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.cells import Outcome, Task, load_outcome
-from protocols.executors import Executor, WorkerDiedError
+from protocols.executors import Executor, WorkerDiedError, give_back
 from protocols.places import Place
 from protocols.progress import Reporter
 from protocols.work import run_task
@@ -46,6 +46,7 @@ class Bench:
         outcomes = [load_outcome(path) for path in paths]
         missing = [position for position, found in enumerate(outcomes) if found is None]
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
+        give_back()  # what preparing took, workers can use
         with self.reporter.stage(stage, len(jobs)) as progress:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]

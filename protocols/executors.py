@@ -181,9 +181,14 @@ def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:
 def _in_worker(function: Job, arguments: tuple[Any, ...]) -> Any:
     """A job in a worker, which gives back memory between jobs: each needs its most for a moment only."""
     result = _guarded(function, arguments)
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # only glibc can
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     return result
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _start_worker(threads: int) -> None:
