@@ -352,4 +352,7 @@ def check_world(world: World) -> None:
     for name, part in (("train", world.train), ("validation", world.validation), ("targets", world.targets)):
         for label, values in part.labels.items():
             if len(values) != len(part):
-                raise UserError(f"expected {len(part)} values of label {label!r} in {name}, got {len(values)}")
+                raise UserError(
+                    f"expected {len(part)} values of label {label!r} in {name}, got {len(values)}",
+                    "give one value per row",
+                )

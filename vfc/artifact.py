@@ -145,7 +145,7 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"expected a run folder with a {MANIFEST}, got {folder}", fix) from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}", "check the file and your rights") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: it is not JSON", fix) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
@@ -171,7 +171,10 @@ def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
     path = Path(path)
     entry = contents(path.parent).get(path.name)
     if entry is None or entry.get("kind") != kind:
-        raise UserError(f"expected {path.name} ({kind}) in {path.parent}, got {_listing(path.parent)}")
+        raise UserError(
+            f"expected {path.name} ({kind}) in {path.parent}, got {_listing(path.parent)}",
+            "train again, or restore the file",
+        )
     try:
         data = path.read_bytes()
     except OSError as error:

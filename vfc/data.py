@@ -200,7 +200,7 @@ def image_set(images: npt.NDArray[np.generic], labels: Mapping[str, npt.NDArray[
             "store them as NHWC",
         )
     if len(images) == 0:
-        raise UserError(f"expected images in {where}, got none")
+        raise UserError(f"expected images in {where}, got none", "add images")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise UserError(f"expected uint8 images, or floats in [0, 1], in {where}, got {images.dtype}", "convert them")
     with np.errstate(over="ignore"):  # numbers too large for float32 become infinite and are refused by the checks
@@ -231,7 +231,9 @@ def check_dataset(dataset: Dataset) -> None:
     parts = {"train": dataset.train} if dataset.test is None else {"train": dataset.train, "test": dataset.test}
     if dataset.test is not None and dataset.test.images.shape[1:] != dataset.train.images.shape[1:]:
         shapes = " and ".join(str(tuple(part.images.shape[1:])) for part in parts.values())
-        raise UserError(f"expected train and test images of one shape in {dataset.name}, got {shapes}")
+        raise UserError(
+            f"expected train and test images of one shape in {dataset.name}, got {shapes}", "scale them to one size"
+        )
     for where, part in parts.items():
         low, high = (float(value) for value in torch.aminmax(part.images))
         if not (math.isfinite(low) and math.isfinite(high)):

@@ -14,10 +14,10 @@ class UserError(Exception):
         fix: what to do about it.
     """
 
-    def __init__(self, what: str, fix: str = "") -> None:
+    def __init__(self, what: str, fix: str) -> None:
         self.what = " ".join(what.split())
         self.fix = " ".join(fix.split())
-        super().__init__(f"{self.what}; {self.fix}" if self.fix else self.what)
+        super().__init__(f"{self.what}; {self.fix}")
 
 
 class NotApplicableError(Exception):

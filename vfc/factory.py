@@ -132,17 +132,25 @@ def load_arrays_release(path: Path) -> dict[str, Tensor]:
     arrays = _read_arrays(Path(path))
     for name in ("release", "label"):
         if name not in arrays:
-            raise UserError(f"expected an array {name!r} in {path}, got {', '.join(sorted(arrays)) or 'none'}")
+            raise UserError(
+                f"expected an array {name!r} in {path}, got {', '.join(sorted(arrays)) or 'none'}",
+                "save it under that name",
+            )
     rows = len(arrays["release"]) if arrays["release"].ndim else 0
     if rows == 0 or arrays["release"].numel() == 0:
-        raise UserError(f"expected release rows in {path}, got shape {tuple(arrays['release'].shape)}")
+        raise UserError(
+            f"expected release rows in {path}, got shape {tuple(arrays['release'].shape)}", "save at least one row"
+        )
     for name, values in arrays.items():
         if name not in _NAMES and not (name.startswith("attr_") and len(name) > len("attr_")):
             raise unknown(f"array in {path}", name, (*_NAMES, "attr_<name>"))
         if values.ndim == 0 or len(values) != rows:
-            raise UserError(f"expected {rows} rows of {name!r} in {path}, got shape {tuple(values.shape)}")
+            raise UserError(
+                f"expected {rows} rows of {name!r} in {path}, got shape {tuple(values.shape)}",
+                "save one row per release",
+            )
         if values.is_complex():
-            raise UserError(f"expected real numbers in {name!r} of {path}, got {values.dtype}")
+            raise UserError(f"expected real numbers in {name!r} of {path}, got {values.dtype}", "save real numbers")
         if name == "image":
             arrays[name] = _images(values, path)
         elif name == "release":
@@ -174,7 +182,10 @@ def _classes(values: Tensor, name: str, path: Path) -> Int[Tensor, " n"]:
         raise UserError(f"expected integers (n,) in {name!r} of {path}, got {found}", "save class numbers from 0")
     classes = values.long()
     if int(classes.min()) < 0:
-        raise UserError(f"expected class numbers from 0 in {name!r} of {path}, got {int(classes.min())}")
+        raise UserError(
+            f"expected class numbers from 0 in {name!r} of {path}, got {int(classes.min())}",
+            "number the classes from 0",
+        )
     return classes
 
 
@@ -196,7 +207,9 @@ def _read_arrays(path: Path) -> dict[str, Tensor]:
 
 def _tensor(array: NDArray[Any], name: str, path: Path) -> Tensor:
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16:
-        raise UserError(f"expected numbers in {name!r} of {path}, got dtype {array.dtype}")
+        raise UserError(
+            f"expected numbers in {name!r} of {path}, got dtype {array.dtype}", "save it as float or integer"
+        )
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
@@ -213,7 +226,7 @@ def _import(spec: ReleaseSpec) -> ModuleType:
     name = f"vfc_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     description = importlib.util.spec_from_file_location(name, path)
     if description is None or description.loader is None:
-        raise UserError(f"expected a Python file, got {spec.source}")
+        raise UserError(f"expected a Python file, got {spec.source}", "name a .py file")
     module, loader = importlib.util.module_from_spec(description), description.loader
     sys.modules[name] = module
     try:
@@ -232,7 +245,10 @@ def _arguments(spec: ReleaseSpec, factory: Callable[..., Any], num_classes: int)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [each.name for each in parameters if each.default is each.empty and each.kind not in variadic]
     if [name for name in needed if name != "num_classes"]:
-        raise UserError(f"expected {spec.text} to take no argument or num_classes, got ({', '.join(needed)})")
+        raise UserError(
+            f"expected {spec.text} to take no argument or num_classes, got ({', '.join(needed)})",
+            "give the others defaults",
+        )
     named = any(parameter.name == "num_classes" for parameter in parameters)
     return {"num_classes": num_classes} if named else {}
 

@@ -97,7 +97,10 @@ class ModuleDefense(Defense):
         if mask is None:
             return Release(values=values.to(x.device))
         if not isinstance(mask, Tensor) or mask.ndim not in (1, 2) or (mask.ndim == 2 and len(mask) != len(x)):
-            raise UserError(f"expected the mask of {self.origin} to be (units,) or (n, units), got {_words(mask)}")
+            raise UserError(
+                f"expected the mask of {self.origin} to be (units,) or (n, units), got {_words(mask)}",
+                "give the mask one of those shapes",
+            )
         return Release(values=values.to(x.device), mask=mask.detach().clone().to(x.device))
 
     def predict(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"] | None:
@@ -115,7 +118,10 @@ class ModuleDefense(Defense):
             logits = self._seeded(lambda: use(values.clone().to(self._device(values))), generator, values.device)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(values):
             shape = f"({len(values)}, classes)"
-            raise UserError(f"expected logits of shape {shape} from {self.origin}, got {_words(logits)}")
+            raise UserError(
+                f"expected logits of shape {shape} from {self.origin}, got {_words(logits)}",
+                "return one row per release, one column per class",
+            )
         return logits.float().to(values.device)
 
     def state(self) -> dict[str, Tensor]:
@@ -155,11 +161,18 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
     if not isinstance(values, Tensor):
         raise UserError(f"expected {origin} to publish a tensor, got {_words(values)}", "return one tensor")
     if values.ndim == 0 or len(values) != rows:
-        raise UserError(f"expected {origin} to publish {rows} rows, one per image, got {_words(values)}")
+        raise UserError(
+            f"expected {origin} to publish {rows} rows, one per image, got {_words(values)}", "return one row per image"
+        )
     if values.is_complex() or values.layout != torch.strided:
-        raise UserError(f"expected {origin} to publish dense real numbers, got {_words(values)}")
+        raise UserError(
+            f"expected {origin} to publish dense real numbers, got {_words(values)}", "return a dense real tensor"
+        )
     if values.numel() == 0 or values.device.type == "meta":
-        raise UserError(f"expected {origin} to publish numbers, got {_words(values)} without any")
+        raise UserError(
+            f"expected {origin} to publish numbers, got {_words(values)} without any",
+            "return at least one number per image",
+        )
     if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
         # torch computes with few of its unsigned types; the numbers stay what they are.
         wide = values.to(torch.int64)

@@ -70,9 +70,12 @@ class Effort:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise UserError(f"expected a method among {', '.join(METHODS)}, got {self.method!r}")
+            raise UserError(f"expected a method among {', '.join(METHODS)}, got {self.method!r}", "choose one of those")
         if self.limit < 1 or self.memory < 2**20:
-            raise UserError(f"expected a limit from 1 and a mebibyte or more, got {self.limit} and {self.memory} bytes")
+            raise UserError(
+                f"expected a limit from 1 and a mebibyte or more, got {self.limit} and {self.memory} bytes",
+                "raise the smaller one",
+            )
 
     def exact(self, shape: tuple[int, int], element_bytes: int) -> bool:
         """Whether Jacobians of a shape are to be computed whole."""

@@ -41,9 +41,11 @@ class Ball:
         try:
             radius = float(above) / float(below or 1)
         except (ValueError, ZeroDivisionError) as error:
-            raise UserError(f"expected a budget such as 8/255 or 0.5, got {self.budget!r}") from error
+            raise UserError(
+                f"expected a budget such as 8/255 or 0.5, got {self.budget!r}", "write a fraction or a decimal"
+            ) from error
         if not 0 <= radius < float("inf"):
-            raise UserError(f"expected a budget of at least 0, got {self.budget!r}")
+            raise UserError(f"expected a budget of at least 0, got {self.budget!r}", "raise it")
         return radius
 
     def lengths(self, change: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:

@@ -79,7 +79,7 @@ def checked_images(images: Tensor) -> Float[Tensor, "n c h w"]:
     if not images.is_floating_point():
         raise NotApplicableError(f"the libraries perturb floats, got {images.dtype}")
     if len(images) == 0:
-        raise UserError("expected images to perturb, got none")
+        raise UserError("expected images to perturb, got none", "give at least one")
     if not bool(((images >= 0) & (images <= 1)).all()):
         raise NotApplicableError("the libraries clamp to [0, 1], and these values are not all inside")
     return images.detach().float()
