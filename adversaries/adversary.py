@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from adversaries.attacker import Attacker
 from adversaries.goal import Scores
 from adversaries.registries import ADVERSARIES as ADVERSARIES
-from adversaries.world import View
+from adversaries.view import View
 
 
 class Attack(ABC):
@@ -53,22 +53,8 @@ class Attack(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adversary(ABC):
-    """Base of all adversaries. It never grades itself: `adversaries.assess` does.
-
-    Settings are keyword-only dataclass fields; budgets are in steps and labels, never in seconds.
-
-    Class attributes:
-        level: the lowest threat level that grants what the adversary needs.
-        needs_image_shape: whether it can only read releases shaped like images.
-        per_model: whether there is one candidate for each unintended model (then there is a field `model`).
-        trains_on_labels: whether fitting reads labels of releases, so that the shuffled control applies.
-    """
-
-    level: ClassVar[str]
-    needs_image_shape: ClassVar[bool] = False
-    per_model: ClassVar[bool] = False
-    trains_on_labels: ClassVar[bool] = True
+class Adversary(Attacker):
+    """Base of adversaries that guess labels. They never grade themselves: `adversaries.assess` does."""
 
     @abstractmethod
     def fit(self, view: View, generator: torch.Generator) -> Attack:
@@ -86,11 +72,3 @@ class Adversary(ABC):
     def uses_prediction(self) -> bool:
         """Whether it reads the target's predictions on releases where the goal grants them."""
         return False
-
-    def doubled(self) -> Adversary | None:
-        """The same adversary with twice the training; None if it does not train by gradient steps."""
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}

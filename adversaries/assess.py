@@ -14,7 +14,8 @@ from adversaries.adversary import Adversary, Attack
 from adversaries.evidence import Cost
 from adversaries.goal import Attribute, LabelGoal
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 

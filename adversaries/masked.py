@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from adversaries.kernels import Columns, flat
-from adversaries.world import View
+from adversaries.view import View
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded

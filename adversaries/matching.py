@@ -9,20 +9,22 @@ import resource
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from adversaries.attacker import Attacker
 from adversaries.evidence import Cost
 from adversaries.gallery import GALLERY, alike_rows
 from adversaries.reconstruction import paired_arm
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.registry import Registry
@@ -54,16 +56,14 @@ class Matching(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matcher(ABC):
+class Matcher(Attacker):
     """Base of adversaries that match. They never grade themselves: `assess_matching` does.
 
     Class attributes:
-        level: the lowest threat level that grants what the adversary needs.
         learns_pairs: whether it is tried with several numbers of pairs.
         needs_images: whether the gallery must hold images, not other releases.
     """
 
-    level: ClassVar[str]
     learns_pairs: ClassVar[bool] = True
     needs_images: ClassVar[bool] = False
 
@@ -78,14 +78,6 @@ class Matcher(ABC):
         Raises:
             NotApplicableError: this adversary has no meaning for such releases; the reason is shown to the user.
         """
-
-    def doubled(self) -> Matcher | None:
-        """The same adversary with twice the training; None if it does not train by gradient steps."""
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 ADVERSARIES = cast("Registry[type[Matcher]]", _ADVERSARIES)

@@ -6,14 +6,15 @@ Torch-free; `adversaries.membership_signals` measures the signals.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaries.attacker import Attacker
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
 from vfc.errors import NotApplicableError
 from vfc.registry import Registry
@@ -98,13 +99,10 @@ class Sight:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MembershipAdversary(ABC):
+class MembershipAdversary(Attacker):
     """Base of all membership adversaries. It scores rows and never grades itself."""
 
     level: ClassVar[str] = "L4"
-    needs_image_shape: ClassVar[bool] = False
-    per_model: ClassVar[bool] = False
-    trains_on_labels: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, sight: Sight) -> Numbers:
@@ -113,10 +111,6 @@ class MembershipAdversary(ABC):
         Raises:
             NotApplicableError: the defense does not offer what the adversary reads.
         """
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 ADVERSARIES = cast("Registry[type[MembershipAdversary]]", _ADVERSARIES)

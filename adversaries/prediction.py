@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversaries.adversary import Attack
 from adversaries.goal import joint_counts
-from adversaries.world import View
+from adversaries.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,19 +9,21 @@ import resource
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from adversaries.attacker import Attacker
 from adversaries.evidence import Cost
 from adversaries.gallery import GALLERY, alike_rows, beside, ranks
 from adversaries.image_metrics import psnr, ssim
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.registry import Registry
@@ -61,18 +63,16 @@ class Reconstruction(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstructor(ABC):
+class Reconstructor(Attacker):
     """Base of adversaries that rebuild images. They never grade themselves: `assess_images` does.
 
     Class attributes:
-        level: the lowest threat level that grants what the adversary needs.
         learns_pairs: whether it is tried with several numbers of pairs.
         per_target: whether it optimizes for every release, so that only some targets can be afforded.
         reads_repeats: whether it reads several releases of one image, shape (n, repeats, ...).
         blind: whether it never looks at the release.
     """
 
-    level: ClassVar[str]
     learns_pairs: ClassVar[bool] = True
     per_target: ClassVar[bool] = False
     reads_repeats: ClassVar[bool] = False
@@ -89,14 +89,6 @@ class Reconstructor(ABC):
         Raises:
             NotApplicableError: this adversary has no meaning for such releases; the reason is shown to the user.
         """
-
-    def doubled(self) -> Reconstructor | None:
-        """The same adversary with twice the training; None if it does not train by gradient steps."""
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 ADVERSARIES = cast("Registry[type[Reconstructor]]", _ADVERSARIES)

@@ -1,4 +1,4 @@
-"""Every statistic of the toolkit: an estimate, its one-sided bounds, and what is needed to get them at another level.
+"""Every statistic of the toolkit: an estimate, its one-sided bounds, and what `adversaries.levels` needs for others.
 
 `low` and `high` of a `Value` miss the truth with probability at most `alpha` each (0.05 unless said otherwise), so
 together they are an interval of confidence 1 - 2 alpha. `benchmarks/coverage.py` simulates how often they really miss.
@@ -7,7 +7,6 @@ Imports no torch, and numpy only when something is computed: a gate on stored bo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,14 +18,14 @@ ALPHA = 0.05
 TASK_DECIDES = "decided by the task label"
 """Why leakage is unknown where the images themselves show nothing beyond the floor."""
 
-_RATE = "Clopper-Pearson"
-_RATIO = "paired log interval or Clopper-Pearson"
-_SUPPRESSION = "paired log interval or Clopper-Pearson, capped at target / floor"
-_LEAKAGE = "BCa bootstrap over targets or Clopper-Pearson"
-_DIFFERENCE = "paired difference of exact intervals"
-_ADVANTAGE = "difference of exact intervals on different rows"
-_MEAN = "Student's t"
-_SEEDS = "lowest low and highest high over seeds: "
+RATE = "Clopper-Pearson"
+RATIO = "paired log interval or Clopper-Pearson"
+SUPPRESSION = "paired log interval or Clopper-Pearson, capped at target / floor"
+LEAKAGE = "BCa bootstrap over targets or Clopper-Pearson"
+DIFFERENCE = "paired difference of exact intervals"
+ADVANTAGE = "difference of exact intervals on different rows"
+MEAN = "Student's t"
+"""How `method` of a `Value` begins; `adversaries.levels` knows by it how to compute the value anew."""
 
 
 def rate(hits: int, n: int, alpha: float = ALPHA) -> Value:
@@ -45,7 +44,7 @@ def rate(hits: int, n: int, alpha: float = ALPHA) -> Value:
     from adversaries import ratios
 
     low, high = ratios.clopper_pearson(hits, n, alpha)
-    return _value((hits / n, low, high), alpha, n=n, method=_RATE, counts={"k": hits})
+    return _value((hits / n, low, high), alpha, n=n, method=RATE, counts={"k": hits})
 
 
 def suppression(target_hits: Any, attack_hits: Any, floor_hits: Any, alpha: float = ALPHA) -> Value:
@@ -69,7 +68,7 @@ def suppression(target_hits: Any, attack_hits: Any, floor_hits: Any, alpha: floa
 
 def suppression_from_counts(counts: Mapping[str, int], floor: int, alpha: float = ALPHA) -> Value:
     """`suppression` from n11, n10, n01, n00 (see `paired_counts`) and the number of the floor's hits."""
-    return _ratio({**counts, "floor": int(floor)}, alpha)
+    return ratio_of({**counts, "floor": int(floor)}, alpha)
 
 
 def retention(numerator_hits: Any, denominator_hits: Any, alpha: float = ALPHA) -> Value:
@@ -80,7 +79,7 @@ def retention(numerator_hits: Any, denominator_hits: Any, alpha: float = ALPHA) 
         denominator_hits: (n,) booleans.
         alpha: one-sided level of each bound.
     """
-    return _ratio(paired_counts(numerator_hits, denominator_hits), alpha)
+    return ratio_of(paired_counts(numerator_hits, denominator_hits), alpha)
 
 
 def difference(first_hits: Any, second_hits: Any, alpha: float = ALPHA) -> Value:
@@ -91,7 +90,7 @@ def difference(first_hits: Any, second_hits: Any, alpha: float = ALPHA) -> Value
         second_hits: (n,) booleans.
         alpha: one-sided level of each bound.
     """
-    return _difference(paired_counts(first_hits, second_hits), alpha)
+    return difference_of(paired_counts(first_hits, second_hits), alpha)
 
 
 def advantage(hits: int, n: int, other_hits: int, others: int, alpha: float = ALPHA) -> Value:
@@ -108,7 +107,7 @@ def advantage(hits: int, n: int, other_hits: int, others: int, alpha: float = AL
 
     counts = {"k": int(hits), "n": int(n), "other_k": int(other_hits), "others": int(others)}
     bounds = ratios.apart_bounds(hits, n, other_hits, others, alpha)
-    return _value(bounds, alpha, n=n + others, unit="difference", method=_ADVANTAGE, counts=counts)
+    return _value(bounds, alpha, n=n + others, unit="difference", method=ADVANTAGE, counts=counts)
 
 
 def paired_counts(first: Any, second: Any) -> dict[str, int]:
@@ -155,7 +154,7 @@ def leakage(
     if ratios.clopper_pearson(ceiling.sum(), n, ALPHA)[0] <= ratios.clopper_pearson(floor.sum(), n, ALPHA)[1]:
         return Value.unknown(TASK_DECIDES, unit="leakage")
     bounds = ratios.leakage_bounds(ratios.pattern_counts(attack, floor, ceiling), alpha, seed)
-    return _value(bounds, alpha, n=n, unit="leakage", method=f"{_LEAKAGE}, seed {seed}", rows=rows)
+    return _value(bounds, alpha, n=n, unit="leakage", method=f"{LEAKAGE}, seed {seed}", rows=rows)
 
 
 def mean(per_target: Any, unit: str, alpha: float = ALPHA, rows: str | None = None) -> Value:
@@ -176,7 +175,7 @@ def mean(per_target: Any, unit: str, alpha: float = ALPHA, rows: str | None = No
         return Value.unknown("a target's number is not finite", unit=unit)
     from adversaries import ratios
 
-    return _value(ratios.mean_bounds(values, alpha), alpha, n=len(values), unit=unit, method=_MEAN, rows=rows)
+    return _value(ratios.mean_bounds(values, alpha), alpha, n=len(values), unit=unit, method=MEAN, rows=rows)
 
 
 def exact(number: int | float, unit: str = "count", *, censored: bool = False) -> Value:
@@ -205,112 +204,7 @@ def binomial_upper_tail(k: int, n: int, p: float) -> float:
     return float(betainc(k, n - k + 1, p))
 
 
-def over_seeds(values: Sequence[Value]) -> Value:
-    """k repeats as one number: value = mean, low = lowest low, high = highest high. Never k times the trials.
-
-    Counts are kept under `0/k`, `1/k`, ..., sidecar keys joined by commas, so that another level can be computed. One
-    seed is returned as it is; if any seed is unknown, so is the whole.
-    """
-    if not values:
-        raise ValueError("expected at least one value")
-    if len(values) == 1:
-        return values[0]
-    first = values[0]
-    flags = tuple(sorted({flag for value in values for flag in value.flags}))
-    for value in values:
-        if value.value is None or value.low is None or value.high is None:
-            return Value.unknown(value.reason or "unknown for one of the seeds", unit=first.unit, flags=flags)
-    methods = [value.method for value in values]
-    counts = {f"{i}/{key}": count for i, value in enumerate(values) for key, count in (value.counts or {}).items()}
-    keys = [value.rows for value in values if value.rows]
-    numbers = tuple(value.value for value in values if value.value is not None)
-    return Value(
-        value=sum(numbers) / len(numbers),
-        low=min(value.low for value in values if value.low is not None),
-        high=max(value.high for value in values if value.high is not None),
-        n=min(value.n for value in values),
-        confidence=first.confidence,
-        unit=first.unit,
-        method=_SEEDS + (methods[0] if len(set(methods)) == 1 else " | ".join(methods)),
-        counts=counts or None,
-        rows=",".join(keys) if len(keys) == len(values) else None,
-        per_seed=numbers,
-        censored=any(value.censored for value in values),
-        flags=flags,
-    )
-
-
-def needs_rows(value: Value) -> bool:
-    """Whether bounds at another level need the sidecar."""
-    return value.value is not None and value.counts is None and value.rows is not None
-
-
-def recompute(value: Value, alpha: float, rows: Mapping[str, Any] | None = None) -> Value:
-    """The same number with bounds at another level.
-
-    Args:
-        value: from this module.
-        alpha: the new one-sided level of each bound.
-        rows: the sidecar's arrays by key, for what is bootstrapped or averaged.
-
-    Returns:
-        Null bounds with the reason if neither counts nor rows are at hand. Flags, `also`, unit and n are kept.
-    """
-    if value.value is None or value.low == value.high == value.value or value.confidence == _confidence(alpha):
-        return value
-    if value.method.startswith(_SEEDS):
-        parts = [recompute(part, alpha, rows) for part in _split(value)]
-        lows, highs = [part.low for part in parts], [part.high for part in parts]
-        if None in lows or None in highs:
-            return _no_bounds(value, alpha)
-        low, high = min(low for low in lows if low is not None), max(high for high in highs if high is not None)
-        return value.model_copy(update={"low": low, "high": high, "confidence": _confidence(alpha)})
-    fresh = _again(value, alpha, rows)
-    if fresh is None or fresh.low is None or fresh.high is None:
-        return _no_bounds(value, alpha)
-    return value.model_copy(update={"low": fresh.low, "high": fresh.high, "confidence": fresh.confidence})
-
-
-def _again(value: Value, alpha: float, rows: Mapping[str, Any] | None) -> Value | None:
-    """Compute a value anew from its method and its counts or rows; None without them."""
-    counts = value.counts or {}
-    if value.method == _RATE and "k" in counts:
-        return rate(counts["k"], value.n, alpha)
-    if value.method == _ADVANTAGE and {"k", "n", "other_k", "others"} <= counts.keys():
-        return advantage(counts["k"], counts["n"], counts["other_k"], counts["others"], alpha)
-    if value.method == _DIFFERENCE and {"n11", "n10", "n01", "n00"} <= counts.keys():
-        return _difference(counts, alpha)
-    if value.method in (_RATIO, _SUPPRESSION) and {"n11", "n10", "n01", "n00"} <= counts.keys():
-        return _ratio(counts, alpha)
-    if value.rows is None or rows is None or value.rows not in rows:
-        return None
-    if value.method.startswith(_LEAKAGE):
-        seed = re.search(r"seed (\d+)$", value.method)
-        attack, floor, ceiling = rows[value.rows]
-        return leakage(attack, floor, ceiling, alpha, int(seed.group(1)) if seed else 0)
-    if value.method == _MEAN:
-        return mean(rows[value.rows], value.unit, alpha)
-    from adversaries import worst_class
-
-    return worst_class.again(value, alpha, rows)
-
-
-def _split(value: Value) -> list[Value]:
-    """The seeds of `over_seeds`, as far as they are needed to compute bounds."""
-    seeds = len(value.per_seed)
-    methods = value.method.removeprefix(_SEEDS).split(" | ")
-    keys = value.rows.split(",") if value.rows else [None] * seeds
-    parts = []
-    for i, number in enumerate(value.per_seed):
-        prefix = f"{i}/"
-        counts = {k.removeprefix(prefix): n for k, n in (value.counts or {}).items() if k.startswith(prefix)}
-        method = methods[i] if len(methods) == seeds else methods[0]
-        updates = {"value": number, "method": method, "counts": counts or None, "rows": keys[i], "per_seed": ()}
-        parts.append(value.model_copy(update=updates))
-    return parts
-
-
-def _ratio(counts: Mapping[str, int], alpha: float) -> Value:
+def ratio_of(counts: Mapping[str, int], alpha: float) -> Value:
     """A paired ratio from counts; with `floor` among them the denominator is at least the floor."""
     n11, n10, n01, n00 = (int(counts[name]) for name in ("n11", "n10", "n01", "n00"))
     n, floor = n11 + n10 + n01 + n00, int(counts.get("floor", 0))
@@ -321,12 +215,12 @@ def _ratio(counts: Mapping[str, int], alpha: float) -> Value:
         return Value.unknown(f"{never} ever right, so the ratio has no upper end", unit="ratio")
     from adversaries import ratios
 
-    method = _SUPPRESSION if "floor" in counts else _RATIO
+    method = SUPPRESSION if "floor" in counts else RATIO
     bounds = ratios.ratio_bounds(n11, n10, n01, n00, floor, alpha)
     return _value(bounds, alpha, n=n, unit="ratio", method=method, counts=dict(counts))
 
 
-def _difference(counts: Mapping[str, int], alpha: float) -> Value:
+def difference_of(counts: Mapping[str, int], alpha: float) -> Value:
     """A paired difference from counts."""
     n = sum(int(counts[name]) for name in ("n11", "n10", "n01", "n00"))
     if n == 0:
@@ -334,22 +228,16 @@ def _difference(counts: Mapping[str, int], alpha: float) -> Value:
     from adversaries import ratios
 
     bounds = ratios.difference_bounds(counts["n10"], counts["n01"], n, alpha)
-    return _value(bounds, alpha, n=n, unit="difference", method=_DIFFERENCE, counts=dict(counts))
+    return _value(bounds, alpha, n=n, unit="difference", method=DIFFERENCE, counts=dict(counts))
 
 
 def _value(bounds: Sequence[Any], alpha: float, **facts: Any) -> Value:
     value, low, high = (float(bound) for bound in bounds)
-    return Value(value=value, low=low, high=high, confidence=_confidence(alpha), **facts)
+    return Value(value=value, low=low, high=high, confidence=confidence_of(alpha), **facts)
 
 
-def _no_bounds(value: Value, alpha: float) -> Value:
-    reason = f"bounds at confidence {_confidence(alpha):.4g} need the rows of report.safetensors"
-    if not needs_rows(value):
-        reason = f"bounds at confidence {_confidence(alpha):.4g} cannot be computed from what is stored"
-    return value.model_copy(update={"low": None, "high": None, "confidence": _confidence(alpha), "reason": reason})
-
-
-def _confidence(alpha: float) -> float:
+def confidence_of(alpha: float) -> float:
+    """Two-sided confidence of two one-sided bounds at a level in (0, 0.5)."""
     if not 0 < alpha < 0.5:
         raise ValueError(f"expected alpha in (0, 0.5), got {alpha}")
     return round(1 - 2 * alpha, 12)

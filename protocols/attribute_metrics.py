@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adversaries import health, stats
+from adversaries import health, levels
 from adversaries.evidence import Value
 from adversaries.goal import NOT_GRADED
 from adversaries.worst_class import worst_class_leakage
@@ -113,7 +113,7 @@ class AttributeMetrics:
             key = f"{name}/{len([known for known in self.rows if known.startswith(name)])}"
             self.rows[key] = stacked
             values.append(worst_class_leakage(stacked, seed=seed, rows=key, names=self.questions))
-        return stats.over_seeds(values)
+        return levels.over_seeds(values)
 
     def _stacked(self, tables: Mapping[int, Rows]) -> Rows:
         """Tables of different numbers of targets as one of shape (q, 3, most); what is missing is not graded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.evasion.ball import Ball
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.threat import Knowledge, knowledge
@@ -74,7 +74,7 @@ def _metric(tournament: Tournament, ball: Ball) -> Value:
             continue
         key = f"{NAME}/worst@{ball.budget}/{seed}"
         values.append(_rate(worst, tournament.study.rows, key).model_copy(update={"flags": flags}))
-    return stats.over_seeds(values)
+    return levels.over_seeds(values)
 
 
 def _rows(tournament: Tournament, position: int, norm: str, seed: int) -> list[Evidence]:

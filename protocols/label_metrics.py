@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.evidence import Value
 from protocols.board import Attempt, Board, Rows
 
@@ -201,7 +201,7 @@ class LabelMetrics:
             for seed in self.board.seeds
             if (rows := self.board.rows(attempt, "attack", seed)) is not None
         ]
-        return stats.over_seeds(values)
+        return levels.over_seeds(values)
 
 
 def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:

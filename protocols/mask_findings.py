@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.evidence import Arms, Cost, Evidence, Threat, Value
 from adversaries.threat import Knowledge, knowledge
 from protocols.bench import Order
@@ -61,7 +61,7 @@ def recovered(study: Study, defense: str) -> Recovered:
     outcomes = dict(zip(turns, study.bench.do("mask inference", orders), strict=True))
     evidence = [_row(study, seed, outcomes[seed, 1], outcomes.get((seed, 2))) for seed in study.seeds]
     values = [row.arms.attack or Value.unknown(row.reason or row.status) for row in evidence]
-    metric = stats.over_seeds(values)
+    metric = levels.over_seeds(values)
     flags = tuple(sorted({*metric.flags, *(flag for row in evidence for flag in row.health)}))
     return Recovered(metric=metric.model_copy(update={"flags": flags}), evidence=evidence)
 

@@ -22,7 +22,8 @@ from adversaries.goal import make_goal
 from adversaries.mask_readings import Reading, permuted, read_world
 from adversaries.masked import Latent, open_latent
 from adversaries.threat import ThreatModel
-from adversaries.world import View, World
+from adversaries.view import View
+from adversaries.world import World
 from protocols.cells import Cell, Outcome, Task
 from protocols.places import Place, reordered
 from vfc.config import configured

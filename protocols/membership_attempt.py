@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Threat, Value
 from adversaries.health import LEVEL
 from adversaries.membership import (
@@ -195,7 +195,7 @@ class Attempt:
         """Whether its lower bound exceeds what was chosen, corrected for the number of rivals."""
         if self.graded is None:
             return False
-        low = stats.recompute(self.graded.advantage, LEVEL / max(1, rivals)).low
+        low = levels.recompute(self.graded.advantage, LEVEL / max(1, rivals)).low
         return low is not None and low > (chosen.advantage.value or 0.0)
 
     def rate_at(self, truth: Truth) -> Value:
@@ -259,7 +259,7 @@ def _controls(
     doubts = set()
     generator = np.random.Generator(np.random.PCG64(derive_seed("membership controls", seed)))
     permuted = grade(adversary, world.shuffled(generator), generator.permutation(truth)).advantage
-    low = stats.recompute(permuted, LEVEL / 10).low
+    low = levels.recompute(permuted, LEVEL / 10).low
     if low is not None and low > 0:
         doubts.add("SHUFFLED_ABOVE_CHANCE")
     shown = grade(adversary, world.planted(truth, generator), truth).advantage

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adversaries import stats
+from adversaries import levels
 from adversaries.evidence import Evidence, Value
 from adversaries.membership import Shadows, roc
 from protocols.bench import Order
@@ -79,7 +79,7 @@ def conduct_membership(study: Study) -> Findings:
     except RuntimeError as error:
         return nothing(study, str(error), "failed")
     evidence = [row for rows, _ in rounds for row in rows]
-    metrics = {name: stats.over_seeds([found[name] for _, found in rounds]) for name in rounds[0][1]}
+    metrics = {name: levels.over_seeds([found[name] for _, found in rounds]) for name in rounds[0][1]}
     return Findings(evidence=evidence, metrics=metrics)
 
 

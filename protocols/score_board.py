@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adversaries import health, ratios, stats
+from adversaries import health, levels, ratios, stats
 from adversaries.evidence import Value
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
@@ -175,7 +175,7 @@ class ScoreBoard:
                 values.append(stats.rate(int(row.sum()), len(row)).model_copy(update={"rows": key}))
             else:
                 values.append(stats.mean(row, aspect.unit, rows=key))
-        return stats.over_seeds(values)
+        return levels.over_seeds(values)
 
     def floor(self, aspect: Aspect, count: int) -> Value:
         """The best guess without the release, on the first `count` targets."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from adversaries import ratios
 from adversaries.evidence import Value
-from adversaries.stats import ALPHA, mcnemar, recompute
+from adversaries.levels import recompute
+from adversaries.stats import ALPHA, mcnemar
 from reports.catalog import lookup
 from reports.lineup import Attempt, Lineup, best
 from reports.report import Report

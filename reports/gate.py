@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from adversaries.evidence import Evidence, Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
-from adversaries.stats import ALPHA, needs_rows, recompute
+from adversaries.levels import needs_rows, recompute
+from adversaries.stats import ALPHA
 from reports.catalog import check_limit, producible
 from reports.report import GateResult, Outcome, Report, Verdict
 from vfc.errors import UserError

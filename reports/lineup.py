@@ -10,7 +10,7 @@ from typing import Any
 
 from adversaries.evidence import Evidence, Status, Value
 from adversaries.health import HONESTY
-from adversaries.stats import over_seeds
+from adversaries.levels import over_seeds
 from reports.report import Report
 
 TWIN = "-twin"
@@ -201,7 +201,10 @@ class Lineup:
         labels: int | str | None = int(text) if text.isdecimal() else text or (self.grid[-1] if self.grid else None)
         granted = (None,) if labels == 0 else (None, labels)
         most = {"0": "L1", "": "L4"}.get(text, "L2")
-        return [a for a in self.task if not a.twin and a.labels in granted and a.level <= most]
+        # Attacks on the task that other protocols make are rows of their own and no part of this number.
+        ladder = {"transfer", "adaptive-probe"}
+        competed = (attempt for attempt in self.task if ladder & set(attempt.protocols) and not attempt.twin)
+        return [attempt for attempt in competed if attempt.labels in granted and attempt.level <= most]
 
 
 def best(attempts: Iterable[Attempt]) -> Attempt | None:

@@ -37,6 +37,10 @@ class Cell:
     word: str = "-"
 
 
+LABELLED = "L2"
+"""The columns of K are of this level; who knows more stands in rows of its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One row of the table; a part that cannot apply is empty.
@@ -73,7 +77,7 @@ def _model(lineup: Lineup, name: str) -> Row:
         _best(lineup.select("frozen-picture", model=name)),
         _best(lineup.select(model=name, level="L1")),
     )
-    labelled = tuple(_best(lineup.select(model=name, labels=labels)) for labels in lineup.grid)
+    labelled = tuple(_best(lineup.select(model=name, labels=labels, level=LABELLED)) for labels in lineup.grid)
     return Row(kind="twin" if name.endswith(TWIN) else "model", name=name, without=without, labelled=labelled)
 
 
@@ -88,8 +92,8 @@ def _references(lineup: Lineup) -> list[Row]:
 
 
 def _probes(lineup: Lineup) -> list[Row]:
-    """Probes that start from no model, each kind once; derived features as one row."""
-    learned = [a for a in lineup.task if a.model is None and a.labels is not None]
+    """Probes that start from no model, each kind once, derived features as one row; then who knows more than labels."""
+    learned = [a for a in lineup.task if a.model is None and a.level == LABELLED]
     kinds = dict.fromkeys("features" if a.adversary in FEATURES else a.adversary for a in learned)
     rows = []
     for kind in sorted(kinds, key=lambda kind: kind == "features"):
@@ -98,6 +102,11 @@ def _probes(lineup: Lineup) -> list[Row]:
             _best([a for a in learned if a.adversary in names and a.labels == labels]) for labels in lineup.grid
         )
         rows.append(Row(kind="probe", name="feature" if kind == "features" else kind, labelled=cells))
+    stronger = [attempt for attempt in lineup.task if attempt.level > LABELLED and attempt.labels is not None]
+    for name, level in dict.fromkeys((attempt.adversary, attempt.level) for attempt in stronger):
+        same = [attempt for attempt in stronger if (attempt.adversary, attempt.level) == (name, level)]
+        cells = tuple(_best([attempt for attempt in same if attempt.labels == labels]) for labels in lineup.grid)
+        rows.append(Row(kind="probe", name=f"{name} ({level})", labelled=cells))
     return rows
 
 

@@ -28,7 +28,7 @@ def shared_data():
 @pytest.fixture
 def leaky_views(monkeypatch):
     """A bug in the view: it keeps the whole world."""
-    from adversaries.world import View
+    from adversaries.view import View
 
     keep = View.__init__
 

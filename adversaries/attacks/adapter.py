@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import Columns, flat
 from adversaries.networks import ChannelMatch, Moments, NetworkAttack, attack_from, final_linear, fit_head, training
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import train_classifier

@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.attacks.ridge_decoder import RidgeReconstruction, fit_ridge
 from adversaries.kernels import as_float
 from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.world import View
+from adversaries.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

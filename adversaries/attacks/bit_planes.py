@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import ProbeAttack
 from adversaries.planes import fit_planes
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 
 _WORDS = {

@@ -10,7 +10,7 @@ from torch import nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.networks import ChannelMatch, NetworkAttack, trained, training
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 

@@ -17,7 +17,7 @@ from adversaries.kernels import Columns, flat
 from adversaries.networks import head_inputs
 from adversaries.prediction import InformedAttack, PredictionTable
 from adversaries.ridge_map import RidgeMap
-from adversaries.world import View
+from adversaries.view import View
 
 
 @ADVERSARIES.register("decensor")

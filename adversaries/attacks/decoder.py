@@ -20,7 +20,7 @@ from adversaries.kernels import Columns, flat
 from adversaries.networks import BATCH, ChannelMatch, steps_for
 from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.ridge_map import RidgeMap
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import batch_indices

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from adversaries.descent import Canvas, Match, descend, total_variation
-from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.world import View
+from adversaries.inverter import Inverter
+from adversaries.reconstruction import ADVERSARIES, Reconstructor
+from adversaries.view import View
 
 _CHUNK = 32
 
@@ -63,30 +64,6 @@ class Untrained(Canvas):
         return total_variation(images)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeepPriorReconstruction(Reconstruction):
-    """Trains one network per release that it is handed."""
-
-    match: Match
-    shape: tuple[int, ...]
-    settings: DeepPrior
-    seed: int
-    gradient_steps: int
-    flags: frozenset[str]
-
-    def rebuild(
-        self,
-        release: Shaped[Tensor, "n ..."],
-        prediction: Int[Tensor, " n"] | None,  # noqa: ARG002  (the release shows it anyway)
-    ) -> Float[Tensor, "n c h w"]:
-        """The best iterate of every network by its own loss."""
-        generator = torch.Generator().manual_seed(self.seed)
-        pieces = []
-        for rows in torch.split(release, _CHUNK):
-            pieces.append(self.settings.run(self.match, rows, self.shape, generator))
-        return torch.cat(pieces)
-
-
 @ADVERSARIES.register("deep-prior")
 @dataclass(frozen=True, kw_only=True)
 class DeepPrior(Reconstructor):
@@ -118,27 +95,26 @@ class DeepPrior(Reconstructor):
     steps: int = 300
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> DeepPriorReconstruction:
+    def fit(self, view: View, generator: torch.Generator) -> Inverter:
         """Nothing is learned ahead; raises `NotApplicableError` where nothing flows through."""
         release, images = view.pairs
         match = Match.of(view.defense, release, self.draws, images)
         shape = tuple(images.shape[1:])
         canvas = Untrained(2, shape, self.width, torch.Generator().manual_seed(0), images.device)
         flat = descend(canvas, match, release[:2], generator, weight=0.0, steps=1, lr=self.lr).flat
-        return DeepPriorReconstruction(
-            match=match,
-            shape=shape,
-            settings=self,
+        steps = self.steps * self.times
+
+        def draw(rows: Tensor, own_generator: torch.Generator) -> Tensor:
+            canvas = Untrained(len(rows), shape, self.width, own_generator, rows.device)
+            return descend(canvas, match, rows, own_generator, weight=self.weight, steps=steps, lr=self.lr).images
+
+        return Inverter(
+            run=draw,
+            chunk=_CHUNK,
             seed=int(torch.randint(2**62, (), generator=generator)),
-            gradient_steps=self.steps * self.times,
+            gradient_steps=steps,
             flags=frozenset({"ZERO_GRADIENT"}) if flat else frozenset(),
         )
-
-    def run(self, match: Match, rows: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Draw images for some releases."""
-        canvas = Untrained(len(rows), shape, self.width, generator, rows.device)
-        steps = self.steps * self.times
-        return descend(canvas, match, rows, generator, weight=self.weight, steps=steps, lr=self.lr).images
 
     def doubled(self) -> DeepPrior:
         """The same with twice the steps."""

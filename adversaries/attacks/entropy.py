@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.networks import BATCH, ChannelMatch, NetworkAttack, batchnorms, reestimate, require_classes
-from adversaries.world import View
+from adversaries.view import View
 from vfc.training import batch_indices
 
 _LEAST_STEPS = 150

@@ -21,7 +21,7 @@ from adversaries.networks import (
     trained,
     training,
 )
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import predict_logits

@@ -9,7 +9,7 @@ import torch
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.networks import NetworkAttack, as_input, require_classes
-from adversaries.world import View
+from adversaries.view import View
 
 
 @ADVERSARIES.register("frozen")

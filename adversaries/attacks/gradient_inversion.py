@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.attacks.ridge_decoder import RidgeReconstruction, fit_ridge
@@ -21,40 +19,15 @@ from adversaries.descent import (
     descend,
     own_error,
 )
-from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.world import View
+from adversaries.inverter import Inverter
+from adversaries.reconstruction import ADVERSARIES, Reconstructor
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 
 _WEIGHTS = {"components": (1e-3, 1e-2, 1e-1, 1.0), "pixels": (1e-3, 1e-1, 1.0)}
 _STEP = {"components": 0.1, "pixels": 0.02}
 _OWN = 32
 _CHUNK = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inverter(Reconstruction):
-    """Descends for every release that it is handed.
-
-    Args:
-        run: from releases and a generator to the best of all restarts.
-        seed: of the randomness while rebuilding.
-        gradient_steps: steps per release, over all restarts.
-        flags: doubts about the fit.
-    """
-
-    run: Callable[[Tensor, torch.Generator], Tensor]
-    seed: int
-    gradient_steps: int
-    flags: frozenset[str]
-
-    def rebuild(
-        self,
-        release: Shaped[Tensor, "n ..."],
-        prediction: Int[Tensor, " n"] | None,  # noqa: ARG002  (the release shows it anyway)
-    ) -> Float[Tensor, "n c h w"]:
-        """For every release the restart with the lowest own loss; the truth plays no part."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return torch.cat([self.run(rows, generator) for rows in torch.split(release, _CHUNK)])
 
 
 @ADVERSARIES.register("gradient-inversion")
@@ -124,6 +97,7 @@ class GradientInversion(Reconstructor):
 
         return Inverter(
             run=rebuild,
+            chunk=_CHUNK,
             seed=seed,
             gradient_steps=self.steps * self.times * max(1, self.restarts),
             flags=frozenset({"ZERO_GRADIENT"}) if tried[kept].flat else frozenset(),

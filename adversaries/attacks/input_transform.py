@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goal import Scores
 from adversaries.kernels import as_float
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 
 TransformName = Literal["gray", "jpeg", "blur", "flip", "down-up"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import ProbeAttack, as_float, spread, wide
 from adversaries.planes import fit_planes
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 
 _STEPS = (1.0, 1 / 255, 1 / 65535, *(2.0**-power for power in range(1, 17)))

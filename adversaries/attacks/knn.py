@@ -15,7 +15,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goal import Scores
 from adversaries.kernels import Columns, flat, leave_one_out_possible, spread
-from adversaries.world import View
+from adversaries.view import View
 
 _METRICS = ("euclidean", "standardized", "cosine")
 _NEIGHBORS = (1, 3, 5, 9, 17)

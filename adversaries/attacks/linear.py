@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.kernels import Columns, flat, wide
-from adversaries.world import View
+from adversaries.view import View
 
 _PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 _FIXED_PENALTY = 0.01

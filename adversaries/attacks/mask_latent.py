@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.masked import Inverse, ReadView, fit_inverse, open_latent
-from adversaries.world import View
+from adversaries.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

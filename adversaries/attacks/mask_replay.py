@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.fine_tune import FineTune
 from adversaries.masked import Latent, ReadView, open_latent
-from adversaries.world import View
+from adversaries.view import View
 
 
 @ADVERSARIES.register("mask-replay")

@@ -14,7 +14,7 @@ from adversaries.gallery import squared_distances
 from adversaries.kernels import Columns, flat
 from adversaries.matching import ADVERSARIES, Matcher, Matching
 from adversaries.ridge_map import RidgeMap
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 
 _MEASURED = 500

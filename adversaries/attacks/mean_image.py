@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.image_metrics import psnr, ssim
 from adversaries.kernels import spread
 from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.world import View
+from adversaries.view import View
 
 _ROWS = 2000
 

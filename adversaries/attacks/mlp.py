@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import Columns, flat
 from adversaries.networks import NetworkAttack, trained, training
-from adversaries.world import View
+from adversaries.view import View
 from vfc.seeding import seeded
 
 

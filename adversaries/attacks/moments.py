@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import as_float
 from adversaries.networks import ChannelMatch, NetworkAttack, require_classes
-from adversaries.world import View
+from adversaries.view import View
 
 _MOST_VALUES = 1_000_000
 

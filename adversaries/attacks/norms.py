@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import Columns, KernelName, ProbeAttack, as_float, fit_best, wide
-from adversaries.world import View
+from adversaries.view import View
 
 _MOST_CHANNELS = 64
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

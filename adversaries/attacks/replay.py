@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.attacks.matcher import compared
 from adversaries.descent import Match
 from adversaries.matching import ADVERSARIES, Matcher, Matching
-from adversaries.world import View
+from adversaries.view import View
 
 _CHUNK = 256
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adversaries.kernels import Columns, flat
 from adversaries.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.ridge_map import RidgeMap
-from adversaries.world import View
+from adversaries.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

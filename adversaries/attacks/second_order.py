@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import Basis, Columns, ProbeAttack, Ridge, flat, leave_one_out_possible
-from adversaries.world import View
+from adversaries.view import View
 
 
 @ADVERSARIES.register("second-order")

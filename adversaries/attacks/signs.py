@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.kernels import ProbeAttack, fit_best, flat
-from adversaries.world import View
+from adversaries.view import View
 
 
 @ADVERSARIES.register("signs")

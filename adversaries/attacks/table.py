@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goal import Scores, joint_counts
-from adversaries.world import View
+from adversaries.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from adversaries.attacks.mlp import MultilayerPerceptron
 from adversaries.kernels import Columns, flat
 from adversaries.networks import attack_from, training
 from adversaries.prediction import InformedAttack, PredictionTable
-from adversaries.world import View
+from adversaries.view import View
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import train_classifier

@@ -23,8 +23,8 @@ COMPUTES = ("adversaries.", "vfc.training", "vfc.seeding")
 STRUCTURE = frozenset(
     f"adversaries.{name}"
     for name in (
-        "adversary", "assess", "evidence", "goal", "health", "image_metrics", "ratios", "registries", "special",
-        "stats", "threat", "world", "worst_class",
+        "adversary", "assess", "attacker", "evidence", "goal", "health", "image_metrics", "levels", "ratios",
+        "registries", "special", "stats", "threat", "view", "world", "worst_class",
     )
 )  # fmt: skip
 """... these excepted."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from adversaries.attacker import Attacker
 from adversaries.evasion.ball import Ball
 from adversaries.evasion.pipeline import Pipeline
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
@@ -18,7 +19,7 @@ E = TypeVar("E", bound="Evasion")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evasion(ABC):
+class Evasion(Attacker):
     """Base of all evasion attacks. It never grades itself: `adversaries.evasion.trial` does.
 
     Class attributes:
@@ -32,12 +33,9 @@ class Evasion(ABC):
         restarts: how many times it starts; each start attacks what is left.
     """
 
-    level: ClassVar[str]
     norms: ClassVar[tuple[str, ...]]
     minimal: ClassVar[bool] = False
     loss: ClassVar[Literal["entropy", "margin", "none"]] = "none"
-    needs_image_shape: ClassVar[bool] = False
-    per_model: ClassVar[bool] = False
     trains_on_labels: ClassVar[bool] = False
 
     restarts: int = 1
@@ -70,10 +68,6 @@ class Evasion(ABC):
     def followed(self) -> Literal["entropy", "margin", "none"]:
         """Whose gradient these settings follow."""
         return self.loss
-
-    def settings(self) -> dict[str, Any]:
-        """The settings as JSON-ready data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _more(self: E, **changes: Any) -> E:
         return replace(self, **changes)

@@ -50,6 +50,8 @@ def test_settings_count_and_the_model_that_one_starts_from_does_not():
         ("adversaries.kernels", True),
         ("vfc.seeding", False),
         ("adversaries.world", False),
+        ("adversaries.view", False),
+        ("adversaries.attacker", False),
         ("adversaries.attacks.cnn", False),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adversaries import ratios, stats
+from adversaries import levels, ratios, stats
 
 
 def exact(hits, n, alpha):
@@ -44,7 +44,7 @@ def test_of_nobody_it_is_unknown_and_rows_must_match():
 def test_another_level_comes_from_the_counts():
     first, second = np.arange(300) < 200, np.arange(300) % 3 > 0
     value = stats.difference(first, second)
-    again = stats.recompute(value, 0.01)
+    again = levels.recompute(value, 0.01)
     assert (again.low, again.high) == (
         stats.difference(first, second, 0.01).low,
         stats.difference(first, second, 0.01).high,

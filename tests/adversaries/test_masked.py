@@ -20,7 +20,8 @@ from adversaries.goal import TaskLabel
 from adversaries.mask_readings import permuted, read_world
 from adversaries.masked import open_latent, spread_mask
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.defenses.identity import Identity
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.wrapper import ModuleDefense

@@ -8,7 +8,7 @@ import torch
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from adversaries import ratios, stats
+from adversaries import levels, ratios, stats
 from adversaries.membership import (
     ADVERSARIES,
     MembershipAdversary,
@@ -101,7 +101,7 @@ def test_where_images_differ_the_likelihood_ratio_beats_the_threshold(online):
     ratio, plain = grade(attack("lira"), seen, truth), grade(attack("loss-threshold"), seen, truth)
     assert ratio.advantage.low > plain.advantage.high
     assert ratio.advantage.value > 0.5
-    assert stats.recompute(ratio.advantage, 0.001).low > 0
+    assert levels.recompute(ratio.advantage, 0.001).low > 0
 
 
 def test_one_threshold_finds_what_all_images_share():
@@ -125,14 +125,14 @@ def test_a_mark_on_the_release_of_members_is_found(share):
     truth, seen = world(flagged=share)
     graded = grade(attack("shadow-classifier"), seen, truth)
     assert graded.advantage.value == pytest.approx(share, abs=0.1)
-    assert stats.recompute(graded.advantage, 0.001).low > 0
+    assert levels.recompute(graded.advantage, 0.001).low > 0
 
 
 @pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_found_where_nothing_is(name, seed):
     truth, seen = world(difficulty=1.0, seed=seed)
-    assert stats.recompute(grade(attack(name), seen, truth).advantage, 0.001).low <= 0
+    assert levels.recompute(grade(attack(name), seen, truth).advantage, 0.001).low <= 0
 
 
 @pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
@@ -140,7 +140,7 @@ def test_nothing_is_found_where_nothing_is(name, seed):
 def test_controls_a_planted_leak_shows_and_permuted_truth_does_not(name, online):
     truth, seen = world(effect=3.0, flagged=1.0, online=online)
     permuted = grade(attack(name), seen.shuffled(random(4)), random(5).permutation(truth))
-    assert stats.recompute(permuted.advantage, 0.001).low <= 0
+    assert levels.recompute(permuted.advantage, 0.001).low <= 0
     truth, empty = world(online=online)
     shown = grade(attack(name), empty.planted(truth, random(6)), truth)
     assert shown.advantage.low > 0.2
@@ -170,7 +170,7 @@ def test_a_cheat_is_caught_where_the_truth_is_permuted():
     permuted = random(5).permutation(truth)
     cheat = Fake(how="knows the truth", truth=tuple(permuted))
     graded = grade(cheat, seen.shuffled(random(4)), permuted)
-    assert stats.recompute(graded.advantage, 0.0001).low > 0
+    assert levels.recompute(graded.advantage, 0.0001).low > 0
 
 
 def test_broken_scores_are_seen():
@@ -230,5 +230,5 @@ def test_bounds_of_the_advantage_miss_at_most_as_often_as_they_say():
         assert weight[bounds.high < p - q - 1e-12].sum() <= 0.05
     value = stats.advantage(30, 40, 10, 50)
     assert value.value == pytest.approx(0.55)
-    assert stats.recompute(value, 0.001) == stats.advantage(30, 40, 10, 50, 0.001)
+    assert levels.recompute(value, 0.001) == stats.advantage(30, 40, 10, 50, 0.001)
     assert stats.advantage(0, 0, 1, 2).value is None

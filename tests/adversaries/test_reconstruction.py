@@ -20,7 +20,8 @@ from adversaries.attacks.ridge_decoder import RidgeDecoder
 from adversaries.descent import Descent, best_of
 from adversaries.reconstruction import Reconstruction, Reconstructor, assess_images
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from protocols.luck import above_chance
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import KnowledgeError, NotApplicableError

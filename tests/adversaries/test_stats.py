@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adversaries import ratios, stats
+from adversaries import levels, ratios, stats
 from adversaries.evidence import Value
 
 
@@ -213,34 +213,34 @@ def test_mean_has_student_bounds():
 
 def test_over_seeds_keeps_the_widest_bounds_and_one_evaluation_worth_of_trials():
     values = [stats.rate(40, 100), stats.rate(50, 100), stats.rate(45, 100)]
-    value = stats.over_seeds(values)
+    value = levels.over_seeds(values)
     assert (value.value, value.n, value.per_seed) == (pytest.approx(0.45), 100, (0.4, 0.5, 0.45))
     assert (value.low, value.high) == (values[0].low, values[1].high)
-    again = stats.recompute(value, 0.005)
+    again = levels.recompute(value, 0.005)
     assert (again.low, again.high) == (stats.rate(40, 100, 0.005).low, stats.rate(50, 100, 0.005).high)
-    assert stats.over_seeds(values[:1]) == values[0]
-    assert stats.over_seeds([values[0], Value.unknown("crashed", flags=("CRASHED",))]).reason == "crashed"
+    assert levels.over_seeds(values[:1]) == values[0]
+    assert levels.over_seeds([values[0], Value.unknown("crashed", flags=("CRASHED",))]).reason == "crashed"
 
 
 def test_recompute_from_counts_and_rows():
     rate = stats.rate(30, 100)
-    assert stats.recompute(rate, 0.01) == stats.rate(30, 100, 0.01)
+    assert levels.recompute(rate, 0.01) == stats.rate(30, 100, 0.01)
     target, attack = rows(40, 300, 8, 102)
     floor = np.arange(450) < 45
     flagged = stats.suppression(target, attack, floor).model_copy(update={"flags": ("AT_FLOOR",)})
     fresh = stats.suppression(target, attack, floor, 0.01)
-    assert stats.recompute(flagged, 0.01) == fresh.model_copy(update={"flags": ("AT_FLOOR",)})
+    assert levels.recompute(flagged, 0.01) == fresh.model_copy(update={"flags": ("AT_FLOOR",)})
 
     table = np.array(three(8, 450, 0.5, 0.62, 0.9))
     value = stats.leakage(*table, seed=9, rows="leak")
-    assert stats.needs_rows(value)
-    assert not stats.needs_rows(rate)
-    assert stats.recompute(value, 0.01, {"leak": table}) == stats.leakage(*table, alpha=0.01, seed=9, rows="leak")
-    lost = stats.recompute(value, 0.01)
+    assert levels.needs_rows(value)
+    assert not levels.needs_rows(rate)
+    assert levels.recompute(value, 0.01, {"leak": table}) == stats.leakage(*table, alpha=0.01, seed=9, rows="leak")
+    lost = levels.recompute(value, 0.01)
     assert (lost.value, lost.low, lost.high) == (value.value, None, None)
     assert "report.safetensors" in lost.reason
     values = [stats.leakage(*table, seed=s, rows=f"leak{s}") for s in (1, 2)]
-    both = stats.recompute(stats.over_seeds(values), 0.01, {"leak1": table, "leak2": table})
+    both = levels.recompute(levels.over_seeds(values), 0.01, {"leak1": table, "leak2": table})
     again = [stats.leakage(*table, alpha=0.01, seed=s) for s in (1, 2)]
     assert (both.low, both.high) == (min(v.low for v in again), max(v.high for v in again))
 

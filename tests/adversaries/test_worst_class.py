@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.worst_class import worst_class_leakage
 
 
@@ -36,13 +36,13 @@ def test_a_single_class_is_plain_leakage():
 def test_another_level_is_computed_from_the_rows():
     rows = {"key": tables(np.random.default_rng(2), 300, 2, (0.6, 0.8))}
     value = worst_class_leakage(rows["key"], rows="key")
-    again = stats.recompute(value, 0.005, rows)
+    again = levels.recompute(value, 0.005, rows)
     fresh = worst_class_leakage(rows["key"], 0.005, rows="key")
     assert (again.low, again.high, again.confidence) == (fresh.low, fresh.high, fresh.confidence)
     assert again.low < value.low
-    assert stats.recompute(value, 0.005).low is None
-    seeds = stats.over_seeds([value, value])
-    assert stats.recompute(seeds, 0.005, rows).low == fresh.low
+    assert levels.recompute(value, 0.005).low is None
+    seeds = levels.over_seeds([value, value])
+    assert levels.recompute(seeds, 0.005, rows).low == fresh.low
 
 
 def test_classes_that_the_task_decides_are_left_out():

@@ -16,7 +16,8 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.assess import Graded, assess
 from adversaries.goal import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adversaries import stats
+from adversaries import levels
 from reports.storage import load, load_rows
 from tests.protocols.conftest import QUICK
 
@@ -76,7 +76,7 @@ def test_on_the_identity_everything_leaks_that_the_task_does_not_decide(on):
     assert said["attribute:half"] == ""
     # Every number can be computed again at another level from the sidecar.
     worst = metrics["attribute.corner.worst_class_leakage"]
-    assert stats.recompute(worst, 0.01, rows).low < worst.low
+    assert levels.recompute(worst, 0.01, rows).low < worst.low
     assert rows[worst.rows].shape[:2] == (3, 3)
     for row in report.evidence:
         if row.status == "measured":

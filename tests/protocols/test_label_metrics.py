@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adversaries import stats
+from adversaries import levels
 from protocols.board import Attempt, Entry
 from protocols.cells import Outcome
 from protocols.label_metrics import LabelMetrics, TargetRows, target_metrics
@@ -54,7 +54,7 @@ def test_leakage_can_be_recomputed_from_the_rows():
     attempt = fill(b, 0, attack=0.7, ceiling=0.9, shuffled=0.5)
     numbers = metrics(b)
     value = numbers.leakage("adaptive.leakage", [attempt])
-    again = stats.recompute(value, 0.01, numbers.rows)
+    again = levels.recompute(value, 0.01, numbers.rows)
     assert again.low is not None
     assert again.low < value.low
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from adversaries import stats
+from adversaries import levels
 
 FAST = (
     "--set", "mask-latent.steps=40", "--set", "mask-latent.copies=1", "--set", "mask-latent.iterations=2",
@@ -77,7 +77,7 @@ def test_a_mask_per_image_is_attacked_in_every_way(vfc):
     from adversaries.evidence import Value
 
     for value in (gain, recovered):
-        again = stats.recompute(Value.model_validate(value), 0.01, rows)
+        again = levels.recompute(Value.model_validate(value), 0.01, rows)
         assert again.low <= value["low"] <= value["high"] <= again.high
 
 

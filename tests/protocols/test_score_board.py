@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adversaries import stats
+from adversaries import levels, stats
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
 from protocols.paired_findings import PairedFindings
@@ -164,4 +164,4 @@ def test_seeds_are_repeats_and_rows_are_kept():
     assert len(value.per_seed) == 2
     assert value.n == 200
     assert set(value.rows.split(",")) <= set(sidecar)
-    assert stats.recompute(value, 0.01, sidecar).low < value.low
+    assert levels.recompute(value, 0.01, sidecar).low < value.low

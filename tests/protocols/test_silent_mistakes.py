@@ -11,7 +11,8 @@ from torch import nn
 from adversaries.adversary import Attack
 from adversaries.assess import _guess
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from protocols.board import Attempt, Board, Entry
 from protocols.cells import Outcome
 from protocols.cli import run

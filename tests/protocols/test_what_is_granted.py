@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from protocols.cells import Cell
 from protocols.places import reordered
 from protocols.progress import Reporter

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adversaries import stats
+from adversaries import levels, stats
 from adversaries.evidence import Arms, Value
 from reports.compare import RARE, compare
 from tests.reports.builder import build, row
@@ -162,7 +162,7 @@ def test_seeds_are_compared_one_by_one():
             )
             for seed, (value, key) in enumerate(zip(values, keys, strict=True))
         )
-        metrics = {"adaptive.accuracy": stats.over_seeds(values)}
+        metrics = {"adaptive.accuracy": levels.over_seeds(values)}
         return report.model_copy(update={"evidence": evidence, "metrics": metrics}), rows
 
     both = changes(seeded(attacks), seeded([flipped(attacks[0], 30), flipped(attacks[1], 30)]))["adaptive.accuracy"]

@@ -7,6 +7,7 @@ from reports import headline, words
 from reports.catalog import METRICS, PROTOCOLS
 from reports.lineup import Lineup
 from reports.sections import ABOUT, HEADLINES, home, sections, stands_for, worst_cases
+from reports.suppression import suppression
 from tests.reports.builder import number
 from tests.reports.pages import everything
 from tests.reports.sample import attack, evidence, full, metrics, rate
@@ -78,6 +79,40 @@ def test_a_number_that_several_may_have_reached_is_pinned_on_nobody():
         report = full(evidence=(*evidence(), *both), metrics={**metrics(), "linkage.image.top1": rate(value)})
         attempt = worst_cases(Lineup(report))[-1].attempt
         assert (attempt and attempt.name) == expected
+
+
+def test_a_share_and_a_difference_are_pinned_on_who_reached_them():
+    rows = (
+        attack("mlp", 0.72, labels="all", protocol="attribute", goal="attribute:ink", chosen=True),
+        attack("frozen", 0.61, protocol="attribute", goal="attribute:ink", chosen=True),
+        attack("mask-latent", 0.80, labels="all", protocol="mask-aware", goal="task:digit", chosen=True),
+        attack("mlp", 0.79, labels="all", protocol="mask-aware", goal="task:digit", chosen=True),
+    )
+    known = {
+        "attribute.ink.accuracy": rate(0.72),
+        "attribute.ink.leakage": number(0.44, 0.35, 0.52, unit="leakage"),
+        "mask.gain": number(0.01, -0.01, 0.03, unit="difference"),
+    }
+    found = {worst.protocol: worst for worst in worst_cases(Lineup(full(evidence=rows, metrics=known)))}
+    assert found["attribute"].attempt.name == "mlp"
+    assert found["mask-aware"].attempt.name == "mask-latent"
+
+
+def test_an_attack_of_another_protocol_is_not_who_reached_the_adaptive_number():
+    other = attack("mask-latent", 0.5, labels="all", protocol="mask-aware", goal="task:digit", chosen=True)
+    own = attack("cnn", 0.5, labels="all", protocol="adaptive-probe", goal="task:digit")
+    report = full(evidence=(other, own), metrics={"adaptive.accuracy": rate(0.5)})
+    assert Lineup(report).source("adaptive.accuracy").name == "cnn"
+
+
+def test_who_knows_more_than_labels_stands_in_rows_of_its_own():
+    rows = (
+        attack("fine-tune", 0.6, labels="all", level="L2", model="mlp", scope="all"),
+        attack("mask-replay", 0.9, labels="all", level="L4", protocol="mask-aware", model="mlp"),
+    )
+    found = {row.name: [cell.value.value for cell in row.labelled] for row in suppression(Lineup(full(evidence=rows)))}
+    assert found["mlp"] == [0.6]
+    assert found["mask-replay (L4)"] == [0.9]
 
 
 def test_the_terminal_shows_sections_and_the_worst_cases():

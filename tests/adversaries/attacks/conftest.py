@@ -6,7 +6,8 @@ from torch import nn
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
 

@@ -15,7 +15,8 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.assess import assess
 from adversaries.goal import Attribute, TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, View, World
+from adversaries.view import View
+from adversaries.world import Part, World
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
