@@ -23,12 +23,15 @@ DATASETS = ("digits", "gaussian")
 FILE = "calibration.json"
 
 
-def run_calibrate(settings: Settings, datasets: Sequence[str], *, write: bool) -> int:
+def run_calibrate(
+    settings: Settings, datasets: Sequence[str], *, strengths: Sequence[float] = (), write: bool = False
+) -> int:
     """Calibrate, save and show; finished cells are kept in the cache, so the same command resumes.
 
     Args:
         settings: budget, executor, threads, output folder.
         datasets: which; none means all.
+        strengths: besides full strength; none means the budget's.
         write: whether the shipped results are replaced, for the data sets that were run.
 
     Returns:
@@ -58,8 +61,9 @@ def run_calibrate(settings: Settings, datasets: Sequence[str], *, write: bool) -
     device = pick_device(settings.device)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("calibrate")
+    plan = PLANS[settings.budget].at(strengths) if strengths else PLANS[settings.budget]
     results: dict[str, Any] = {"schema": SCHEMA, "datasets": {}}
-    identity = {"verb": "calibrate", "datasets": list(datasets), **settings.identity()}
+    identity = {"verb": "calibrate", "datasets": list(datasets), "strengths": list(strengths), **settings.identity()}
     with claimed(out, identity, fresh=settings.fresh):
         reporter.note(f"writing to {out}")
         root = out if settings.no_cache else user_cache_folder()
@@ -72,7 +76,7 @@ def run_calibrate(settings: Settings, datasets: Sequence[str], *, write: bool) -
                 trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
                 prepared = prepare_calibration(own, trainer, scratch)
                 results["datasets"][prepared.dataset.name] = calibrate(
-                    prepared, PLANS[settings.budget], bench, root / "cells" / "calibration"
+                    prepared, plan, bench, root / "cells" / "calibration"
                 )
         finally:
             executor.close()
@@ -125,11 +129,10 @@ def _write(results: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(results, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def settings_of(options: dict[str, Any]) -> tuple[Settings, tuple[str, ...], bool]:
-    """Settings, data sets and whether to replace the shipped results, from parsed options."""
+def settings_of(options: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """Settings, and what this verb alone has: data sets, strengths and whether to replace the shipped results."""
     from protocols.options import settings_from
 
-    datasets = tuple(options.pop("datasets", ()) or ())
+    own = {name: tuple(options.pop(name, ()) or ()) for name in ("datasets", "strengths")}
     write = bool(options.pop("write", False))
-    settings = settings_from(options)
-    return replace(settings, release="identity"), datasets, write
+    return replace(settings_from(options), release="identity"), {**own, "write": write}

@@ -10,11 +10,14 @@ from typing import Any
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.calibration.digest import VARIES, digest_of
+from adversaries.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.world import Part, World
 from protocols.bench import Bench, Order
-from protocols.calibration_task import ALARMED, NOT_MEASURED, CalibrationTask
+from protocols.calibration_rebuilding import RebuildingTask
+from protocols.calibration_task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
+from protocols.inversion_study import rebuilders
 from protocols.known_leaks import TABLE, Planted, source_digest
 from protocols.overrides import with_overrides
 from protocols.places import Place
@@ -33,6 +36,9 @@ PRIVATE = {"digits": "ink", "gaussian": "attribute"}
 
 SIZES = (600, 150, 450)
 """Rows of the attacker's training and validation part and targets, at most; drawn anew for every seed."""
+
+TASKS: dict[str, type[CalibrationTask]] = {"inversion": RebuildingTask}
+"""Kinds of cells, by protocol; all others are about labels."""
 
 LEAST, OF = 28, 30
 """A known leak is found if the chosen adversary raises an alarm in so many runs of so many."""
@@ -55,15 +61,16 @@ class Plan:
     leaks: tuple[str, ...] = ()
 
     def cells(self) -> list[tuple[Planted, float, int]]:
-        """Every leak, strength and seed."""
-        found = []
-        for leak in TABLE:
-            if self.leaks and leak.name not in self.leaks:
-                continue
-            found += [(leak, 1.0, seed) for seed in range(self.full)]
-            if not leak.null:
-                found += [(leak, strength, seed) for strength in self.strengths for seed in range(self.partial)]
+        """Every leak, strength and seed; all of one strength before the next, for whoever stops early."""
+        chosen = [leak for leak in TABLE if not self.leaks or leak.name in self.leaks]
+        found = [(leak, 1.0, seed) for leak in chosen for seed in range(self.full)]
+        for strength in self.strengths:
+            found += [(leak, strength, seed) for leak in chosen if not leak.null for seed in range(self.partial)]
         return found
+
+    def at(self, strengths: Sequence[float]) -> Plan:
+        """The same, at full strength and at these alone."""
+        return replace(self, strengths=tuple(strength for strength in strengths if strength < 1))
 
 
 PLANS = {
@@ -114,8 +121,12 @@ def prepare_calibration(settings: Settings, trainer: Trainer, scratch: Path) -> 
         classes=dataset.classes,
     )
     names = list(families.unintended)
-    competing = {"adaptive-probe": ladder(names, None), "attribute": attribute_ladder(names, None)}
-    models = {"adaptive-probe": for_task, "attribute": for_attribute}
+    competing = {
+        "adaptive-probe": ladder(names, None),
+        "attribute": attribute_ladder(names, None),
+        "inversion": rebuilders("standard"),
+    }
+    models = {"adaptive-probe": for_task, "attribute": for_attribute, "inversion": {}}
     return Prepared(
         dataset=dataset,
         parts=parts,
@@ -123,11 +134,18 @@ def prepare_calibration(settings: Settings, trainer: Trainer, scratch: Path) -> 
         places={name: placed(world, models[name], scratch, trainer.device, None) for name in competing},
         digests={name: world_digest(world, models[name]) for name in competing},
         candidates={
-            name: [with_overrides(c, settings) for c in found if ADVERSARIES.get(c.adversary).level <= "L2"]
+            name: [with_overrides(c, settings) for c in found if _competes(name, c)]
             for name, found in competing.items()
         },
-        labels={"adaptive-probe": parts.task, "attribute": private},
+        labels={"adaptive-probe": parts.task, "attribute": private, "inversion": "identification"},
     )
+
+
+def _competes(protocol: str, candidate: Candidate) -> bool:
+    """Labels: who knows no more than labels. Images: who asks no defense, because a planted release has none."""
+    if protocol == "inversion":
+        return not RECONSTRUCTORS.get(candidate.adversary).per_target
+    return ADVERSARIES.get(candidate.adversary).level <= "L2"
 
 
 def calibrate(prepared: Prepared, plan: Plan, bench: Bench, folder: Path) -> dict[str, Any]:
@@ -135,7 +153,7 @@ def calibrate(prepared: Prepared, plan: Plan, bench: Bench, folder: Path) -> dic
     cells = plan.cells()
     orders = [
         Order(
-            task=CalibrationTask(
+            task=TASKS.get(leak.protocol, LabelTask)(
                 leak=leak.name,
                 protocol=leak.protocol,
                 strength=strength,

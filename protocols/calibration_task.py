@@ -6,6 +6,7 @@ Axes: c candidates, n targets, q questions about classes.
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from adversaries.goal import NOT_GRADED, Attribute, LabelGoal, make_goal
 from adversaries.threat import ThreatModel
 from adversaries.world import Part, World
 from protocols.cells import Outcome, Task
-from protocols.known_leaks import get_leak, plant
+from protocols.known_leaks import Planted, get_leak, plant
 from protocols.places import Place
 from vfc.config import configured
 from vfc.errors import NotApplicableError
@@ -31,6 +32,49 @@ ALARM = 0.001
 
 NOT_MEASURED, QUIET, ALARMED = 0, 1, 2
 """What became of a candidate, as a code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one candidate found.
+
+    Args:
+        validation: its score on the attacker's validation part, by which one is chosen.
+        rate: of its hits on the targets.
+        alarm: whether it raised one.
+    """
+
+    validation: float
+    rate: float
+    alarm: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What everybody found.
+
+    Args:
+        candidates: None for whom it does not apply.
+        floor: rate of hits without the release.
+        worst: whether any class raised an alarm; None where that is not asked.
+    """
+
+    candidates: Sequence[Found | None]
+    floor: float
+    worst: bool | None = None
+
+    @property
+    def chosen(self) -> int | None:
+        """Who is best on the validation part; of equals the first."""
+        return _best([None if one is None else one.validation for one in self.candidates])
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the chosen one raised an alarm, or where classes are asked about, the chosen one of any class."""
+        if self.worst is not None:
+            return self.worst
+        best = None if self.chosen is None else self.candidates[self.chosen]
+        return best is not None and best.alarm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,38 +107,65 @@ class CalibrationTask(Task):
     def measure(self, place: Place) -> Outcome:
         """Fit and grade everybody; `arrays` hold a code per candidate and whether the chosen one raised an alarm."""
         started, used = time.perf_counter(), time.process_time()
-        leak, goal = get_leak(self.leak, self.protocol), make_goal(self.goal)
+        leak = get_leak(self.leak, self.protocol)
         world = drawn(place.world(), self.sizes, self.seed)
-        world = plant(world, leak, goal.label, self.task, self.strength, self.seed)
-        graded = [self._graded(name, settings, world, goal) for name, settings in self.candidates]
-        floor = goal.floor(world).cpu().numpy()
-        alarms = [one is not None and alarm(one.targets.numpy(), floor) for one in graded]
-        codes = [
-            NOT_MEASURED if one is None else (ALARMED if a else QUIET) for one, a in zip(graded, alarms, strict=True)
-        ]
-        best = _best([None if one is None else one.validation.numpy() for one in graded])
-        found = best is not None and alarms[best]
-        if leak.each_class and isinstance(goal, Attribute):
-            found = _any_class(graded, goal, world)
+        label = self.task if leak.goal == "reconstruction" else make_goal(self.goal).label
+        tried = self._tried(plant(world, leak, label, self.task, self.strength, self.seed), leak)
+        codes = [NOT_MEASURED if one is None else (ALARMED if one.alarm else QUIET) for one in tried.candidates]
+        chosen = tried.chosen
         return Outcome(
             status="measured",
             arrays={
                 "codes": np.array(codes, np.uint8),
-                "chosen": np.array([-1 if best is None else best], np.int64),
-                "alarm": np.array([found], np.uint8),
-                "accuracy": np.array([0.0 if best is None else float(graded[best].targets.double().mean())]),  # type: ignore[union-attr]
-                "floor": np.array([float(floor.mean())]),
+                "chosen": np.array([-1 if chosen is None else chosen], np.int64),
+                "alarm": np.array([tried.alarm], np.uint8),
+                "accuracy": np.array([0.0 if chosen is None else tried.candidates[chosen].rate]),  # type: ignore[union-attr]
+                "floor": np.array([tried.floor]),
             },
             cost={"seconds": round(time.perf_counter() - started, 4), "cpu": round(time.process_time() - used, 4)},
         )
 
+    @abstractmethod
+    def _tried(self, world: World, leak: Planted) -> Tried:
+        """Fit and grade everybody once. A crash ends the cell: power is not known then."""
+
+    def _fit_seed(self, name: str, settings: dict[str, Any]) -> int:
+        return derive_seed("calibrate", name, sorted(map(str, settings.items())), self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTask(CalibrationTask):
+    """The leak tells a label."""
+
+    def _tried(self, world: World, leak: Planted) -> Tried:
+        goal = make_goal(self.goal)
+        graded = [self._graded(name, settings, world, goal) for name, settings in self.candidates]
+        floor = goal.floor(world).cpu().numpy()
+        found = [
+            None
+            if one is None
+            else Found(
+                validation=float(one.validation.double().mean()),
+                rate=float(one.targets.double().mean()),
+                alarm=alarm(one.targets.numpy(), floor),
+            )
+            for one in graded
+        ]
+        each_class = leak.each_class and isinstance(goal, Attribute)
+        return Tried(
+            candidates=found,
+            floor=float(floor.mean()),
+            worst=_any_class(graded, goal, world) if each_class and isinstance(goal, Attribute) else None,
+        )
+
     def _graded(self, name: str, settings: dict[str, Any], world: World, goal: LabelGoal) -> Graded | None:
-        """How one candidate did, or None where it does not apply. A crash ends the cell: power is not known then."""
+        """How one candidate did, or None where it does not apply."""
         adversary = configured(ADVERSARIES.get(name), settings, name)
         threat = ThreatModel(level=adversary.level, labels_per_class="all" if adversary.level >= "L2" else None)
-        seed = derive_seed("calibrate", name, sorted(map(str, settings.items())), self.seed)
         try:
-            return assess(adversary, world, goal, threat, arm="attack", seed=self.seed, fit_seed=seed)
+            return assess(
+                adversary, world, goal, threat, arm="attack", seed=self.seed, fit_seed=self._fit_seed(name, settings)
+            )
         except NotApplicableError:
             return None
 
@@ -126,9 +197,8 @@ def alarm(hits: Any, floor: Any, level: float = ALARM) -> bool:
     return bool(ratios.difference_bounds(gained, lost, len(attack), level).low > 0)
 
 
-def _best(validation: Sequence[Any]) -> int | None:
-    """Who is best on the validation part; of equals the first."""
-    scores = [-1.0 if rows is None or not len(rows) else float(rows.mean()) for rows in validation]
+def _best(validation: Sequence[float | None]) -> int | None:
+    scores = [-1.0 if score is None else score for score in validation]
     best = int(np.argmax(scores))
     return best if scores[best] >= 0 else None
 
@@ -138,7 +208,7 @@ def _any_class(graded: Sequence[Graded | None], goal: Attribute, world: World) -
     floors = goal.class_floor(world).cpu().numpy()
     for column in range(floors.shape[1]):
         held = [_answers(one, 0, column) for one in graded]
-        best = _best(held)
+        best = _best([None if rows is None or not len(rows) else float(rows.mean()) for rows in held])
         if best is None:
             continue
         floor = floors[:, column]

@@ -140,14 +140,21 @@ def schema() -> int:
 @program.command()
 @click.option("--dataset", "datasets", multiple=True, help="digits or gaussian; repeatable [default: both].")
 @click.option("--budget", type=click.Choice(["smoke", "standard", "full"]), help="How many runs [default: standard].")
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of images that carry a leak, besides all of them; repeatable [default: the budget's].",
+)
 @click.option("--write", is_flag=True, help="Replace the shipped results.")
 @with_options(RUN)
 def calibrate(**options: Any) -> int:
     """Measure what the adversaries find, and how often they cry wolf, on known leaks and nulls."""
     from protocols.calibrate_verb import run_calibrate, settings_of
 
-    settings, datasets, write = settings_of(options)
-    return run_calibrate(settings, datasets, write=write)
+    settings, own = settings_of(options)
+    return run_calibrate(settings, **own)
 
 
 @program.command()

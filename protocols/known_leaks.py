@@ -26,6 +26,12 @@ from vfc.seeding import derive_seed
 Make = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 """Images (n, c, h, w), the label that leaks (n,), its number k of classes, and a generator, to releases."""
 
+GOALS = {"adaptive-probe": "task", "attribute": "attribute", "inversion": "reconstruction"}
+"""What each protocol that is calibrated is after."""
+
+REPEATS = 16
+"""Releases of one image, where a leak is in their average."""
+
 _VALUES = 8
 _KEY = 20240607
 
@@ -41,6 +47,8 @@ class Planted:
         null: whether there is nothing to find.
         each_class: whether the alarm is on the class that leaks most.
         reads: what `make` is handed as the label: the attacked one, or the task label.
+        repeated: whether `make` gives several releases of every image, (n, m, ...); whoever is not granted repeats
+            sees the first.
     """
 
     name: str
@@ -49,11 +57,12 @@ class Planted:
     null: bool = False
     each_class: bool = False
     reads: str = "goal"
+    repeated: bool = False
 
     @property
     def goal(self) -> str:
-        """Kind of goal: `task` or `attribute`."""
-        return "task" if self.protocol == "adaptive-probe" else "attribute"
+        """Kind of goal: `task`, `attribute` or `reconstruction`."""
+        return GOALS[self.protocol]
 
 
 def plant(world: World, leak: Planted, label: str, task: str, strength: float, seed: int) -> World:
@@ -174,6 +183,20 @@ def _one_class(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Tensor:
     return release
 
 
+def _average(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Tensor:  # noqa: ARG001
+    """Each release drowns in noise, twenty times what images vary by, which cancels over all releases of an image."""
+    noise = torch.randn(len(x), REPEATS, *x.shape[1:], generator=g)
+    return x[:, None] + 20 * x.std() * (noise - noise.mean(1, keepdim=True))
+
+
+def _repeated_noise(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Tensor:  # noqa: ARG001
+    return torch.randn(len(x), REPEATS, *x.shape[1:], generator=g)
+
+
+def _repeated_constant(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Tensor:
+    return _constant(x, y, k, g)[:, None].repeat(1, REPEATS, *(1 for _ in x.shape[1:]))
+
+
 def _pure_noise(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Tensor:  # noqa: ARG001
     return _noise(x, g)
 
@@ -202,11 +225,14 @@ TABLE: tuple[Planted, ...] = (
     Planted(name="signs", make=_signs, protocol="attribute"),
     Planted(name="zeros", make=_zeros, protocol="attribute"),
     Planted(name="one-class", make=_one_class, each_class=True, protocol="attribute"),
+    Planted(name="average", make=_average, repeated=True, protocol="inversion"),
     Planted(name="noise", make=_pure_noise, null=True),
     Planted(name="constant", make=_constant, null=True),
     Planted(name="noise", make=_pure_noise, null=True, protocol="attribute"),
     Planted(name="constant", make=_constant, null=True, protocol="attribute"),
     Planted(name="task-label", make=_label_image, null=True, reads="task", protocol="attribute"),
+    Planted(name="noise", make=_repeated_noise, repeated=True, null=True, protocol="inversion"),
+    Planted(name="constant", make=_repeated_constant, repeated=True, null=True, protocol="inversion"),
 )
 """Which protocol must find what, and on what none may raise an alarm.
 
@@ -222,5 +248,6 @@ def get_leak(name: str, protocol: str) -> Planted:
 @cache
 def source_digest() -> str:
     """Digest of what plants leaks and of what decides on alarms, which calibration results depend on."""
-    files = (Path(__file__), Path(__file__).with_name("calibration_task.py"))
+    here = Path(__file__)
+    files = (here, here.with_name("calibration_task.py"), here.with_name("calibration_rebuilding.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

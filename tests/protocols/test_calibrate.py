@@ -18,7 +18,7 @@ from adversaries.world import Part, World
 from protocols import calibration_study
 from protocols.bench import Bench
 from protocols.calibration_study import LEAST, OF, PLANS, Plan, Prepared, failures, smallest
-from protocols.calibration_task import CalibrationTask, alarm, drawn
+from protocols.calibration_task import LabelTask, alarm, drawn
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
 from protocols.cli import run
@@ -32,6 +32,7 @@ READER = {
     "identity": "linear", "pixel-permutation": "linear", "orthogonal-mixing": "linear", "quantization": "linear",
     "second-order": "second-order", "least-significant-bits": "integer-codes", "pixel": "linear",
     "latent-dimension": "linear", "norm": "norms", "signs": "signs", "zeros": "signs", "one-class": "linear",
+    "average": "averaging",
 }  # fmt: skip
 """Who reads each leak."""
 
@@ -52,7 +53,7 @@ def prepared(tmp_path_factory):
     world, folder = make_world(), tmp_path_factory.mktemp("world")
     save_world(world, {}, folder)
     place = Place(folder=folder, device="cpu")
-    names = ("adaptive-probe", "attribute")
+    names = ("adaptive-probe", "attribute", "inversion")
     probes = [Candidate(adversary=name) for name in ("linear", "signs", "norms")]
     return Prepared(
         dataset=type("Named", (), {"name": "made-up"})(),
@@ -61,14 +62,15 @@ def prepared(tmp_path_factory):
         places=dict.fromkeys(names, place),
         digests=dict.fromkeys(names, "w"),
         candidates={"adaptive-probe": [*probes, Candidate(adversary="majority")],
-                    "attribute": [*probes, Candidate(adversary="table")]},
-        labels={"adaptive-probe": "y", "attribute": "a"},
+                    "attribute": [*probes, Candidate(adversary="table")],
+                    "inversion": [Candidate(adversary=name) for name in ("ridge-decoder", "averaging", "mean-image")]},
+        labels={"adaptive-probe": "y", "attribute": "a", "inversion": "identification"},
     )  # fmt: skip
 
 
 def outcome_of(prepared, leak, strength=1.0, seed=0, candidates=None):
     competing = prepared.candidates[leak.protocol] if candidates is None else candidates
-    task = CalibrationTask(
+    task = calibration_study.TASKS.get(leak.protocol, LabelTask)(
         leak=leak.name, protocol=leak.protocol, strength=strength, seed=seed,
         goal=f"{leak.goal}:{prepared.labels[leak.protocol]}", task="y",
         candidates=[(c.adversary, dict(c.settings)) for c in competing], sizes=SIZES, world="w", leaks="",
@@ -78,12 +80,29 @@ def outcome_of(prepared, leak, strength=1.0, seed=0, candidates=None):
 
 @pytest.mark.parametrize("leak", [each for each in TABLE if not each.null], ids=lambda each: each.name)
 def test_every_leak_is_there_at_full_strength_and_gone_at_none(prepared, leak):
-    floor = "majority" if leak.goal == "task" else "table"
+    floor = {"task": "majority", "attribute": "table", "reconstruction": "mean-image"}[leak.goal]
     readers = [Candidate(adversary=READER[leak.name]), Candidate(adversary=floor)]
     found = outcome_of(prepared, leak, candidates=readers)
     assert found.arrays["alarm"][0] == 1
     assert found.arrays["chosen"][0] == 0
     assert outcome_of(prepared, leak, strength=0.0, candidates=readers).arrays["alarm"][0] == 0
+
+
+def test_one_release_of_many_tells_nothing_where_only_the_average_does(prepared):
+    leak = get_leak("average", "inversion")
+    single = outcome_of(prepared, leak, candidates=[Candidate(adversary="ridge-decoder")])
+    assert single.arrays["alarm"][0] == 0
+    everybody = outcome_of(prepared, leak)
+    assert everybody.arrays["alarm"][0] == 1
+    assert everybody.arrays["codes"].tolist() == [1, 2, 1]
+
+
+def test_strengths_are_chosen_and_full_strength_comes_first():
+    plan = PLANS["standard"].at([1.0, 0.3])
+    assert plan.strengths == (0.3,)
+    strengths = [strength for _, strength, _ in plan.cells()]
+    assert strengths == sorted(strengths, reverse=True)
+    assert PLANS["standard"].at([1.0]).strengths == ()
 
 
 @pytest.mark.parametrize("leak", [each for each in TABLE if each.null], ids=lambda each: f"{each.protocol}-{each.name}")
@@ -113,7 +132,7 @@ def test_strength_is_the_share_of_images_that_carry_the_leak(prepared, strength)
 def test_leaks_hold_for_any_number_of_classes(classes):
     world = make_world(classes)
     for leak in TABLE:
-        label = "y" if leak.goal == "task" else "a"
+        label = "a" if leak.goal == "attribute" else "y"
         planted = plant(world, leak, label, "y", 1.0, 0)
         release = planted.targets.release.double()
         assert len(release) == SIZES[2]
@@ -253,6 +272,6 @@ def test_the_verb_writes_its_results_and_fails_on_a_miss(capsys, monkeypatch, tm
 
 def test_goals_of_the_table():
     world = make_world()
-    assert {leak.goal for leak in TABLE} == {"task", "attribute"}
+    assert {leak.goal for leak in TABLE} == {"task", "attribute", "reconstruction"}
     assert float(TaskLabel(label="y").floor(world).double().mean()) == pytest.approx(0.5, abs=0.01)
     assert float(Attribute(label="a").floor(world).double().mean()) < 0.6
