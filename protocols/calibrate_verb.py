@@ -24,7 +24,12 @@ FILE = "calibration.json"
 
 
 def run_calibrate(
-    settings: Settings, datasets: Sequence[str], *, strengths: Sequence[float] = (), write: bool = False
+    settings: Settings,
+    datasets: Sequence[str],
+    *,
+    strengths: Sequence[float] = (),
+    runs: int | None = None,
+    write: bool = False,
 ) -> int:
     """Calibrate, save and show; finished cells are kept in the cache, so the same command resumes.
 
@@ -32,6 +37,7 @@ def run_calibrate(
         settings: budget, executor, threads, output folder.
         datasets: which; none means all.
         strengths: besides full strength; none means the budget's.
+        runs: seeds at full strength, and at most of other strengths; None means the budget's.
         write: whether the shipped results are replaced, for the data sets that were run.
 
     Returns:
@@ -61,9 +67,15 @@ def run_calibrate(
     device = pick_device(settings.device)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("calibrate")
-    plan = PLANS[settings.budget].at(strengths) if strengths else PLANS[settings.budget]
+    plan = PLANS[settings.budget].but(strengths, runs)
     results: dict[str, Any] = {"schema": SCHEMA, "datasets": {}}
-    identity = {"verb": "calibrate", "datasets": list(datasets), "strengths": list(strengths), **settings.identity()}
+    identity = {
+        "verb": "calibrate",
+        "datasets": list(datasets),
+        "strengths": list(strengths),
+        "runs": runs,
+        **settings.identity(),
+    }
     with claimed(out, identity, fresh=settings.fresh):
         reporter.note(f"writing to {out}")
         root = out if settings.no_cache else user_cache_folder()
@@ -133,6 +145,6 @@ def settings_of(options: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
     """Settings, and what this verb alone has: data sets, strengths and whether to replace the shipped results."""
     from protocols.options import settings_from
 
-    own = {name: tuple(options.pop(name, ()) or ()) for name in ("datasets", "strengths")}
-    write = bool(options.pop("write", False))
-    return replace(settings_from(options), release="identity"), {**own, "write": write}
+    own: dict[str, Any] = {name: tuple(options.pop(name, ()) or ()) for name in ("datasets", "strengths")}
+    own |= {"runs": options.pop("runs", None), "write": bool(options.pop("write", False))}
+    return replace(settings_from(options), release="identity"), own

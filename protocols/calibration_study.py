@@ -68,9 +68,10 @@ class Plan:
             found += [(leak, strength, seed) for leak in chosen if not leak.null for seed in range(self.partial)]
         return found
 
-    def at(self, strengths: Sequence[float]) -> Plan:
-        """The same, at full strength and at these alone."""
-        return replace(self, strengths=tuple(strength for strength in strengths if strength < 1))
+    def but(self, strengths: Sequence[float], runs: int | None) -> Plan:
+        """The same with other strengths besides full strength, and with other numbers of seeds; none: as it is."""
+        plan = replace(self, strengths=tuple(s for s in strengths if s < 1)) if strengths else self
+        return plan if runs is None else replace(plan, full=runs, partial=min(runs, plan.partial))
 
 
 PLANS = {

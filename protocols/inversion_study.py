@@ -22,6 +22,7 @@ from protocols.paired_findings import PairedFindings, anchor
 from protocols.paired_tasks import REPEATS, InversionTask
 from protocols.places import WORLD_PARTS
 from protocols.prepared import Prepared
+from protocols.rivals import from_scores
 from protocols.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
 from protocols.study import Findings, Study
 from vfc.release import tensor_digest
@@ -131,7 +132,8 @@ def conduct_inversion(study: Study) -> Findings:
         metrics["inversion.reader_accuracy"] = Value.unknown(reason)
     evidence = [row for aspect in aspects for row in findings.evidence(aspect, absent=aspect is aspects[0])]
     _show(study, board, aspects[0])
-    return Findings(evidence=evidence, metrics=metrics)
+    rivals = from_scores(board, aspects[-1], len(prepared.world.targets))
+    return Findings(evidence=evidence, metrics=metrics, rivals=rivals)
 
 
 def _kind(candidate: Candidate) -> type[Reconstructor]:

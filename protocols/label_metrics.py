@@ -167,12 +167,7 @@ class LabelMetrics:
     def adaptive(self, levels: Sequence[str]) -> dict[str, Value]:
         """`adaptive.*`: the strongest of all levels that the threat model allows."""
         board = self.board
-        largest = board.attempts(board.grid[-1], levels=levels)
-        metrics = {
-            "adaptive.accuracy": self.accuracy(largest),
-            "adaptive.suppression_ratio": self.suppression(largest),
-            "adaptive.leakage": self.leakage("adaptive.leakage", largest),
-        }
+        metrics = self.strongest(levels)
         if "L1" in levels:
             metrics["adaptive.accuracy@0"] = self.accuracy(board.attempts(levels=levels))
         if "L2" in levels:
@@ -183,6 +178,15 @@ class LabelMetrics:
             metrics["adaptive.labels_to_half"] = self.labels_to(0.5)
             metrics["adaptive.labels_to_90"] = self.labels_to(0.9)
         return metrics
+
+    def strongest(self, levels: Sequence[str]) -> dict[str, Value]:
+        """`adaptive.*` at the largest number of labels."""
+        largest = self.board.attempts(self.board.grid[-1], levels=levels)
+        return {
+            "adaptive.accuracy": self.accuracy(largest),
+            "adaptive.suppression_ratio": self.suppression(largest),
+            "adaptive.leakage": self.leakage("adaptive.leakage", largest),
+        }
 
     def _up_to_l2(self, labels: int | str) -> list[Attempt]:
         return self.board.attempts(labels, levels=("L0", "L1", "L2"))

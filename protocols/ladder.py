@@ -9,6 +9,7 @@ import numpy as np
 from adversaries.adversary import ADVERSARIES
 from adversaries.assess import reads_labels
 from adversaries.calibration.shipped import look_up
+from adversaries.evidence import Value
 from adversaries.goal import LabelGoal, TaskLabel
 from protocols.board import Board
 from protocols.campaign import Campaign
@@ -17,6 +18,7 @@ from protocols.codelength import codelengths
 from protocols.findings import evidence_of, reference_row
 from protocols.label_metrics import LabelMetrics
 from protocols.overrides import with_overrides
+from protocols.rivals import let_in
 from protocols.study import FEW, Findings, Study
 
 
@@ -33,8 +35,7 @@ def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *
     goal = TaskLabel(label=prepared.parts.task)
     board = board_of(study, goal, candidates)
     campaign_of(study, board, goal).run(study.levels)
-    per_class = len(prepared.world.train) / prepared.dataset.classes[goal.label]
-    numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=study.rows)
+    numbers = numbers_of(study, board)
     metrics = numbers.transfer()
     if adaptive:
         metrics |= numbers.adaptive([level for level in study.levels if level <= "L2"])
@@ -44,7 +45,29 @@ def conduct_task(study: Study, protocol: str, candidates: Sequence[Candidate], *
         evidence, metrics = [*evidence, *coded.evidence], {**metrics, **coded.metrics}
     if study.threat >= "L5" and prepared.target.release is not None:
         evidence.append(reference_row(protocol, goal.name, prepared.target.release, board.floor, study.settings.seed))
-    return Findings(evidence=evidence, metrics=metrics)
+    return Findings(evidence=evidence, metrics=metrics, ladder=board if adaptive else None)
+
+
+def numbers_of(study: Study, board: Board) -> LabelMetrics:
+    """What computes the numbers of a board on the task label."""
+    prepared = study.prepared
+    per_class = len(prepared.world.train) / prepared.dataset.classes[prepared.parts.task]
+    return LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows=study.rows)
+
+
+def against_everybody(study: Study, found: Sequence[Findings]) -> dict[str, Value]:
+    """`adaptive.*` with everybody who attacked the task label, where the threat grants more than labels.
+
+    Args:
+        study: at the threat level of these numbers.
+        found: what the protocols found; without the ladder's board there is nothing to compute.
+    """
+    board = next((each.ladder for each in found if each.ladder is not None), None)
+    rivals = [rival for each in found for rival in each.rivals]
+    if board is None or not rivals or study.threat < "L3":
+        return {}
+    let_in(board, rivals)
+    return numbers_of(study, board).strongest([level for level in study.levels if level <= "L4"])
 
 
 def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> Board:

@@ -23,6 +23,7 @@ from protocols.ladder import board_of, models_of
 from protocols.mask_findings import NAME, recovered, white_box
 from protocols.mask_lift import PROBES, Lift
 from protocols.mask_tasks import BITS, MaskCell
+from protocols.rivals import from_board
 from protocols.settings import Settings, digest_of
 from protocols.study import Findings, Study
 from vfc.defense import Defense
@@ -81,7 +82,7 @@ def conduct_masks(study: Study) -> Findings:
     seen = recovered(study, defense)
     lifts = Lift(study=study, defense=defense, per_image=per_image).evidence()
     metrics = {"mask.gain": gain(study, knowing, ignorant), "mask.recovery": seen.metric}
-    return Findings(evidence=[*evidence, *seen.evidence, *lifts], metrics=metrics)
+    return Findings(evidence=[*evidence, *seen.evidence, *lifts], metrics=metrics, rivals=from_board(knowing))
 
 
 def gain(study: Study, knowing: Board, ignorant: Board) -> Value:

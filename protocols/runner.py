@@ -21,6 +21,7 @@ from protocols.budget import Budget, get_budget
 from protocols.executors import make_executor
 from protocols.findings import Sidecar
 from protocols.label_metrics import target_metrics
+from protocols.ladder import against_everybody
 from protocols.prepare import prepare
 from protocols.prepared import Prepared
 from protocols.progress import Reporter
@@ -81,17 +82,22 @@ class Runner:
             rows["target"] = prepared.target.release
         if prepared.target.clean is not None:
             rows["target.clean"] = prepared.target.clean
+        budget = get_budget(self.settings.budget)
+        conducted = []
         for name in names:
             protocol = PROTOCOLS.get(name)()
             if protocol.missing:
                 evidence += protocol.not_run(self.settings.seed)
                 continue
             threat = parse_level(self.settings.threat or protocol.threat)
-            budget = get_budget(self.settings.budget)
             found = protocol.conduct(self.study(prepared, threat=threat, budget=budget, rows=rows))
+            conducted.append(found)
             evidence += found.evidence
             # A number that two protocols give comes from the one that was named first.
             metrics = {**found.metrics, **metrics}
+        if self.settings.threat is not None:
+            threat = parse_level(self.settings.threat)
+            metrics |= against_everybody(self.study(prepared, threat=threat, budget=budget, rows=rows), conducted)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release_block(prepared),

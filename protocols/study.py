@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adversaries.evidence import Evidence, Value
 from adversaries.threat import LEVELS
 from protocols.bench import Bench
+from protocols.board import Board
 from protocols.budget import Budget
 from protocols.findings import Sidecar
 from protocols.prepared import Prepared
+from protocols.rivals import Rival
 from protocols.settings import Settings
 from protocols.trained import Trainer
 
@@ -21,10 +23,19 @@ FEW = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a protocol found: evidence, and the numbers of the catalog."""
+    """What a protocol found.
+
+    Args:
+        evidence: every attempt.
+        metrics: numbers of the catalog.
+        ladder: the board of the ladder on the task label, which `adaptive.*` comes from.
+        rivals: further adversaries on the task label, who compete for `adaptive.*` from `--threat L3` on.
+    """
 
     evidence: list[Evidence] = field(default_factory=list)
     metrics: Mapping[str, Value] = field(default_factory=dict)
+    ladder: Board | None = None
+    rivals: Sequence[Rival] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

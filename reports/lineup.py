@@ -200,9 +200,10 @@ class Lineup:
             return []
         labels: int | str | None = int(text) if text.isdecimal() else text or (self.grid[-1] if self.grid else None)
         granted = (None,) if labels == 0 else (None, labels)
-        most = {"0": "L1", "": "L4"}.get(text, "L2")
-        # Attacks on the task that other protocols make are rows of their own and no part of this number.
-        ladder = {"transfer", "adaptive-probe"}
+        threat = str(self.report.command.settings.with_defaults.get("threat") or "L2")
+        most = {"0": "L1", "": min(max("L2", threat), "L4")}.get(text, "L2")
+        # Up to L2, attacks on the task that other protocols make are rows of their own and no part of this number.
+        ladder = {"transfer", "adaptive-probe", *(("inversion", "mask-aware") if most > "L2" else ())}
         competed = (attempt for attempt in self.task if ladder & set(attempt.protocols) and not attempt.twin)
         return [attempt for attempt in competed if attempt.labels in granted and attempt.level <= most]
 

@@ -102,11 +102,19 @@ def _probes(lineup: Lineup) -> list[Row]:
             _best([a for a in learned if a.adversary in names and a.labels == labels]) for labels in lineup.grid
         )
         rows.append(Row(kind="probe", name="feature" if kind == "features" else kind, labelled=cells))
-    stronger = [attempt for attempt in lineup.task if attempt.level > LABELLED and attempt.labels is not None]
+    return [*rows, *_stronger(lineup)]
+
+
+def _stronger(lineup: Lineup) -> list[Row]:
+    """Who knows more than labels; whoever reads the label off a reconstruction needs none."""
+    stronger = [a for a in lineup.task if a.level > LABELLED and a.adversary != "target"]
+    rows = []
     for name, level in dict.fromkeys((attempt.adversary, attempt.level) for attempt in stronger):
         same = [attempt for attempt in stronger if (attempt.adversary, attempt.level) == (name, level)]
+        bare = [attempt for attempt in same if attempt.labels is None]
+        without = (*(Cell() for _ in WITHOUT_LABELS[1:]), _best(bare)) if bare else ()
         cells = tuple(_best([attempt for attempt in same if attempt.labels == labels]) for labels in lineup.grid)
-        rows.append(Row(kind="probe", name=f"{name} ({level})", labelled=cells))
+        rows.append(Row(kind="probe", name=f"{name} ({level})", without=without, labelled=cells))
     return rows
 
 

@@ -98,11 +98,14 @@ def test_one_release_of_many_tells_nothing_where_only_the_average_does(prepared)
 
 
 def test_strengths_are_chosen_and_full_strength_comes_first():
-    plan = PLANS["standard"].at([1.0, 0.3])
+    plan = PLANS["standard"].but([1.0, 0.3], None)
     assert plan.strengths == (0.3,)
     strengths = [strength for _, strength, _ in plan.cells()]
     assert strengths == sorted(strengths, reverse=True)
-    assert PLANS["standard"].at([1.0]).strengths == ()
+    assert PLANS["standard"].but([1.0], None).strengths == ()
+    few = PLANS["standard"].but([], 3)
+    assert (few.full, few.partial, few.strengths) == (3, 3, PLANS["standard"].strengths)
+    assert PLANS["standard"].but([], 40).partial == PLANS["standard"].partial
 
 
 @pytest.mark.parametrize("leak", [each for each in TABLE if each.null], ids=lambda each: f"{each.protocol}-{each.name}")
