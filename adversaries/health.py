@@ -39,6 +39,9 @@ MEANINGS: dict[str, str] = {**POWER, **HONESTY, **INFORMING}
 LEVEL = 0.001
 """Flags are tests at this level, divided by the number of cells."""
 
+FOUND_IN, OF = 28, 30
+"""A known leak is found if an alarm is raised in so many runs of so many."""
+
 
 def forbids_holding(flags: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some flags that forbid that a gate holds."""

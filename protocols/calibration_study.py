@@ -10,6 +10,7 @@ from typing import Any
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.calibration.digest import VARIES, digest_of
+from adversaries.health import FOUND_IN, OF
 from adversaries.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.world import Part, World
 from protocols.bench import Bench, Order
@@ -39,9 +40,6 @@ SIZES = (600, 150, 450)
 
 TASKS: dict[str, type[CalibrationTask]] = {"inversion": RebuildingTask}
 """Kinds of cells, by protocol; all others are about labels."""
-
-LEAST, OF = 28, 30
-"""A known leak is found if the chosen adversary raises an alarm in so many runs of so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +239,7 @@ def smallest(strengths: dict[str, list[int]]) -> float | None:
     found = None
     for strength in sorted(strengths, key=float, reverse=True):
         alarms, runs = strengths[strength]
-        if alarms * OF < LEAST * runs:
+        if alarms * OF < FOUND_IN * runs:
             break
         found = float(strength)
     return found
@@ -255,7 +253,7 @@ def failures(results: dict[str, Any]) -> list[str]:
         for protocol, numbers in facts["protocols"].items():
             for leak, strengths in numbers["leaks"].items():
                 alarms, runs = strengths.get("1", (0, 0))
-                if alarms * OF < LEAST * runs:
+                if alarms * OF < FOUND_IN * runs:
                     found.append(f"{dataset}: {protocol} finds {leak} in {alarms} of {runs} runs only")
             # At most one alarm in thirty runs per protocol; in fewer runs none.
             alarms, runs = (sum(counts[i] for counts in numbers["nulls"].values()) for i in (0, 1))

@@ -11,7 +11,8 @@ import rich_click as click
 
 from protocols.leakage_options import LEAKAGE
 from protocols.options import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
-from protocols.report_options import ACCEPT, FORMATS, GATE, PLAN
+from protocols.overtraining_options import split_over_training
+from protocols.report_options import ACCEPT, FORMATS, GATE, PLAN, TABLE
 from protocols.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
@@ -63,17 +64,25 @@ def attack(**options: Any) -> int:
 @click.option(
     "--ablate", type=click.Choice(["mask", "decoder"]), help="Train the variants of one choice, side by side."
 )
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(0),
+    default=0,
+    help="States of the target and of VFC that are kept, at log-spaced steps [default: 0].",
+)
 @with_options(DATA, MODEL, RUN)
-def train(ablate: str | None, **options: Any) -> int:
+def train(ablate: str | None, checkpoints: int, **options: Any) -> int:
     """Train a target model, a defense in front of it, and the unintended models of the attacker pool."""
     settings = settings_from(options)
     if ablate is not None:
+        if checkpoints:
+            raise UserError("expected no --checkpoints beside --ablate, got both", "leave one of them out")
         from protocols.ablation import run_ablation
 
         return run_ablation(settings, ablate)
     from protocols.train_verb import run_train
 
-    return run_train(settings)
+    return run_train(settings, checkpoints=checkpoints)
 
 
 @program.command()
@@ -103,6 +112,16 @@ def compare(reports: tuple[str, ...]) -> int:
     from protocols.compare_verb import run_compare
 
     return run_compare(reports)
+
+
+@program.command()
+@click.argument("reports", nargs=-1, required=True, metavar="REPORT REPORT [REPORT...]")
+@with_options(TABLE)
+def predict(reports: tuple[str, ...], **files: str | None) -> int:
+    """Correlate the attack-free numbers of many releases with what attacks measured."""
+    from protocols.predict_verb import run_predict
+
+    return run_predict(reports, {name: file for name, file in files.items() if file is not None})
 
 
 @program.command()
@@ -147,6 +166,7 @@ def schema() -> int:
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of images that carry a leak, besides all of them; repeatable [default: the budget's].",
 )
+@click.option("--runs", type=click.IntRange(1), help="Seeds at full strength and of nulls [default: the budget's].")
 @click.option("--write", is_flag=True, help="Replace the shipped results.")
 @with_options(RUN)
 def calibrate(**options: Any) -> int:
@@ -161,10 +181,16 @@ def calibrate(**options: Any) -> int:
 @_configured
 @with_options(LEAKAGE, DATA)
 def leakage(**options: Any) -> int:
-    """Measure what the layers of a torch module let through, without any attack."""
+    """Measure what the layers of a torch module let through, without any attack; or follow a training."""
+    over, rest = split_over_training(options)
     from protocols.leakage_verb import run_leakage, split_options
 
-    return run_leakage(*split_options(options))
+    own, settings = split_options(rest)
+    if over is None:
+        return run_leakage(own, settings)
+    from protocols.overtraining_verb import run_overtraining
+
+    return run_overtraining(own, over, settings)
 
 
 @program.command("list")

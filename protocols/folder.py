@@ -17,6 +17,7 @@ LOCK = ".lock"
 _OURS = (
     FILE,
     "cells",
+    "checkpoints",
     "trained",
     ".work",
     "report.json",
@@ -28,6 +29,7 @@ _OURS = (
     "undefended.safetensors",
     "model-*.safetensors",
     "ablation.*",
+    "overtraining.*",
     "calibration.json",
 )
 """What runs write, as patterns."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import rich_click as click
 
+from protocols.overtraining_options import OVER_TRAINING
+
 LEAKAGE = (
-    click.option("--model", required=True, metavar="FACTORY", help="mypkg:build or path/to/file.py:build."),
+    click.option("--model", metavar="FACTORY", help="mypkg:build or path/to/file.py:build."),
     click.option("--layers", multiple=True, metavar="'PATTERN'", help="Layers [default: the outermost]; repeatable."),
     click.option("--images", type=click.IntRange(3), help="Images for degrees of freedom [default: 256]."),
     click.option("--samples", type=click.IntRange(2), help="Images whose Jacobians are computed [default: 8]."),
     click.option("--method", type=click.Choice(["auto", "exact", "sketch"]), help="How spectra are computed."),
     click.option("--memory", type=click.FloatRange(0.01), help="Gibibytes that may be used [default: 1]."),
     click.option("--straight-through", is_flag=True, default=None, help="Count rounding steps as the identity."),
+    *OVER_TRAINING,
     click.option("--seed", type=click.IntRange(0), envvar="VFC_SEED", help="Seed of everything [default: 0]."),
     click.option(
         "--device",

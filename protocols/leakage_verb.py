@@ -56,7 +56,8 @@ class LeakageOptions:
     """What only this verb has.
 
     Args:
-        model: a factory, `mypkg:build` or `path/to/file.py:build`, that returns a torch module.
+        model: a factory, `mypkg:build` or `path/to/file.py:build`, that returns a torch module; None only where
+            a training of our own is followed.
         layers: patterns of layer names; empty: the outermost layers.
         images: held-out images for degrees of freedom and dimension.
         samples: images whose Jacobians are computed.
@@ -65,7 +66,7 @@ class LeakageOptions:
         straight_through: count rounding steps as the identity.
     """
 
-    model: str
+    model: str | None = None
     layers: tuple[str, ...] = ()
     images: int = 256
     samples: int = 8
@@ -87,12 +88,13 @@ def run_leakage(options: LeakageOptions, settings: Settings, console: Console | 
     device = pick_device(settings.device)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     _, dataset, parts = data_of(settings, ReleaseSpec(kind="registered", text="", source=""))
-    module = build(options.model, dataset.classes[parts.task], settings.seed).to(device)
+    origin = options.model or ""
+    module = build(origin, dataset.classes[parts.task], settings.seed).to(device)
     names = layer_names(module, options.layers or ("*",))
     notes = []
     if any(part.training for part in module.modules()):
         notes.append("The model was in train mode; it is measured in eval mode, as it is deployed.")
-    images = _spread(parts.targets.images, options.images)
+    images = spread(parts.targets.images, options.images)
     color = gray_as_color(module, images)
     if color is not None:
         images = color
@@ -114,7 +116,7 @@ def run_leakage(options: LeakageOptions, settings: Settings, console: Console | 
                     straight_through=options.straight_through,
                     effort=Effort(method=options.method, memory=int(options.memory * 2**30)),
                 ),
-                origin=options.model,
+                origin=origin,
                 done=lambda name: _advance(stage, name),
             )
         data = {
@@ -252,5 +254,6 @@ def _identity(options: LeakageOptions, settings: Settings, digest: str) -> dict[
     }
 
 
-def _spread(images: Tensor, most: int) -> Tensor:
+def spread(images: Tensor, most: int) -> Tensor:
+    """At most so many images, evenly over all."""
     return images[torch.linspace(0, len(images) - 1, min(most, len(images))).round().long()]

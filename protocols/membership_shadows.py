@@ -40,12 +40,13 @@ class Universe:
 
     @classmethod
     def drawn(cls, images: Tensor, labels: Tensor, shadows: int, seed: int) -> Universe:
-        """A half for every shadow; the second of each pair takes what the first left, so that each image is in half."""
+        """A random half for every shadow.
+
+        Drawn for each by itself: how many of the others hold an image must not tell whether one that is held out does,
+        or thresholds would be fixed on that.
+        """
         member = torch.zeros(shadows, len(images), dtype=torch.bool)
         for shadow in range(shadows):
-            if shadow % 2:
-                member[shadow] = ~member[shadow - 1]
-                continue
             generator = torch.Generator().manual_seed(derive_seed("shadow half", shadow, seed))
             member[shadow, torch.randperm(len(images), generator=generator)[: len(images) // 2]] = True
         return cls(images=images, labels=labels, member=member)

@@ -22,6 +22,11 @@ FORMATS = (
     click.option("--markdown", metavar="FILE", help="Markdown, for a step summary."),
     click.option("--csv", metavar="FILE", help="Metrics, evidence and gates as a table."),
 )
+TABLE = (
+    click.option("--markdown", metavar="FILE", help="The table as Markdown."),
+    click.option("--csv", metavar="FILE", help="Every correlation, and the numbers behind it."),
+    click.option("--json", metavar="FILE", help="Everything as data."),
+)
 PLAN = (
     click.option("--gate", "gates", multiple=True, required=True, metavar=_LIMIT, help="What is to be decided."),
     click.option("--report", metavar="REPORT", help="Earlier report.json whose numbers are assumed to be true."),

@@ -17,6 +17,7 @@ from adversaries.evidence import Evidence, Value
 from adversaries.image_metrics import psnr, ssim
 from adversaries.threat import parse_level
 from protocols.bench import Bench
+from protocols.bound_check import below_bound
 from protocols.budget import Budget, get_budget
 from protocols.executors import make_executor
 from protocols.findings import Sidecar
@@ -98,6 +99,7 @@ class Runner:
         if self.settings.threat is not None:
             threat = parse_level(self.settings.threat)
             metrics |= against_everybody(self.study(prepared, threat=threat, budget=budget, rows=rows), conducted)
+        evidence, metrics = below_bound(evidence, metrics, rows)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release_block(prepared),

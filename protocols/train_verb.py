@@ -22,22 +22,29 @@ from protocols.publish import Publisher, picture_of
 from protocols.settings import Settings
 from protocols.trained import Families, Trainer, pick_device
 from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model
+from vfc.checkpoints import FEWEST, FOLDER, copy_checkpoints
 from vfc.data import Dataset, user_cache_folder
 from vfc.defense import DEFENSES, Defense
-from vfc.errors import unknown
+from vfc.errors import UserError, unknown
 from vfc.factory import ReleaseSpec
 from vfc.splits import Parts
 from vfc.training import predict_logits
 
 
-def run_train(settings: Settings) -> int:
+def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
     """Train, save and say how it went.
+
+    Args:
+        settings: the run's.
+        checkpoints: how many states of the target, and of VFC's network, are kept on the way; 0 for none.
 
     Raises:
         UserError: anything that the user must change; finished parts are kept.
     """
     if settings.release not in DEFENSES.cards:
         raise unknown("defense", settings.release, DEFENSES.cards)
+    if 0 < checkpoints < FEWEST:
+        raise UserError(f"expected {FEWEST} or more checkpoints, or 0 for none, got {checkpoints}", "keep 12, say")
     if settings.executor == "processes":
         warm_up()
     torch.set_num_threads(settings.threads)
@@ -49,11 +56,12 @@ def run_train(settings: Settings) -> int:
     families = Families.of(settings, dataset.shape[1])
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("train")
-    with claimed(out, {"verb": "train", **settings.identity()}, fresh=settings.fresh):
+    identity = {"verb": "train", **settings.identity(), **({"checkpoints": checkpoints} if checkpoints else {})}
+    with claimed(out, identity, fresh=settings.fresh):
         reporter.note(f"writing to {out}")
         executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
         root = (out if settings.no_cache else user_cache_folder()) / "trained"
-        trainer = Trainer(settings, device, root, out / ".work", executor, reporter)
+        trainer = Trainer(settings, device, root, out / ".work", executor, reporter, checkpoints=checkpoints)
         try:
             target_path, models = trainer.models(dataset, parts, families)
             fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
@@ -68,6 +76,9 @@ def run_train(settings: Settings) -> int:
         save_defense(defense, settings.release, out)
         if undefended is not None:
             save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
+        for folder in (target_path.parent / FOLDER, fitted / FOLDER):
+            if checkpoints and folder.exists():
+                copy_checkpoints(folder, out / FOLDER)
         save_json(_run(settings, dataset, families, undefended is not None), out / RUN_FILE)
     with printing():
         if settings.verbosity >= 0:
@@ -75,6 +86,8 @@ def run_train(settings: Settings) -> int:
         else:
             sys.stdout.write(f"{out}\n")
     reporter.note(f"next: vfc attack --release {out} --protocol adaptive-probe")
+    if checkpoints:
+        reporter.note(f"or: vfc leakage --over-training --release {out}")
     return 0
 
 

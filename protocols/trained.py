@@ -6,7 +6,6 @@ cache is not wanted. A folder written by `vfc train` holds copies of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ from protocols.progress import Reporter
 from protocols.provenance import code_digest
 from protocols.settings import Settings, digest_of
 from protocols.work import DefenseJob, ModelJob, fit_defense, train_model
-from vfc.artifact import contents, save_arrays
+from protocols.work import is_whole as is_whole
+from vfc.artifact import save_arrays
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet
 from vfc.defense import DEFENSES
@@ -86,17 +86,6 @@ class Families:
         )
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a trained part is there with every byte; a part that is not is trained again."""
-    try:
-        return all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
-            for name, entry in contents(folder).items()
-        )
-    except (UserError, OSError, KeyError):
-        return False
-
-
 class Trainer:
     """Trains what is missing and says where it is.
 
@@ -106,26 +95,41 @@ class Trainer:
         root: folder of the trained parts.
         scratch: folder for the arrays that jobs read; removed by its owner.
         executor, reporter: who runs the jobs and who tells.
+        checkpoints: states that the target and VFC's network keep on the way through their training.
     """
 
     def __init__(
-        self, settings: Settings, device: str, root: Path, scratch: Path, executor: Executor, reporter: Reporter
+        self,
+        settings: Settings,
+        device: str,
+        root: Path,
+        scratch: Path,
+        executor: Executor,
+        reporter: Reporter,
+        *,
+        checkpoints: int = 0,
     ) -> None:
         self.settings, self.device, self.root, self.scratch = settings, device, root, scratch
-        self.executor, self.reporter = executor, reporter
+        self.executor, self.reporter, self.checkpoints = executor, reporter, checkpoints
         self._code = code_digest(device, settings.threads)
 
     def models(self, dataset: Dataset, parts: Parts, families: Families) -> tuple[Path, dict[str, Path]]:
         """The target's file, and those of the unintended models by name; trained side by side."""
         task, classes = parts.task, dataset.classes[parts.task]
-        target = self._model_job("target", families.target, parts.defender_train, task, classes, families.width)
+        target = self._target_job(dataset, parts, families)
         others = {
             name: self._model_job(f"unintended {name}", arch, parts.pool_train, task, classes, families.width)
             for name, arch in families.unintended.items()
         }
-        missing = [job for job in (target, *others.values()) if not is_whole(job.path.parent)]
+        missing = [job for job in (target, *others.values()) if not job.whole]
         self._run("training models", train_model, [(job,) for job in missing])
         return target.path, {name: job.path for name, job in others.items()}
+
+    def target(self, dataset: Dataset, parts: Parts, families: Families) -> Path:
+        """The target's file alone, trained if it is missing."""
+        job = self._target_job(dataset, parts, families)
+        self._run("training the target", train_model, [] if job.whole else [(job,)])
+        return job.path
 
     def attribute_models(
         self, dataset: Dataset, parts: Parts, families: Families, labels: Sequence[str]
@@ -180,6 +184,7 @@ class Trainer:
                     parts.digests["defender_validation"],
                     seed,
                     self._code,
+                    *([self.checkpoints] if self.checkpoints and not bare else []),
                 ]
             )
             job = DefenseJob(
@@ -193,9 +198,10 @@ class Trainer:
                 classes=dataset.classes[parts.task],
                 seed=seed,
                 device=self.device,
+                checkpoints=0 if bare else self.checkpoints,
             )
             jobs.append(job)
-        missing = [job for job in jobs if not is_whole(job.path)]
+        missing = [job for job in jobs if not job.whole]
         self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
         return jobs[0].path, jobs[1].path if twin else None
 
@@ -214,6 +220,14 @@ class Trainer:
                 raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
             settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
         return settings
+
+    def _target_job(self, dataset: Dataset, parts: Parts, families: Families) -> ModelJob:
+        task, images = parts.task, parts.defender_train
+        job = self._model_job("target", families.target, images, task, dataset.classes[task], families.width)
+        if not self.checkpoints:
+            return job
+        folder = f"{job.path.parent.name}-{self.checkpoints}"
+        return replace(job, path=self.root / folder / MODEL_FILE, checkpoints=self.checkpoints)
 
     def _model_job(
         self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float, *, data: str = ""

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from protocols.cells import Outcome, Task, save_outcome
 from protocols.places import Place, fit_data
-from vfc.artifact import load_arrays, load_model, save_defense, save_model
+from vfc.artifact import contents, load_arrays, load_model, save_defense, save_model
+from vfc.checkpoints import FOLDER, Keeper
 from vfc.config import configured
+from vfc.data import ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import NotApplicableError, UserError
 from vfc.models import build_model, channel_statistics
+from vfc.trainer import watch_steps
 from vfc.training import TrainSettings, train_classifier
+
+HASH = 16
+"""So many hexadecimal digits of an image's hash name it in a list of members."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,7 @@ class ModelJob:
         settings: how to train.
         seed: of weights and batches.
         device: where to compute.
+        checkpoints: how many states on the way are kept, in a folder beside the model; 0 for none.
     """
 
     data: Path
@@ -44,6 +53,12 @@ class ModelJob:
     settings: TrainSettings
     seed: int
     device: str
+    checkpoints: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the model is there with all that was asked for."""
+        return is_whole(self.path.parent) and (not self.checkpoints or is_whole(self.path.parent / FOLDER))
 
 
 def train_model(job: ModelJob) -> None:
@@ -62,9 +77,16 @@ def train_model(job: ModelJob) -> None:
         std=std,
         generator=generator,
     ).to(job.device)
-    train_classifier(model, images, arrays["labels"], job.settings, generator)
+    steps, keeper = job.settings.steps, Keeper(job.checkpoints)
+    watch = (lambda step, _loss: keeper.keep(model, step + 1, steps)) if job.checkpoints else None
+    if job.checkpoints:
+        keeper.keep(model, 0, steps)
+    train_classifier(model, images, arrays["labels"], job.settings, generator, on_step=watch)
     with whole_folder(job.path.parent) as folder:
         save_model(model.float().cpu(), folder / job.path.name)
+        if job.checkpoints:
+            about = {"architecture": model.arch, "training": asdict(job.settings), "seed": job.seed}
+            keeper.save(folder / FOLDER, "target", {**about, "members": _members(images)}, extra={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +102,7 @@ class DefenseJob:
         classes: number of task classes.
         seed: of the fit.
         device: where to compute.
+        checkpoints: how many states of a VFC network are kept while it trains; 0 for none.
     """
 
     data: Path
@@ -92,6 +115,12 @@ class DefenseJob:
     classes: int
     seed: int
     device: str
+    checkpoints: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the defense is there; only the training of a VFC network leaves checkpoints."""
+        return is_whole(self.path) and (not (self.path / FOLDER).exists() or is_whole(self.path / FOLDER))
 
 
 def fit_defense(job: DefenseJob) -> None:
@@ -108,9 +137,31 @@ def fit_defense(job: DefenseJob) -> None:
         defense = twin
     target = load_model(job.target).to(job.device).eval().requires_grad_(False)
     data = fit_data(job.data, job.validation, job.classes, target)
-    fitted = defense.fit(data, torch.Generator().manual_seed(job.seed))
+    keeper = Keeper(job.checkpoints)
+    with watch_steps(keeper.keep) if job.checkpoints else contextlib.nullcontext():
+        fitted = defense.fit(data, torch.Generator().manual_seed(job.seed))
     with whole_folder(job.path) as folder:
         save_defense(fitted, job.name, folder)
+        if keeper.states:
+            shape = torch.tensor(data.images.shape[1:])
+            about = {"defense": job.name, "training": fitted.settings(), "seed": job.seed}
+            keeper.save(folder / FOLDER, "encoder", {**about, "members": _members(data.images)}, extra={"shape": shape})
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a trained part is there with every byte; a part that is not is trained again."""
+    try:
+        return all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+            for name, entry in contents(folder).items()
+        )
+    except (UserError, OSError, KeyError):
+        return False
+
+
+def _members(images: Tensor) -> list[str]:
+    """What was trained on, as the beginnings of the hashes by which images are known."""
+    return [digest.hex()[:HASH] for digest in ImageSet(images=images, labels={}).row_hashes]
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from reports.changes import changes
 from reports.collector import collector_paused
 from reports.gate import Gate, exit_code
 from reports.lineup import Attempt, Lineup
+from reports.power import powers
 from reports.report import GateResult, Report
 from reports.sections import WORST_ARMS, Section, meaning, sections, worst_cases
 from reports.suppression import WITHOUT_LABELS, suppression
@@ -98,7 +99,7 @@ class _Page:
         self.points, self.gallery = curve.points(self.lineup), pictures.gallery(rows)
         self.mask, self.threats = pictures.mask(rows), threats(self.lineup)
         self.worst = worst_cases(self.lineup)
-        self.calibration, self.settings = origins.calibration(self.report), origins.settings(self.report)
+        self.powers, self.settings = powers(self.lineup), origins.settings(self.report)
         self.provenance = origins.provenance(self.report)
 
     def figure(self, name: str, value: Value) -> str:

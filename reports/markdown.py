@@ -14,6 +14,7 @@ from reports.findings import gate_findings
 from reports.gate import exit_code
 from reports.identifiers import labels
 from reports.lineup import Lineup
+from reports.power import powers
 from reports.remarks import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
 from reports.report import Report
 from reports.words import EXPECTED, clean, figure, meaning, operators, verdict_sentence
@@ -38,7 +39,10 @@ def render_markdown(report: Report) -> str:
         _verdict(report),
         _section("Gates", ("", "gate", "why", "where"), _gates(report)),
         _section("Numbers", ("metric", "value", "targets", "flags", "identifiers"), _metrics(report)),
-        ["## Controls and flags", "", *(f"- {_text(sentence)}" for sentence in controls(lineup)), *_flags(lineup), ""],
+        ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(lineup)), *_flags(lineup), ""],
+        _section(
+            "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(lineup)
+        ),
         _section("Not measured", ("state", "why", "who"), _missing(lineup)),
         _section("The release and the data", ("", ""), _facts(report)),
         _command(report),
@@ -64,13 +68,13 @@ def _verdict(report: Report) -> list[str]:
     return [
         f"# {_SIGNS[report.verdict]} {report.verdict.upper()}",
         "",
-        f"{_text(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
+        f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
         "",
         ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
         "",
-        _text(meaning(report), 1000),
+        inert(meaning(report), 1000),
         "",
-        _text(EXPECTED, 1000),
+        inert(EXPECTED, 1000),
         "",
     ]
 
@@ -86,11 +90,11 @@ def _gates(report: Report) -> list[tuple[str, str, str, str]]:
     rows = []
     for finding in gate_findings(report):
         source = finding.result.source
-        where = "command line or preset" if source is None else _text(f"{source.file}, line {source.line}")
+        where = "command line or preset" if source is None else inert(f"{source.file}, line {source.line}")
         state = f"{_SIGNS[finding.result.outcome]} {finding.result.outcome}"
         if finding.excused:
             state += " (does not count)"
-        rows.append((state, _text(finding.expr), _text(finding.message, 400), where))
+        rows.append((state, inert(finding.expr), inert(finding.message, 400), where))
     return rows
 
 
@@ -101,28 +105,36 @@ def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
         number = figure(value, toward.get(name, frozenset()))
         shown = number if value.value is not None else f"unknown: {value.reason or 'no reason was given'}"
         flags = listed(value.flags)
-        rows.append((_text(name), _text(shown), str(value.n or ""), _text(flags), _text(labels(name))))
+        rows.append((inert(name), inert(shown), str(value.n or ""), inert(flags), inert(labels(name))))
     return rows
 
 
 def _flags(lineup: Lineup) -> list[str]:
     return [
-        f"- {_bold(found.flag)} ({_text(found.weight)}): {_text(found.meaning)}. "
-        f"{_text(listed((*found.metrics, *found.adversaries)))}"
+        f"- {_bold(found.flag)} ({inert(found.weight)}): {inert(found.meaning)}. "
+        f"{inert(listed((*found.metrics, *found.adversaries)))}"
         for found in flagged(lineup)
     ]
 
 
+def _powers(lineup: Lineup) -> list[tuple[str, str, str, str]]:
+    return [
+        (inert(each.name), inert("; ".join(each.finds), 400), inert(", ".join(each.misses), 400), inert(each.alarms))
+        for each in powers(lineup)
+        if each.chosen and each.measured_on
+    ]
+
+
 def _missing(lineup: Lineup) -> list[tuple[str, str, str]]:
-    return [(_text(state), _text(reason), _text(who)) for state, reason, who in not_measured(lineup)]
+    return [(inert(state), inert(reason), inert(who)) for state, reason, who in not_measured(lineup)]
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    rows = [("release", _text(fact, 400)) for fact in release_facts(report)]
-    rows.append(("data", _text(data_facts(report), 400)))
+    rows = [("release", inert(fact, 400)) for fact in release_facts(report)]
+    rows.append(("data", inert(data_facts(report), 400)))
     silent = silent_protocols(report)
     if silent:
-        rows.append(("not run", _text(f"This report says nothing about {', '.join(silent)}.", 400)))
+        rows.append(("not run", inert(f"This report says nothing about {', '.join(silent)}.", 400)))
     return rows
 
 
@@ -133,7 +145,7 @@ def _command(report: Report) -> list[str]:
     line = " ".join(map(quoted, words))
     fence = "`" * (max((len(run) for run in _runs(line)), default=0) + 3)
     facts = f"report {report.digest[:12] or 'not sealed'}, {report.tool.name} {report.tool.version}"
-    return ["## The same again", "", f"{fence}sh", line, fence, "", _text(facts), ""]
+    return ["## The same again", "", f"{fence}sh", line, fence, "", inert(facts), ""]
 
 
 def _runs(line: str) -> list[str]:
@@ -151,10 +163,10 @@ def _known(name: str) -> bool:
 
 def _bold(text: str) -> str:
     """A short text in bold; asterisks around nothing would be shown."""
-    return f"**{_text(text.strip(), 60) or 'without a name'}**"
+    return f"**{inert(text.strip(), 60) or 'without a name'}**"
 
 
-def _text(text: str, longest: int = _LONGEST) -> str:
+def inert(text: str, longest: int = _LONGEST) -> str:
     """A text of at most so many characters that Markdown shows as it is."""
     shown = clean(text)
     shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."

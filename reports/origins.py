@@ -1,21 +1,12 @@
-"""Where a report comes from: its settings, its provenance, and what is known of its adversaries' power."""
+"""Where a report comes from: its settings and its provenance."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from reports.report import Report
-
-
-def calibration(report: Report) -> list[tuple[str, str, str, str]]:
-    """Status, finds, false alarms, and the adversaries of which that is known."""
-    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for name, known in sorted(report.calibration.items()):
-        groups[known.status, shown(known.finds), shown(known.false_alarms)].append(name)
-    return [(*key, ", ".join(names)) for key, names in groups.items()]
 
 
 def settings(report: Report) -> list[tuple[str, str, bool]]:

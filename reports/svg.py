@@ -40,36 +40,36 @@ def curve(points: Sequence[Point], *, floor: float | None = None, target: float 
 
     parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line("grid", LEFT, down(tick), right, down(tick)))
-        parts.append(_text("tick end", LEFT - 8, down(tick) + 4, f"{tick:.2f}"))
+        parts.append(line("grid", LEFT, down(tick), right, down(tick)))
+        parts.append(text("tick end", LEFT - 8, down(tick) + 4, f"{tick:.2f}"))
     outline = [(x, down(p.high)) for x, p in zip(across, points, strict=True)]
     outline += [(x, down(p.low)) for x, p in reversed(list(zip(across, points, strict=True)))]
     if len(points) > 1:
-        parts.append(Markup('<polygon class="band" points="{}"/>').format(_path(outline)))
+        parts.append(Markup('<polygon class="band" points="{}"/>').format(path(outline)))
     marks = [("target", target), ("floor", floor)]
     heights = _spread([down(value) for _, value in marks if value is not None], TOP, bottom)
     for (name, value), height in zip([mark for mark in marks if mark[1] is not None], heights, strict=True):
         if value is not None:
-            parts.append(_line(name, LEFT, down(value), right, down(value)))
-            parts.append(_text(f"label {name}-text", right + 8, height + 4, f"{name} {value:.3f}"))
+            parts.append(line(name, LEFT, down(value), right, down(value)))
+            parts.append(text(f"label {name}-text", right + 8, height + 4, f"{name} {value:.3f}"))
     parts.append(
         Markup('<polyline class="attack" points="{}"/>').format(
-            _path([(x, down(point.value)) for x, point in zip(across, points, strict=True)])
+            path([(x, down(point.value)) for x, point in zip(across, points, strict=True)])
         )
     )
     for x, point in zip(across, points, strict=True):
-        parts.append(_line("whisker", x, down(point.high), x, down(point.low)))
+        parts.append(line("whisker", x, down(point.high), x, down(point.low)))
         parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(x, down(point.value)))
         above = down(point.high) - 8
         parts.append(
-            _text("value", x, above if above > TOP - 6 else min(bottom - 4, down(point.low) + 18), f"{point.value:.3f}")
+            text("value", x, above if above > TOP - 6 else min(bottom - 4, down(point.low) + 18), f"{point.value:.3f}")
         )
-        parts.append(_text("tick", x, bottom + 18, point.labels))
-    parts.append(_text("tick", (LEFT + right) / 2, HEIGHT - 8, "K, labelled releases per class"))
+        parts.append(text("tick", x, bottom + 18, point.labels))
+    parts.append(text("tick", (LEFT + right) / 2, HEIGHT - 8, "K, labelled releases per class"))
     said = ", ".join(f"K = {point.labels}: {point.notes[0] if point.notes else point.value}" for point in points)
     title = f"Accuracy of the strongest adversary against labelled releases per class. {said}."
     title += "".join(f" {name.capitalize()} {value:.3f}." for name, value in marks if value is not None)
-    return _drawing("curve", WIDTH, HEIGHT, title, parts)
+    return drawing("curve", WIDTH, HEIGHT, title, parts)
 
 
 def arms(values: dict[str, Value | None]) -> Markup:
@@ -86,9 +86,9 @@ def arms(values: dict[str, Value | None]) -> Markup:
     known = {
         name: (value.value, value) for name, value in values.items() if value is not None and value.value is not None
     }
-    parts = [_line("grid", 6, middle, width - 6, middle)]
+    parts = [line("grid", 6, middle, width - 6, middle)]
     shapes: dict[str, Callable[[float], Markup]] = {
-        "floor": lambda x: _line("floor-tick", x, 2, x, height - 2),
+        "floor": lambda x: line("floor-tick", x, 2, x, height - 2),
         "ceiling": lambda x: Markup('<path class="hollow" d="M{:.1f} 5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z"/>').format(x),
         "shuffled": lambda x: Markup('<path class="cross" d="M{:.1f} 7l8 8m0 -8l-8 8"/>').format(x - 4),
         "undefended": lambda x: Markup('<rect class="hollow" x="{:.1f}" y="6.5" width="9" height="9"/>').format(
@@ -99,10 +99,10 @@ def arms(values: dict[str, Value | None]) -> Markup:
     if "attack" in known:
         number, value = known["attack"]
         low, high = (number if bound is None else bound for bound in (value.low, value.high))
-        parts.append(_line("whisker", across(low), middle, across(high), middle))
+        parts.append(line("whisker", across(low), middle, across(high), middle))
         parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="{}" r="4.5"/>').format(across(number), middle))
     title = "; ".join(f"{name} {number:.3f}" for name, (number, _) in known.items()) or "no number"
-    return _drawing("strip", width, height, title, parts)
+    return drawing("strip", width, height, title, parts)
 
 
 def limit(value: Value, number: float, upward: bool) -> Markup:
@@ -129,14 +129,14 @@ def limit(value: Value, number: float, upward: bool) -> Markup:
     start, end = (edge, width - 4.0) if upward else (4.0, edge)
     parts = [
         Markup('<rect class="wanted" x="{:.1f}" y="4" width="{:.1f}" height="24"/>').format(start, max(0, end - start)),
-        _line("grid", 4, middle, width - 4, middle),
-        _line("limit", edge, 2, edge, 30),
-        _line("whisker", across(low), middle, across(high), middle),
+        line("grid", 4, middle, width - 4, middle),
+        line("limit", edge, 2, edge, 30),
+        line("whisker", across(low), middle, across(high), middle),
         Markup('<circle class="dot" cx="{:.1f}" cy="{}" r="4.5"/>').format(across(value.value), middle),
-        _text("tick", min(width - 34, max(34, edge)), 42, f"limit {number:.4g}"),
+        text("tick", min(width - 34, max(34, edge)), 42, f"limit {number:.4g}"),
     ]
     title = f"{value.value:.4g}, between {low:.4g} and {high:.4g}; the limit is {number:.4g}, wanted is "
-    return _drawing("strip", width, height, title + ("more" if upward else "less"), parts)
+    return drawing("strip", width, height, title + ("more" if upward else "less"), parts)
 
 
 def spectrum(name: str, values: Sequence[float]) -> Markup:
@@ -156,16 +156,16 @@ def spectrum(name: str, values: Sequence[float]) -> Markup:
         exponent = max(lowest, math.log10(share)) if share > 0 else lowest
         return top + exponent / lowest * (bottom - top)
 
-    parts = [_text("label start", 4, 14, _short(name))]
+    parts = [text("label start", 4, 14, _short(name))]
     for exponent in (0, -2, -4, -6):
-        parts.append(_line("grid", left, down(10.0**exponent), right, down(10.0**exponent)))
-        parts.append(_text("tick end", left - 6, down(10.0**exponent) + 4, f"1e{exponent}" if exponent else "1"))
-    parts.append(_line("limit", left, down(1e-3), right, down(1e-3)))
+        parts.append(line("grid", left, down(10.0**exponent), right, down(10.0**exponent)))
+        parts.append(text("tick end", left - 6, down(10.0**exponent) + 4, f"1e{exponent}" if exponent else "1"))
+    parts.append(line("limit", left, down(1e-3), right, down(1e-3)))
     places = [(left + step * index, down(falling[index] / largest)) for index in _thinned(len(falling))]
-    parts.append(Markup('<polyline class="attack" points="{}"/>').format(_path(places)))
-    parts.append(_text("tick", (left + right) / 2, height - 6, f"{len(falling)} singular values / the largest"))
+    parts.append(Markup('<polyline class="attack" points="{}"/>').format(path(places)))
+    parts.append(text("tick", (left + right) / 2, height - 6, f"{len(falling)} singular values / the largest"))
     above = sum(value > 1e-3 * largest for value in falling)
-    return _drawing("small", width, height, f"Spectrum of {name}: {above} of {len(falling)} above 0.001", parts)
+    return drawing("small", width, height, f"Spectrum of {name}: {above} of {len(falling)} above 0.001", parts)
 
 
 def roc(name: str, false: Sequence[float], true: Sequence[float]) -> Markup:
@@ -184,32 +184,35 @@ def roc(name: str, false: Sequence[float], true: Sequence[float]) -> Markup:
     def place(x: float, y: float) -> tuple[float, float]:
         return left + share(x) * (right - left), bottom - share(y) * (bottom - top)
 
-    parts = [_text("label start", 4, 14, _short(name))]
+    parts = [text("label start", 4, 14, _short(name))]
     for tick in (0.001, 0.01, 0.1, 1.0):
         x, y = place(tick, tick)
-        parts += [_line("grid", left, y, right, y), _line("grid", x, top, x, bottom)]
-        parts += [_text("tick end", left - 6, y + 4, f"{tick:g}"), _text("tick", x, bottom + 16, f"{tick:g}")]
-    parts.append(_line("floor", left, bottom, right, top))
+        parts += [line("grid", left, y, right, y), line("grid", x, top, x, bottom)]
+        parts += [text("tick end", left - 6, y + 4, f"{tick:g}"), text("tick", x, bottom + 16, f"{tick:g}")]
+    parts.append(line("floor", left, bottom, right, top))
     places = [place(false[index], true[index]) for index in _thinned(len(false))]
-    parts.append(Markup('<polyline class="attack" points="{}"/>').format(_path(places)))
-    parts.append(_text("tick", (left + right) / 2, size - 6, "false positive rate"))
-    parts.append(_text("label start", left + 8, top + 16, "true positive rate"))
+    parts.append(Markup('<polyline class="attack" points="{}"/>').format(path(places)))
+    parts.append(text("tick", (left + right) / 2, size - 6, "false positive rate"))
+    parts.append(text("label start", left + 8, top + 16, "true positive rate"))
     title = f"True against false positive rate of {name}; the dashed line is guessing"
-    return _drawing("small", size, size, title, parts)
+    return drawing("small", size, size, title, parts)
 
 
-def _drawing(kind: str, width: int, height: int, title: str, parts: Sequence[Markup]) -> Markup:
+def drawing(kind: str, width: int, height: int, title: str, parts: Sequence[Markup]) -> Markup:
+    """A whole drawing of some class, with the words that stand for it where it cannot be seen."""
     return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
         kind, width, height, title, title, Markup("").join(parts)
     )
 
 
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    """A straight line of some class."""
     form = Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
     return form.format(kind, x1, y1, x2, y2)
 
 
-def _text(kind: str, x: float, y: float, text: str) -> Markup:
+def text(kind: str, x: float, y: float, text: str) -> Markup:
+    """Words of some classes, with their base line at y."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)
 
 
@@ -217,7 +220,8 @@ def _short(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:37]}..."
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
+def path(places: Sequence[tuple[float, float]]) -> str:
+    """Points of a line or a polygon, as SVG writes them."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 

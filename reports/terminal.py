@@ -24,6 +24,7 @@ from reports.changes import changes
 from reports.curve import NOTES, absence, draw, points
 from reports.gate import exit_code
 from reports.lineup import Lineup
+from reports.power import powers
 from reports.report import Report
 from reports.sections import Section, sections
 
@@ -87,6 +88,7 @@ class _Page:
             *((section.title, self._section(section)) for section in sections(self.lineup, pictures.drawn(self.rows))),
             ("Where the headline numbers come from", self._chosen()),
             ("Controls and flags", self._controls()),
+            ("What the chosen adversaries are known to find", self._powers()),
             ("The release and the data", self._facts()),
             ("Not measured", self._not_measured()),
             *self._worst(),
@@ -233,6 +235,14 @@ class _Page:
             who = f"{count} adversar{'y' if count == 1 else 'ies'}{names}{chosen}. " if count else ""
             numbers = f"Numbers: {remarks.listed(found.metrics)}." if found.metrics else ""
             yield Padding(Text(who + numbers, "dim"), (0, 0, 0, 2), expand=False)
+
+    def _powers(self) -> Iterable[RenderableType]:
+        known = powers(self.lineup)
+        chosen = [each for each in known if each.chosen]
+        if not any(each.measured_on for each in chosen):
+            yield Text("Nothing was shipped about their power: how strong they are is shown by their ceilings alone.")
+            return
+        yield from (Text(each.sentence) for each in chosen)
 
     def _facts(self) -> Iterable[RenderableType]:
         yield from (Text(fact) for fact in remarks.release_facts(self.report))

@@ -26,7 +26,11 @@ from vfc.training import batch_indices
 Progress = Callable[[int, int, float], None]
 """Called after every epoch with epochs done, epochs in all, and the last loss."""
 
+Watch = Callable[["Network", int, int], None]
+"""Called with the network, optimizer steps done and steps in all: before the first step and after every one."""
+
 _progress: ContextVar[Progress | None] = ContextVar("vfc_progress", default=None)
+_watch: ContextVar[Watch | None] = ContextVar("vfc_watch", default=None)
 
 
 @contextlib.contextmanager
@@ -37,6 +41,16 @@ def show_progress(callback: Progress) -> Iterator[None]:
         yield
     finally:
         _progress.reset(token)
+
+
+@contextlib.contextmanager
+def watch_steps(callback: Watch) -> Iterator[None]:
+    """Inside, every VFC training shows its network to `callback`, which must not change it."""
+    token = _watch.set(callback)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +144,9 @@ def train(
     )
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
     network.train()
+    watch = _watch.get()
+    if watch is not None:
+        watch(network, 0, steps)
     with frozen(target):
         for step, rows in enumerate(batch_indices(len(images), batch, steps, generator)):
             epoch = step // per_epoch
@@ -144,6 +161,8 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+            if watch is not None:
+                watch(network, step + 1, steps)
             if (step + 1) % per_epoch == 0:
                 _epoch_ended(epoch + 1, epochs, float(loss.detach()))
     network.eval()

@@ -73,7 +73,8 @@ class Linearization:
         self, function: Function, images: Float[Tensor, "n ..."], *, copies: int = 1, batched: bool = False
     ) -> None:
         self.count, self.copies, self.batched = len(images), copies, batched
-        self._leaf = images.detach().repeat_interleave(copies, 0).requires_grad_()
+        images = images.detach()
+        self._leaf = (images.repeat_interleave(copies, 0) if copies > 1 else images.clone()).requires_grad_()
         with torch.enable_grad():
             # A clone, because a map may change its input in place, which a leaf does not allow.
             values = function(self._leaf.clone())
@@ -97,10 +98,12 @@ class Linearization:
         """J'u for q vectors u of every image."""
         return self._spread(vectors, lambda v: self._grad(self._values, self._leaf, v), self.inputs)
 
-    def row(self, output: int) -> Float[Tensor, "n d"]:
-        """Row `output` of every image's Jacobian, without copies; a little faster than `pull`."""
-        column = self._values[:, output]
-        return _gradient(column, self._leaf, torch.ones_like(column)).flatten(1)
+    def rows(self, start: int, stop: int) -> Float[Tensor, "n q d"]:
+        """Rows `start` to `stop` of every image's Jacobian, one pass each, without copies; faster than `pull`."""
+        units = torch.zeros(stop - start, 1, self.outputs, dtype=self.dtype, device=self._leaf.device)
+        units[:, 0, start:stop].fill_diagonal_(1)
+        passes = (_gradient(self._values, self._leaf, unit.expand_as(self._values)) for unit in units)
+        return torch.stack([found.flatten(1) for found in passes], 1)
 
     def push(self, vectors: Float[Tensor, "n q d"]) -> Float[Tensor, "n q m"]:
         """Jv for q vectors v of every image: J'u is linear in u, and its derivative is J.
@@ -227,15 +230,17 @@ def jacobians(function: Function, images: Float[Tensor, "n ..."], how: Plan) -> 
     for some in torch.split(images, group):
         line = Linearization(function, some, copies=copies, batched=how.strategy == "vmap")
         size, across = (line.outputs, line.inputs) if how.side == "outputs" else (line.inputs, line.outputs)
-        whole = torch.empty(len(some), size, across, dtype=line.dtype, device=some.device)
-        if how.side == "outputs" and copies == 1 and not line.batched:
-            for output in range(size):
-                whole[:, output] = line.row(output)
-            yield from whole
+        by_rows = how.side == "outputs" and copies == 1 and not line.batched
+        if by_rows and size <= MOST_COPIES:
+            yield from line.rows(0, size)
             continue
-        step = copies if how.strategy == "copies" else (MOST_COPIES if line.batched else 1)
+        whole = torch.empty(len(some), size, across, dtype=line.dtype, device=some.device)
+        step = copies if how.strategy == "copies" else (MOST_COPIES if line.batched or by_rows else 1)
         for start in range(0, size, step):
             stop = min(size, start + step)
+            if by_rows:
+                whole[:, start:stop] = line.rows(start, stop)
+                continue
             units = torch.zeros(len(some), stop - start, size, dtype=line.dtype, device=some.device)
             units[:, torch.arange(stop - start), torch.arange(start, stop)] = 1
             whole[:, start:stop] = line.pull(units) if how.side == "outputs" else line.push(units)

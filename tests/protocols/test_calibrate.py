@@ -14,10 +14,11 @@ from scipy.stats import binomtest
 
 from adversaries.calibration.digest import digest_of
 from adversaries.goal import Attribute, TaskLabel
+from adversaries.health import FOUND_IN, OF
 from adversaries.world import Part, World
 from protocols import calibration_study
 from protocols.bench import Bench
-from protocols.calibration_study import LEAST, OF, PLANS, Plan, Prepared, failures, smallest
+from protocols.calibration_study import PLANS, Plan, Prepared, failures, smallest
 from protocols.calibration_task import LabelTask, alarm, drawn
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
@@ -240,7 +241,7 @@ def test_the_plans_keep_the_promised_numbers():
     for name in ("standard", "full"):
         assert PLANS[name].full == OF == 30
         assert PLANS[name].partial == 10
-    assert LEAST == 28
+    assert FOUND_IN == 28
     assert len({(leak.name, leak.protocol) for leak in TABLE}) == len(TABLE)
     assert set(PLANS["smoke"].leaks) <= {leak.name for leak in TABLE}
 

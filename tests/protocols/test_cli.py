@@ -112,7 +112,7 @@ def test_the_options_of_the_long_verbs_are_frozen():
     assert names("attack") == sorted(
         [*shared, "--budget", "--gate", "--gates", "--protocol", "--release", "--seeds", "--threat"]
     )
-    assert names("train") == sorted([*shared, "--ablate", "--defense"])
+    assert names("train") == sorted([*shared, "--ablate", "--checkpoints", "--defense"])
     assert names("gate") == ["--baseline", "--config", "--gate", "--gates", "--tolerance"]
     assert names("report") == ["--csv", "--html", "--junit", "--markdown", "--sarif"]
     assert names("plan") == ["--assume", "--confidence", "--gate", "--power", "--report"]

@@ -217,15 +217,21 @@ def test_missing_parts_say_why():
         assert sentence in empty
 
 
-def test_calibration_is_grouped_by_what_is_known():
+def test_calibration_says_what_each_adversary_finds():
+    leaks = {"pixel": {"1": [30, 30], "0.5": [10, 10], "0.1": [8, 10]}, "norm": {"1": [0, 30]}}
     known = {
-        "linear": Calibration(digest="a", finds="29 of 30 at 25 %", false_alarms=0.001, status="calibrated"),
-        "mlp": Calibration(digest="b", finds="29 of 30 at 25 %", false_alarms=0.001, status="calibrated"),
+        "linear": Calibration(
+            digest="a",
+            finds={"dataset": "digits", "n": 450, "leaks": leaks},
+            false_alarms={"alarms": 1, "runs": 90},
+            status="calibrated",
+        ),
         "knn": Calibration(digest="", status="uncalibrated"),
     }
     text = page(full(calibration=known)).text
-    assert "calibrated 29 of 30 at 25 % 0.001 linear, mlp" in text
-    assert "uncalibrated – – knn" in text
+    row = "linear calibrated pixel in 30 of 30, down to 50% of images norm 1 in 90 runs digits, 450 targets"
+    assert row in text
+    assert "knn uncalibrated – – – –" in text
 
 
 def check_harmless(text):

@@ -1,0 +1,121 @@
+"""What the adversaries of a report are known to find: their calibration, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adversaries.health import FOUND_IN, OF
+from reports.lineup import Lineup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """What is known of one adversary.
+
+    Args:
+        name: of the adversary.
+        chosen: whether a headline number came from it.
+        status: as the report says it.
+        finds: leaks on which it raised alarms: in how many runs, and down to which share of images it is found.
+        misses: leaks on which it never did.
+        alarms: false ones in runs on nulls; empty if unknown.
+        measured_on: data set and number of targets; empty if unknown.
+    """
+
+    name: str
+    chosen: bool
+    status: str
+    finds: tuple[str, ...] = ()
+    misses: tuple[str, ...] = ()
+    alarms: str = ""
+    measured_on: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        if not self.measured_on:
+            return f"{self.name}: {self.status}; what it would find is not known."
+        known = "; ".join(
+            part
+            for part in (
+                f"finds {', '.join(self.finds)}" if self.finds else "finds no known leak",
+                f"misses {', '.join(self.misses)}" if self.misses else "",
+                f"false alarms {self.alarms}" if self.alarms else "",
+            )
+            if part
+        )
+        return f"{self.name} ({self.measured_on}): {known}."
+
+
+def powers(lineup: Lineup) -> list[Power]:
+    """Everybody of whom the report says something; the chosen first, by name.
+
+    A report is data that anybody may have written: what is not shaped as a calibration is left out.
+    """
+    chosen = {attempt.adversary for attempt in lineup.attempts if attempt.chosen}
+    found = [
+        Power(
+            name=name,
+            chosen=name in chosen,
+            status=known.status,
+            finds=tuple(_finds(known.finds)),
+            misses=tuple(leak for leak, (alarms, _) in _at_full_strength(known.finds) if alarms == 0),
+            alarms=_alarms(known.false_alarms),
+            measured_on=_where(known.finds),
+        )
+        for name, known in lineup.report.calibration.items()
+    ]
+    return sorted(found, key=lambda each: (not each.chosen, each.name))
+
+
+def _leaks(finds: Any) -> Iterator[tuple[str, Mapping[str, tuple[int, int]]]]:
+    """Every leak with its counts of alarms and runs, by strength."""
+    leaks = finds.get("leaks") if isinstance(finds, Mapping) else None
+    for leak, strengths in sorted(leaks.items()) if isinstance(leaks, Mapping) else ():
+        if isinstance(strengths, Mapping):
+            yield leak, {strength: (c[0], c[1]) for strength, c in strengths.items() if _counts(c) and _share(strength)}
+
+
+def _at_full_strength(finds: Any) -> Iterator[tuple[str, tuple[int, int]]]:
+    for leak, strengths in _leaks(finds):
+        if "1" in strengths:
+            yield leak, strengths["1"]
+
+
+def _finds(finds: Any) -> Iterator[str]:
+    for leak, strengths in _leaks(finds):
+        alarms, runs = strengths.get("1", (0, 0))
+        if not alarms:
+            continue
+        least = None
+        for strength in sorted(strengths, key=float, reverse=True):
+            if strengths[strength][0] * OF < FOUND_IN * strengths[strength][1]:
+                break
+            least = strength
+        down = f", down to {float(least):.0%} of images" if least not in (None, "1") else ""
+        yield f"{leak} in {alarms} of {runs}{down}"
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(type(number) is int for number in value)
+
+
+def _share(strength: Any) -> bool:
+    try:
+        return 0 < float(strength) <= 1
+    except (TypeError, ValueError):
+        return False
+
+
+def _alarms(counts: Any) -> str:
+    if not isinstance(counts, Mapping) or not _counts([counts.get("alarms"), counts.get("runs")]):
+        return ""
+    return f"{counts['alarms']} in {counts['runs']} runs"
+
+
+def _where(finds: Any) -> str:
+    if not isinstance(finds, Mapping) or not isinstance(finds.get("dataset"), str):
+        return ""
+    return f"{finds['dataset']}, {finds['n']:,} targets" if type(finds.get("n")) is int else finds["dataset"]

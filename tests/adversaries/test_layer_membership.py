@@ -1,0 +1,168 @@
+"""What layers show of membership: gradients against one image at a time, an overfit network, and a null."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from adversaries.layer_membership import FEATURES, MODEL, NORM, OUTPUT, PARAMETERS, SignalRatio, read_layers
+from adversaries.membership import ADVERSARIES
+from protocols.overtraining_membership import Sightings, attacked, candidates_for
+from tests.adversaries.test_membership import world
+from vfc.seeding import seeded
+from vfc.training import TrainSettings, train_classifier
+
+CLASSES = 4
+
+
+class Net(nn.Module):
+    def __init__(self, hidden=48):
+        super().__init__()
+        self.first = nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True))
+        self.second = nn.Linear(hidden, 24)
+        self.rest = nn.ReLU(inplace=True)
+        self.head = nn.Linear(24, CLASSES)
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.head(self.rest(self.second(self.first(x))))
+
+
+def net(seed=0):
+    return seeded(Net, torch.Generator().manual_seed(seed)).eval()
+
+
+def batch(n=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(n, 1, 8, 8, generator=generator), torch.randint(CLASSES, (n,), generator=generator)
+
+
+def log_length(*tensors):
+    return float(torch.cat([each.detach().flatten() for each in tensors]).norm().log())
+
+
+def test_signals_are_those_of_one_image_at_a_time():
+    model, (images, labels) = net(), batch()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = read_layers(model, images, labels, ["first", "second", "head"])
+    assert set(found) == {"first", "second", "head", MODEL}
+    double = net().double()
+    for row in range(len(images)):
+        x, y = images[row : row + 1].double(), labels[row : row + 1]
+        hidden = double.first(x)
+        second = double.second(hidden)
+        logits = double.head(second.relu())
+        loss = nn.functional.cross_entropy(logits, y)
+        gradient = torch.autograd.grad(loss, [hidden, second, logits], retain_graph=True)
+        for name, output, reached in zip(("first", "second", "head"), (hidden, second, logits), gradient, strict=True):
+            own = torch.autograd.grad(loss, list(double.get_submodule(name).parameters()), retain_graph=True)
+            signals = dict(zip(found[name].names, found[name].readings.signals[row], strict=True))
+            assert signals[NORM] == pytest.approx(log_length(output), abs=1e-5)
+            assert signals[OUTPUT] == pytest.approx(log_length(reached), abs=1e-4)
+            assert signals[PARAMETERS] == pytest.approx(log_length(*own), abs=1e-4)
+        everything = torch.autograd.grad(loss, [p for n, p in double.named_parameters() if "unused" not in n])
+        signals = dict(zip(found[MODEL].names, found[MODEL].readings.signals[row], strict=True))
+        assert signals[PARAMETERS] == pytest.approx(log_length(*everything), abs=1e-4)
+        p = float(logits.detach().softmax(1)[0, y])
+        assert signals["confidence"] == pytest.approx(np.log(p / (1 - p)), abs=1e-5)
+    # `second` is changed in place behind it; what is read is what it gave.
+    assert (found["second"].readings.release < 0).any()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_layer_without_parameters_or_tensor_and_a_wide_one():
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.pair, self.head = nn.Upsample(scale_factor=4), Pair(), nn.Linear(1024, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.pair(self.wide(x).flatten(1))[0])
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    found = read_layers(seeded(Wide, torch.Generator().manual_seed(0)), *batch(), ["wide", "pair", "head"])
+    assert set(found) == {"wide", "head", MODEL}
+    assert found["wide"].names == (NORM, OUTPUT)
+    assert found["wide"].readings.release.shape == (5, FEATURES)
+
+
+def test_parameters_of_a_frozen_part_are_not_the_models_own():
+    found = read_layers(net(), *batch(), ["first", "second"], ignore="first.")
+    assert PARAMETERS not in found["first"].names
+    assert PARAMETERS in found["second"].names
+
+
+def test_any_signal_through_lira_is_lira():
+    truth, seen = world(effect=1.0, shadows=4)
+    from protocols.membership_attempt import grade
+
+    ours, theirs = (grade(each, seen, truth) for each in (SignalRatio(signal="confidence"), ADVERSARIES.get("lira")()))
+    assert np.array_equal(ours.scores, theirs.scores)
+    assert ours.advantage == theirs.advantage
+
+
+def overfit(images, labels, seed):
+    model = net(seed)
+    train_classifier(
+        model, images, labels, TrainSettings(steps=150, batch=30, lr=1e-2), torch.Generator().manual_seed(seed)
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Random labels on random images: 60 members, 60 others, and four shadows on halves of 120 more."""
+    images, labels = batch(360, seed=1)
+    pool, pool_labels = images[240:], labels[240:]
+    member = np.stack([np.random.Generator(np.random.PCG64(s)).permutation(np.arange(120) < 60) for s in range(4)])
+    shadows = [overfit(pool[rows], pool_labels[rows], 10 + s) for s, rows in enumerate(torch.from_numpy(member))]
+    layers = ["first", "second", "head"]
+    asked = (images[:120], labels[:120])
+    truth = np.arange(120) < 60
+
+    def attack(model):
+        seen = {
+            "real": read_layers(model, *asked, layers),
+            "candidates": [read_layers(each, *asked, layers) for each in shadows],
+            "universe": [read_layers(each, pool, pool_labels, layers) for each in shadows],
+        }
+        return {
+            name: attacked(
+                Sightings(
+                    real=seen["real"][name],
+                    candidates=[each[name] for each in seen["candidates"]],
+                    universe=[each[name] for each in seen["universe"]],
+                    member=member,
+                    inside=np.zeros((4, 120), dtype=bool),
+                ),
+                truth,
+                seed=0,
+                cells=4,
+            )
+            for name in (*layers, MODEL)
+        }
+
+    return images, labels, attack
+
+
+def test_an_overfit_network_is_found_at_every_layer(scene):
+    images, labels, attack = scene
+    found = attack(overfit(images[:60], labels[:60], 5))
+    for name, row in found.items():
+        assert row["advantage"]["low"] > 0.3, name
+        assert row["shuffled"]["low"] <= 0, name
+        assert row["planted"]["low"] > 0, name
+        assert row["chosen"] in row["tried"]
+        assert "AT_FLOOR" not in row["health"]
+    assert set(found["first"]["tried"]) == set(candidates_for((NORM, OUTPUT, PARAMETERS)))
+
+
+def test_a_network_that_never_saw_them_shows_nothing(scene):
+    images, labels, attack = scene
+    for name, row in attack(overfit(images[120:180], labels[120:180], 6)).items():
+        assert row["advantage"]["low"] <= 0 <= row["advantage"]["high"], name
+        assert "AT_FLOOR" in row["health"], name

@@ -1,0 +1,61 @@
+"""What adversaries are known to find, in the words of every format."""
+
+import pytest
+
+from reports.lineup import Lineup
+from reports.markdown import render_markdown
+from reports.power import powers
+from reports.report import Calibration
+from tests.reports.sample import attack, full
+
+LEAKS = {
+    "identity": {"1": [30, 30], "0.5": [10, 10], "0.25": [10, 10], "0.1": [9, 10]},
+    "signs": {"1": [12, 30]},
+    "norm": {"1": [0, 30], "0.5": [0, 10]},
+}
+
+
+def known(**facts):
+    calibrated = Calibration(
+        digest="a",
+        finds={"dataset": "digits", "n": 450, "leaks": LEAKS},
+        false_alarms={"alarms": 1, "runs": 90},
+        status="calibrated",
+    )
+    rows = (attack("linear", 0.7, labels="all", chosen=True), attack("knn", 0.6, labels="all"))
+    return full(evidence=rows, calibration={"knn": calibrated, "linear": calibrated.model_copy(update=facts)})
+
+
+def test_what_is_found_down_to_which_share_and_what_is_missed():
+    first, second = powers(Lineup(known()))
+    assert (first.name, first.chosen, second.name, second.chosen) == ("linear", True, "knn", False)
+    assert first.finds == ("identity in 30 of 30, down to 25% of images", "signs in 12 of 30")
+    assert first.misses == ("norm",)
+    assert (first.alarms, first.measured_on) == ("1 in 90 runs", "digits, 450 targets")
+    assert first.sentence.startswith(
+        "linear (digits, 450 targets): finds identity in 30 of 30, down to 25% of images, "
+    )
+
+
+def test_an_unknown_power_is_said_to_be_unknown():
+    first, _ = powers(Lineup(known(finds=None, false_alarms=None, status="uncalibrated")))
+    assert first.sentence == "linear: uncalibrated; what it would find is not known."
+
+
+def test_markdown_quotes_the_chosen():
+    text = render_markdown(known())
+    assert "## Calibration of the chosen" in text
+    assert "signs in 12 of 30 | norm | 1 in 90 runs" in text.replace("\\", "")
+    unknown = render_markdown(known(finds=None, false_alarms=None, status="uncalibrated"))
+    assert "## Calibration" not in unknown
+
+
+@pytest.mark.parametrize(
+    "finds",
+    ["29 of 30", 3, [1], {"dataset": 4}, {"dataset": "d", "leaks": [1]}, {"dataset": "d", "leaks": {"a": {"1": "x"}}},
+     {"dataset": "d", "leaks": {"a": {"most": [1, 2], "1": [1]}}}, {"leaks": {"a": {"1": [True, 2]}}}],
+)  # fmt: skip
+def test_what_is_shaped_otherwise_is_left_out(finds):
+    first, _ = powers(Lineup(known(finds=finds, false_alarms={"alarms": "many"})))
+    assert first.finds == first.misses == ()
+    assert first.alarms == ""
