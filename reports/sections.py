@@ -39,6 +39,9 @@ HEADLINES = {
 """Which number stands for a protocol, by its name in the catalog; the first that was measured."""
 
 
+ATTACK_FREE = "leakage"
+"""The protocol of numbers that nobody attacked for."""
+
 WORST_ARMS = ("attack", "floor", "ceiling")
 """Arms that stand beside the worst case of a protocol; their unit may be another than the number's."""
 
@@ -80,6 +83,11 @@ class Worst:
     attempt: Attempt | None
     flags: tuple[str, ...]
     reason: str
+
+    @property
+    def nobody(self) -> str:
+        """What stands in the place of an attempt that is not there."""
+        return "nothing attacks here" if self.protocol == ATTACK_FREE else "the report does not tell"
 
 
 def sections(lineup: Lineup, drawn: Collection[str] = ()) -> list[Section]:

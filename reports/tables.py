@@ -136,7 +136,7 @@ def worst_table(lineup: Lineup, width: int) -> Table | None:
             continue
         shown = number(worst.value.value, worst.value.unit, toward.get(worst.metric, frozenset()))
         value = Text(shown).append(f"\n{span(worst.value)}", "dim")
-        who, arms = Text("the report does not tell"), [Text("-") for _ in shown_arms]
+        who, arms = Text(worst.nobody), [Text("-") for _ in shown_arms]
         if worst.attempt is not None:
             found = [worst.attempt.arm(arm) for arm in shown_arms]
             who, arms = _who(worst.attempt), [Text(plain(one)) for one in found]

@@ -73,6 +73,15 @@ def test_worst_cases_have_a_row_for_every_protocol_that_ran():
     assert worst_cases(Lineup(full())) == []
 
 
+def test_of_what_nobody_attacked_nobody_is_named():
+    leakage = attack("diagnostics", 0.5, protocol="leakage", goal="release")
+    both = full(evidence=(*evidence(), leakage), metrics={**metrics(), "leakage.mse_bound": rate(0.1)})
+    (found,) = (worst for worst in worst_cases(Lineup(both)) if worst.protocol == "leakage")
+    assert found.attempt is None
+    assert found.nobody == "nothing attacks here"
+    assert "nothing attacks here" in shown(both, 120)
+
+
 def test_a_number_that_several_may_have_reached_is_pinned_on_nobody():
     both = [attack(name, 0.5, protocol="linkage", goal="match", chosen=True) for name in ("one", "two")]
     for value, expected in ((0.4, None), (0.5, "one")):
