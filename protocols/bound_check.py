@@ -12,7 +12,7 @@ from adversaries.reconstruction import ADVERSARIES
 from protocols.findings import Sidecar
 
 BOUND = "leakage.mse_bound"
-FLAG = "BELOW_BOUND"
+FLAG, VOID = "BELOW_BOUND", "bound.void"
 _PSNR = "reconstruction:psnr"
 
 
@@ -20,6 +20,8 @@ def below_bound(
     evidence: Sequence[Evidence], metrics: Mapping[str, Value], rows: Sidecar
 ) -> tuple[list[Evidence], dict[str, Value]]:
     """Declare the bound void if an attack is clearly below it; the attack stands.
+
+    What the bound was stays with the evidence of the protocol that computed it, as `bound.void`.
 
     The bound is about estimates from one release, so that averages of several are no argument against it. Those below
     it carry the flag too.
@@ -47,10 +49,14 @@ def below_bound(
         f"{bound.value:.3g} ({bound.method}): the bound does not hold here"
     )
     void = Value.unknown(reason, unit=bound.unit, flags=tuple(sorted({*bound.flags, FLAG})))
-    flagged = [
-        row.model_copy(update={"health": tuple(sorted({*row.health, FLAG}))}) if position in beaten else row
-        for position, row in enumerate(evidence)
-    ]
+    flagged = []
+    for position, row in enumerate(evidence):
+        update: dict[str, object] = {}
+        if position in beaten:
+            update["health"] = tuple(sorted({*row.health, FLAG}))
+        if row.protocol == "leakage":
+            update["metrics"] = {**row.metrics, VOID: bound}
+        flagged.append(row.model_copy(update=update))
     return flagged, {**metrics, BOUND: void}
 
 

@@ -68,7 +68,7 @@ class Plan:
 
     def but(self, strengths: Sequence[float], runs: int | None) -> Plan:
         """The same with other strengths besides full strength, and with other numbers of seeds; none: as it is."""
-        plan = replace(self, strengths=tuple(s for s in strengths if s < 1)) if strengths else self
+        plan = replace(self, strengths=tuple(dict.fromkeys(s for s in strengths if s < 1))) if strengths else self
         return plan if runs is None else replace(plan, full=runs, partial=min(runs, plan.partial))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from adversaries.calibration.shipped import look_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +31,18 @@ class Candidate:
         if isinstance(inner, Mapping):
             words += [str(value) for value in inner.values() if isinstance(value, str)]
         return " ".join([self.adversary, *words])
+
+
+def calibrated(candidates: Sequence[Candidate], *, n: int, dataset: str) -> frozenset[int]:
+    """Positions of those whose power is known from shipped calibration results.
+
+    Args:
+        candidates: with all their options.
+        n: how many targets they are graded on.
+        dataset: name of the data set.
+    """
+    return frozenset(
+        position
+        for position, each in enumerate(candidates)
+        if look_up(each.adversary, each.settings, n=n, dataset=dataset).status == "calibrated"
+    )

@@ -14,7 +14,7 @@ from adversaries.image_metrics import psnr, ssim
 from adversaries.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.world import Part
 from protocols.bench import Order
-from protocols.candidate import Candidate
+from protocols.candidate import Candidate, calibrated
 from protocols.mask_study import digest_of_defense
 from protocols.overrides import with_overrides
 from protocols.paired_campaign import PairedCampaign
@@ -104,8 +104,9 @@ def conduct_inversion(study: Study) -> Findings:
     competing = rebuilders(study.budget.name, planar=planar)
     candidates = [each for each in competing if _kind(each).level in study.levels]
     kinds = [_kind(each) for each in candidates]
+    candidates = [_spending(study, each) for each in candidates]
     board = ScoreBoard(
-        candidates=[_spending(study, each) for each in candidates],
+        candidates=candidates,
         levels=[kind.level for kind in kinds],
         seeds=study.seeds,
         grid=PAIRS.get(study.budget.name, PAIRS["standard"]),
@@ -113,6 +114,7 @@ def conduct_inversion(study: Study) -> Findings:
         common=study.common,
         floors=_floors(prepared),
         trained=frozenset(i for i, each in enumerate(candidates) if _trains(each)),
+        calibrated=calibrated(candidates, n=len(prepared.world.targets), dataset=prepared.dataset.name),
     )
     known = _knowledge(study)
     campaign = PairedCampaign(
@@ -132,7 +134,7 @@ def conduct_inversion(study: Study) -> Findings:
         metrics["inversion.reader_accuracy"] = Value.unknown(reason)
     evidence = [row for aspect in aspects for row in findings.evidence(aspect, absent=aspect is aspects[0])]
     _show(study, board, aspects[0])
-    rivals = from_scores(board, aspects[-1], len(prepared.world.targets))
+    rivals = from_scores(board, aspects[-1])
     return Findings(evidence=evidence, metrics=metrics, rivals=rivals)
 
 

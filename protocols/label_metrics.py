@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,6 +187,35 @@ class LabelMetrics:
             "adaptive.suppression_ratio": self.suppression(largest),
             "adaptive.leakage": self.leakage("adaptive.leakage", largest),
         }
+
+    def with_missed(self, metrics: Mapping[str, Value], missed: Sequence[Sequence[Rows]]) -> dict[str, Value]:
+        """The strongest numbers, with those of clearly stronger rivals who were graded on the first targets only.
+
+        Args:
+            metrics: from `strongest`.
+            missed: of every such rival, right or wrong about the first targets, by seed.
+        """
+        if not missed:
+            return dict(metrics)
+
+        def ratio(rows: Rows) -> Value:
+            target = self.target.release
+            if target is None:
+                return Value.unknown("the release names no target model", unit="ratio")
+            return stats.suppression(target[: len(rows)], rows, self.board.floor[: len(rows)])
+
+        def rate(rows: Rows) -> Value:
+            return stats.rate(int(rows.sum()), len(rows))
+
+        measures = {"adaptive.accuracy": rate, "adaptive.suppression_ratio": ratio}
+        found = {}
+        for name, value in metrics.items():
+            flags = tuple(sorted({*value.flags, "SELECTION_MISSED"}))
+            beside: list[Value] = []
+            if (measure := measures.get(name)) is not None:
+                beside = [levels.over_seeds([measure(rows) for rows in seeds]) for seeds in missed]
+            found[name] = value.model_copy(update={"flags": flags, "also": (*value.also, *beside)})
+        return found
 
     def _up_to_l2(self, labels: int | str) -> list[Attempt]:
         return self.board.attempts(labels, levels=("L0", "L1", "L2"))

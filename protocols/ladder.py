@@ -8,17 +8,16 @@ import numpy as np
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.assess import reads_labels
-from adversaries.calibration.shipped import look_up
 from adversaries.evidence import Value
 from adversaries.goal import LabelGoal, TaskLabel
 from protocols.board import Board
 from protocols.campaign import Campaign
-from protocols.candidate import Candidate
+from protocols.candidate import Candidate, calibrated
 from protocols.codelength import codelengths
 from protocols.findings import evidence_of, reference_row
 from protocols.label_metrics import LabelMetrics
 from protocols.overrides import with_overrides
-from protocols.rivals import let_in
+from protocols.rivals import let_in, stronger
 from protocols.study import FEW, Findings, Study
 
 
@@ -66,8 +65,15 @@ def against_everybody(study: Study, found: Sequence[Findings]) -> dict[str, Valu
     rivals = [rival for each in found for rival in each.rivals]
     if board is None or not rivals or study.threat < "L3":
         return {}
-    let_in(board, rivals)
-    return numbers_of(study, board).strongest([level for level in study.levels if level <= "L4"])
+    levels, n = [level for level in study.levels if level <= "L4"], len(board.floor)
+    let_in(board, (rival for rival in rivals if rival.graded_on(n)))
+    numbers = numbers_of(study, board)
+    metrics = numbers.strongest(levels)
+    chosen = board.choose(board.attempts(board.grid[-1], levels=levels))
+    some = [rival for rival in rivals if not rival.graded_on(n) and rival.level in levels]
+    # Who can afford some targets only cannot be compared by the whole validation part; on the targets it must not win.
+    missed = [] if chosen is None else stronger(board, chosen, some)
+    return numbers.with_missed(metrics, [[outcome.targets for outcome in rival.attacks()] for rival in missed])
 
 
 def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> Board:
@@ -77,7 +83,6 @@ def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> 
     candidates = [each for each in candidates if ADVERSARIES.get(each.adversary).level in study.levels]
     kinds = [ADVERSARIES.get(candidate.adversary) for candidate in candidates]
     world = study.prepared.world
-    dataset = study.prepared.dataset.name
     candidates = [with_overrides(candidate, study.settings) for candidate in candidates]
     return Board(
         candidates=candidates,
@@ -88,11 +93,7 @@ def board_of(study: Study, goal: LabelGoal, candidates: Sequence[Candidate]) -> 
         floor=floor,
         common=tuple(dict.fromkeys((*study.common, *few))),
         planted=world.train.images is None,
-        calibrated=frozenset(
-            position
-            for position, each in enumerate(candidates)
-            if look_up(each.adversary, each.settings, n=len(floor), dataset=dataset).status == "calibrated"
-        ),
+        calibrated=calibrated(candidates, n=len(floor), dataset=study.prepared.dataset.name),
     )
 
 

@@ -27,7 +27,7 @@ from vfc.wrapper import ModuleDefense
 
 @dataclass(frozen=True, kw_only=True)
 class Universe:
-    """The images of which every shadow is fitted on a random half.
+    """The images of which every shadow is fitted on a random part, half of them unless said otherwise.
 
     Args:
         images, labels: of all of them.
@@ -39,16 +39,23 @@ class Universe:
     member: Bool[Tensor, "s u"]
 
     @classmethod
-    def drawn(cls, images: Tensor, labels: Tensor, shadows: int, seed: int) -> Universe:
-        """A random half for every shadow.
+    def drawn(cls, images: Tensor, labels: Tensor, shadows: int, seed: int, *, size: int | None = None) -> Universe:
+        """A random half, or as many images as said, for every shadow.
 
         Drawn for each by itself: how many of the others hold an image must not tell whether one that is held out does,
         or thresholds would be fixed on that.
+
+        Args:
+            images, labels: of all of them.
+            shadows: how many.
+            seed: of the draw.
+            size: images of every shadow, 1 to u; None for half of u, rounded down.
         """
+        size = len(images) // 2 if size is None else size
         member = torch.zeros(shadows, len(images), dtype=torch.bool)
         for shadow in range(shadows):
             generator = torch.Generator().manual_seed(derive_seed("shadow half", shadow, seed))
-            member[shadow, torch.randperm(len(images), generator=generator)[: len(images) // 2]] = True
+            member[shadow, torch.randperm(len(images), generator=generator)[:size]] = True
         return cls(images=images, labels=labels, member=member)
 
 

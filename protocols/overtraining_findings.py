@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from adversaries.diagnostics.over_training import change, modified_change_ratio, reduction, turn
+from adversaries import levels, stats
+from adversaries.diagnostics.over_training import HEURISTICS, change, modified_change_ratio, reduction, turn
 from adversaries.evidence import Value
+from adversaries.health import HONESTY
 from adversaries.rank_correlation import spearman
 
-HEURISTICS = {"mcr": "MCR", "cv": "CV", "reduction": "reduction"}
-"""Summaries of a course by the names of the file, and how tables call them."""
-
 NO_ORDER = (
-    "At the end of training the membership advantages of all layers lie within each other's intervals: their order, "
-    "and whatever correlates with it, may be chance."
+    "At the end of training the membership advantages of all layers lie within each other's intervals, each bound at "
+    "5 % / number of layers: their order, and whatever correlates with it, may be chance."
 )
 FEW_LAYERS = (
     "Few layers say little: the layers of one network are neither many nor independent of each other, and these are "
@@ -79,24 +78,52 @@ def with_membership(layers: Sequence[dict[str, Any]], found: Sequence[Mapping[st
 
 
 def layers_differ(layers: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether at the end of training some layer's advantage lies apart from another's, interval from interval."""
-    last = [(layer["membership"] or [{}])[-1].get("advantage") for layer in layers]
-    bounds = [(value["low"], value["high"]) for value in last if value is not None and value["low"] is not None]
+    """Whether at the end of training some layer's advantage lies apart from another's, interval from interval.
+
+    The most distant two of many are compared, so every bound is at `stats.ALPHA` / number of layers.
+    """
+    known = [leak for leak in map(_leak, layers) if leak is not None]
+    again = [levels.recompute(leak, stats.ALPHA / len(known)) for leak in known]
+    bounds = [(leak.low, leak.high) for leak in again if leak.low is not None and leak.high is not None]
     return bool(bounds) and max(low for low, _ in bounds) > min(high for _, high in bounds)
 
 
+def left_out(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Which layers are compared with no other, because an adversary there was not honest; empty if none."""
+    names = [layer["name"] for layer in layers if _dishonest((layer["membership"] or [{}])[-1])]
+    if not names:
+        return ""
+    return f"Left out of the rank correlations, since an adversary there was dropped as dishonest: {', '.join(names)}."
+
+
+def _dishonest(row: Mapping[str, Any]) -> bool:
+    return bool(set(row.get("health", ())) & set(HONESTY))
+
+
+def _leak(layer: Mapping[str, Any]) -> Value | None:
+    """The advantage at the end of training; None where there is none, or an honesty flag beside it."""
+    row = (layer["membership"] or [{}])[-1]
+    if "advantage" not in row or _dishonest(row):
+        return None
+    found = Value.model_validate(row["advantage"])
+    return None if found.value is None else found
+
+
 def correlations(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Spearman's rank correlation over layers of every summary with the measured advantage at the end of training."""
+    """Spearman's rank correlation over layers of every summary with the measured advantage at the end of training.
+
+    A layer with an honesty flag beside its advantage is left out.
+    """
+    leaks = [_leak(layer) for layer in layers]
     names = dict.fromkeys(name for layer in layers for name in layer["courses"])
     rows = []
     for name in names:
         for heuristic in HEURISTICS:
             pairs = []
-            for layer in layers:
-                leak = (layer["membership"] or [{}])[-1].get("advantage", {}).get("value")
+            for layer, leak in zip(layers, leaks, strict=True):
                 number = layer["courses"].get(name, {}).get(heuristic, {}).get("value")
-                if leak is not None and number is not None:
-                    pairs.append((number, leak))
+                if leak is not None and leak.value is not None and number is not None:
+                    pairs.append((number, leak.value))
             found = spearman([pair[0] for pair in pairs], [pair[1] for pair in pairs])
             rows.append({"quantity": name, "heuristic": heuristic, **asdict(found)})
     return rows

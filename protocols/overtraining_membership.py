@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from adversaries import levels
-from adversaries.health import LEVEL
+from adversaries.evidence import Value
+from adversaries.health import HONESTY, LEVEL
 from adversaries.layer_membership import SignalRatio, SignalThreshold
 from adversaries.membership import ADVERSARIES, MembershipAdversary, Shadows, Truth
 from adversaries.membership_signals import Measured
@@ -24,7 +25,7 @@ from protocols.study import FEW
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
 
-DISHONEST = ("SHUFFLED_ABOVE_CHANCE", "NONFINITE_GUESS")
+NOBODY_HONEST = "no adversary is honest here: each beats chance on shuffled labels, or guesses what is no number"
 
 
 def question_of(parts: Parts, most: int, seed: int) -> Question:
@@ -104,25 +105,29 @@ def attacked(seen: Sightings, truth: Truth, seed: int, cells: int) -> dict[str, 
 
     Returns:
         JSON-ready: `advantage` of the adversary chosen on the shadows, its `shuffled` and `planted` arms, `health`,
-        and `tried`, all adversaries with their advantage on the shadows and on the images in question.
+        and `tried`, all adversaries with their advantage on the shadows and on the images in question. If no adversary
+        is honest, the advantage is unknown, and the arms are those of the best on the shadows.
     """
     world, adversaries = seen.world, candidates_for(seen.real.names)
     graded = {name: grade(adversary, world, truth) for name, adversary in adversaries.items()}
     dropped: set[str] = set()
-    chosen, arms = "", dict[str, Any]()
+    health: set[str] = set()
+    chosen, arms, honest = "", dict[str, Any](), False
     for name, shuffled, planted, flags in _by_shadows(adversaries, graded, world, truth, seed, cells):
-        chosen, arms, health = name, {"shuffled": shuffled, "planted": planted}, set(flags)
-        if not health & set(DISHONEST):
+        honest = not flags & set(HONESTY)
+        if honest or not chosen:
+            chosen, arms, health = name, {"shuffled": shuffled, "planted": planted}, set(flags)
+        if honest:
             break
-        dropped |= health & set(DISHONEST)
-    best = graded[chosen].advantage
-    rivals = {name: levels.recompute(each.advantage, LEVEL / len(graded)).low for name, each in graded.items()}
-    if any((low or -1.0) > (best.value or 0.0) for name, low in rivals.items() if name != chosen):
-        health.add("SELECTION_MISSED")
+        dropped |= flags & set(HONESTY)
+    flagged = tuple(sorted(dropped))
+    if honest:
+        best = graded[chosen].advantage.model_copy(update={"flags": flagged})
+        health |= _doubts(chosen, graded)
+    else:
+        best = Value.unknown(NOBODY_HONEST, unit="difference", flags=flagged)
     if len(truth) < 2 * FEW:
         health.add("TOO_FEW_TARGETS")
-    if (best.low or 0.0) <= 0:
-        health.add("AT_FLOOR")
     return {
         "chosen": chosen,
         "advantage": best.model_dump(mode="json"),
@@ -130,6 +135,14 @@ def attacked(seen: Sightings, truth: Truth, seed: int, cells: int) -> dict[str, 
         "health": sorted(health | dropped),
         "tried": {name: _tried(each) for name, each in graded.items()},
     }
+
+
+def _doubts(chosen: str, graded: Mapping[str, Graded]) -> set[str]:
+    """Whether another adversary was clearly stronger, and whether the chosen one found anything."""
+    best = graded[chosen].advantage
+    rivals = {name: levels.recompute(each.advantage, LEVEL / len(graded)).low for name, each in graded.items()}
+    missed = any((low or -1.0) > (best.value or 0.0) for name, low in rivals.items() if name != chosen)
+    return {*(["SELECTION_MISSED"] if missed else []), *(["AT_FLOOR"] if (best.low or 0.0) <= 0 else [])}
 
 
 def _by_shadows(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import rich_click as click
+from click.core import ParameterSource
 
 from vfc.errors import UserError
 
@@ -28,6 +29,12 @@ OVER_TRAINING = (
 
 COUNT, FEWEST = 12, 3
 
+TRAINING = ("target", "width", "overrides")
+"""Options that only a training of its own obeys."""
+
+ATTACK = ("shadows", "members")
+"""Options that only the membership attack obeys."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OverTraining:
@@ -47,17 +54,19 @@ class OverTraining:
     shadows: int = 4
     members: int = 500
 
-    def checked(self, model: str | None) -> OverTraining:
+    def checked(self, model: str | None, given: Sequence[str] = ()) -> OverTraining:
         """Itself, if the options go together.
 
         Args:
             model: the user's factory, or None.
+            given: names of the options that the user typed.
 
         Raises:
             UserError: they do not.
         """
         if model is not None and self.release is not None:
             raise UserError("expected --release or --model, got both", "leave one of them out")
+        self._check_useful(model, given)
         if self.release is None and self.part != "target":
             raise UserError(f"expected --release beside --part {self.part}, got none", "name a run folder")
         if self.release is not None and self.checkpoints is not None:
@@ -69,6 +78,20 @@ class OverTraining:
         if model is None and self.release is None and self.count < FEWEST:
             raise UserError(f"expected {FEWEST} or more --checkpoints, got {self.checkpoints}", "12, say")
         return self
+
+    def _check_useful(self, model: str | None, given: Sequence[str]) -> None:
+        """Refuse what would change nothing."""
+        useless: dict[str, Sequence[str]] = {}
+        if model is not None:
+            useless["--model, whose states are given and whose members nobody knows"] = (*TRAINING, *ATTACK)
+        if self.release is not None:
+            useless["--release, which is trained already"] = TRAINING
+        if self.shadows == 0:
+            useless["--shadows 0, which asks nobody"] = ("members",)
+        for beside, names in useless.items():
+            for name in names:
+                if name in given:
+                    raise UserError(f"expected no --{_spelled(name)} beside {beside}, got both", "leave it out")
 
     @property
     def count(self) -> int:
@@ -97,13 +120,26 @@ def split_over_training(options: Mapping[str, Any]) -> tuple[OverTraining | None
     if not options.get("over_training"):
         needs = {name: value for name, value in {**given, **_training(rest)}.items() if value}
         if needs:
-            name = next(iter(needs)).replace("_", "-").replace("overrides", "set")
+            name = _spelled(next(iter(needs)))
             raise UserError(f"expected --over-training beside --{name}, got none", "add it, or leave that out")
         if rest.get("model") is None:
             raise UserError("expected --model FACTORY or --over-training, got neither", "mypkg:build, say")
         return None, rest
-    return replace(OverTraining(), **given).checked(rest.get("model")), rest
+    typed = [name for name in {**given, **_training(rest)} if _typed(name)]
+    if "overrides" in typed and not any(text.startswith("train.") for text in rest["overrides"]):
+        typed.remove("overrides")
+    return replace(OverTraining(), **given).checked(rest.get("model"), typed), rest
 
 
 def _training(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("target", "width", "overrides") if options.get(name)}
+    return {name: options[name] for name in TRAINING if options.get(name)}
+
+
+def _typed(name: str) -> bool:
+    """Whether an option was given for this call; a config file may serve many."""
+    context = click.get_current_context(silent=True)
+    return context is None or context.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", "-").replace("overrides", "set")

@@ -61,7 +61,9 @@ class Training:
 
 
 def universe_of(parts: Parts, shadows: int, seed: int, *, whole: bool) -> Universe:
-    """The attacker's pool, and a random half of it for every shadow.
+    """The attacker's pool, and for every shadow as many of it as the network in question was trained on.
+
+    At most two thirds, or a shadow would have too few images that it does not know.
 
     Args:
         parts: who owns what.
@@ -72,13 +74,7 @@ def universe_of(parts: Parts, shadows: int, seed: int, *, whole: bool) -> Univer
     owned = (parts.pool_train, parts.pool_validation) if whole else (parts.pool_train,)
     images = torch.cat([each.images for each in owned])
     labels = torch.cat([each.labels[parts.task] for each in owned])
-    member = torch.zeros(shadows, len(images), dtype=torch.bool)
-    for shadow in range(shadows):
-        # Each by itself: were two halves each other's rest, then which shadows lack an image would tell of a third one
-        # whether it has it, and an attack that is chosen on shadows could live on that.
-        generator = torch.Generator().manual_seed(derive_seed("shadow half", shadow, seed))
-        member[shadow, torch.randperm(len(images), generator=generator)[: len(images) // 2]] = True
-    return Universe(images=images, labels=labels, member=member)
+    return Universe.drawn(images, labels, shadows, seed, size=min(len(parts.defender_train), 2 * len(images) // 3))
 
 
 def trained_shadows(how: Training, universe: Universe, parts: Parts, classes: int) -> list[Source]:

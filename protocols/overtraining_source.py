@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from glob import glob
@@ -16,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from protocols.overtraining_names import numbered_by
 from protocols.settings import digest_of
 from vfc.artifact import load_model
 from vfc.checkpoints import FEWEST, Kept
@@ -121,7 +121,7 @@ def of_encoder(kept: Kept, target: Path, title: str) -> Source:
 
 
 def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
-    """A user's module and its saved state dicts, in the order of the numbers in their names.
+    """A user's module and its saved state dicts, in the order of the steps in their names.
 
     Args:
         module: takes every state in turn.
@@ -129,7 +129,7 @@ def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
         pattern: of paths, as the shell knows them.
 
     Raises:
-        UserError: fewer than three files, names without numbers or with the same one, or states that do not fit.
+        UserError: fewer than three files, names that tell no order, or states that do not fit.
     """
     files = sorted(Path(name) for name in glob(pattern, recursive=True))
     odd = [file for file in files if file.suffix not in SUFFIXES]
@@ -139,17 +139,7 @@ def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
         raise UserError(
             f"expected {FEWEST} or more checkpoints as {pattern}, got {len(files)} files", "check the path, quoted"
         )
-    numbered: dict[int, Path] = {}
-    for file in files:
-        numbers = re.findall(r"\d+", file.stem)
-        if not numbers:
-            raise UserError(f"expected the step as a number in the name of {file}, got none", "rename it: step-100.pt")
-        if int(numbers[-1]) in numbered:
-            raise UserError(
-                f"expected different steps, got {numbered[int(numbers[-1])]} and {file} of one number",
-                "the last number of a name is its step",
-            )
-        numbered[int(numbers[-1])] = file
+    numbered = numbered_by(files)
     steps = tuple(sorted(numbered))
 
     def load(position: int) -> nn.Module:
@@ -200,4 +190,10 @@ def _read(file: Path) -> dict[str, Tensor]:
             found = found[name]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"expected a state dict in {file}, got {type(found).__name__}", "save model.state_dict()")
+    odd = [name for name in found if not isinstance(name, str)]
+    if odd:
+        raise UserError(
+            f"expected names of parameters as keys of the state dict in {file}, got {odd[0]!r}",
+            "save model.state_dict()",
+        )
     return found

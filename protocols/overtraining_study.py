@@ -53,6 +53,10 @@ ENCODER = (
     "The target in front of which the encoder trains is the trained one at every step, and was trained on the same "
     "images: what it knows of its members shows at step 0 already."
 )
+SAMPLED = (
+    "This defense is deployed with samples of its latent; what is followed here is the release of the latent's mean, "
+    "without that noise."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,7 @@ class Course:
         user_call(self.subject.source.origin, lambda: module(self.images[:1]))
 
     def data(self) -> tuple[dict[str, Any], bool]:
-        """Everything that was found, and whether all of it could be measured."""
+        """Everything that was found, and whether any layer could be measured."""
         source = self.subject.source
         found = [said(outcome) for outcome in self.bench.do("measuring checkpoints", self._layer_orders())]
         layers = findings.layers_over(source.steps, found)
@@ -120,8 +124,11 @@ class Course:
         except NotApplicableError as reason:
             about = {"reason": str(reason)}
         notes = list(self.notes)
-        if whole is not None and not findings.layers_differ(layers):
-            notes.append(findings.NO_ORDER)
+        if whole is not None:
+            sizes = (about["shadows_trained_on"], about["trained_on"])
+            other = sizes_note(*sizes) if sizes[0] != sizes[1] else ""
+            order = "" if findings.layers_differ(layers) else findings.NO_ORDER
+            notes += [note for note in (other, findings.left_out(layers), order) if note]
         return {
             "title": f"{source.title} on {self.dataset.name}",
             "part": self.over.part,
@@ -158,7 +165,7 @@ class Course:
         encoder = kept(folder / FOLDER, "encoder")
         self._check_members(encoder)
         source = of_encoder(encoder, folder / "target.safetensors", f"{encoder.about['defense']} network")
-        return Subject(source=source, target=target, encoder=encoder, notes=(ENCODER,))
+        return Subject(source=source, target=target, encoder=encoder, notes=encoder_notes(encoder))
 
     def _check_members(self, states: Kept) -> None:
         ours = {digest.hex()[:HASH] for digest in self.parts.defender_train.row_hashes}
@@ -240,7 +247,30 @@ class Course:
             )
             orders.append(Order(task, company, self.cells, f"step {step}"))
         members = int(question.member.sum())
-        return orders, {"members": members, "non_members": len(question.member) - members, "shadows": len(shadows)}
+        return orders, {
+            "members": members,
+            "non_members": len(question.member) - members,
+            "shadows": len(shadows),
+            "trained_on": len(parts.defender_train),
+            "shadows_trained_on": int(universe.member[0].sum()),
+        }
+
+
+def encoder_notes(encoder: Kept) -> tuple[str, ...]:
+    """What a reader must know of the kept states of an encoder."""
+    return (ENCODER, SAMPLED) if encoder.about["training"].get("deployment") == "sample" else (ENCODER,)
+
+
+def sizes_note(shadow: int, real: int) -> str:
+    """That shadows know fewer images than the network in question, and what follows.
+
+    Args:
+        shadow, real: images that each was trained on.
+    """
+    return (
+        f"Every shadow was trained on {shadow} images, the network in question on {real}, by the same settings: a "
+        "shadow may know its members better, so that thresholds fixed on shadows lie elsewhere."
+    )
 
 
 def _at(source: Source, position: int) -> Callable[[], nn.Module]:

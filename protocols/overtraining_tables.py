@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from adversaries.diagnostics.over_training import HEURISTICS, QUANTITIES
 from adversaries.evidence import Value
-from protocols.overtraining_findings import FEW_LAYERS, HEURISTICS, turned
-from protocols.overtraining_tasks import QUANTITIES
+from protocols.overtraining_findings import FEW_LAYERS, turned
 
 SHOWN = ("leakage.dof.effective", "leakage.jacobian.rank@1e-3")
 """The quantities that are listed layer by layer; the file and the drawing have all."""
@@ -26,9 +26,9 @@ def show(data: Mapping[str, Any], console: Console) -> None:
         turns = [layer["courses"][quantity]["fall_then_rise"] for layer in layers if quantity in layer["courses"]]
         if all(each["found"] is None for each in turns):
             why = turns[0]["reason"] if turns else "no layer has it"
-            console.print(f"\n{QUANTITIES[quantity]}: not known ({why})", markup=False)
+            console.print(f"\n{QUANTITIES[quantity].column}: not known ({why})", markup=False)
             continue
-        console.print(f"\n{QUANTITIES[quantity]} (90 % interval)")
+        console.print(f"\n{QUANTITIES[quantity].column} (90 % interval)")
         console.print(_course_table(layers, quantity, steps))
     asked = data["membership"]
     if asked["reason"]:
@@ -100,12 +100,12 @@ def _flags(layers: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any
 
 def _summary(layers: Sequence[Mapping[str, Any]], correlations: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("number", "fell, rose", "n", *HEURISTICS.values())
-    for quantity, title in QUANTITIES.items():
+    for quantity, names in QUANTITIES.items():
         found, known = turned(layers, quantity)
         cells = {row["heuristic"]: row for row in correlations if row["quantity"] == quantity}
         counts = {row["n"] for row in cells.values()}
         table.add_row(
-            title,
+            names.column,
             f"{found} of {known}",
             ", ".join(str(count) for count in sorted(counts)) or "-",
             *(_correlation(cells.get(name)) for name in HEURISTICS),

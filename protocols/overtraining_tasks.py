@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, measure_layers
+from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.diagnostics.spectra import Effort
 from adversaries.layer_membership import MODEL, read_layers
 from adversaries.membership import Truth
@@ -23,16 +24,6 @@ from protocols.places import Place
 from vfc.seeding import derive_seed
 
 Load = Callable[[], nn.Module]
-
-QUANTITIES = {
-    "leakage.dof.effective": "DoF effective",
-    "leakage.dof.participation": "DoF particip.",
-    "leakage.dof.ridge": "DoF ridge",
-    "leakage.dof.pca99": "DoF PCA-99",
-    "leakage.jacobian.rank@1e-3": "rank@1e-3",
-    "leakage.jacobian.effective_rank": "effective rank",
-}
-"""What is followed over training, and how tables call it."""
 
 
 @dataclass(frozen=True, kw_only=True)

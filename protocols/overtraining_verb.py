@@ -40,7 +40,7 @@ def run_overtraining(
     """Train or read the states, measure and attack each, save, and show.
 
     Returns:
-        0; 3 if a layer or the attack could not be measured.
+        0; 3 if no layer could be measured.
 
     Raises:
         UserError: anything that the user must change; finished checkpoints are kept.
@@ -62,7 +62,7 @@ def run_overtraining(
         bench = Bench(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
         course = Course(options, over, settings, dataset, parts, trainer, bench, out / "cells")
         try:
-            data, whole = course.data()
+            data, measured = course.data()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         passed = {"torch": torch.__version__, "device": device, "seconds": time.monotonic() - started}
@@ -74,7 +74,7 @@ def run_overtraining(
         if settings.verbosity >= 0:
             show(data, console or Console(highlight=False))
     reporter.note(f"drawn in {out / STEM}.html")
-    return 0 if whole else 3
+    return 0 if measured else 3
 
 
 def _spec(over: OverTraining) -> ReleaseSpec:

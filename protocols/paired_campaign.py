@@ -76,9 +76,12 @@ class PairedCampaign:
             for aspect in self.aspects:
                 contestants = board.contestants(aspect, board.tried())
                 chosen = board.choose(aspect, contestants)
-                seeing = board.choose(aspect, (c for c in contestants if c.attempt.candidate not in board.blind))
+                open_eyed = [c for c in contestants if c.attempt.candidate not in board.blind]
+                seeing = board.choose(aspect, open_eyed)
+                # Others compare themselves with the best of those who were graded on all targets.
+                whole = board.choose(aspect, [c for c in open_eyed if board.graded_on_all(aspect, c)])
                 rivals = [] if chosen is None else board.missed(aspect, chosen, contestants)
-                wanted |= {c.attempt: None for c in (chosen, seeing, *rivals) if c is not None}
+                wanted |= {c.attempt: None for c in (chosen, seeing, whole, *rivals) if c is not None}
             needed = dict.fromkeys(board.largest(a) for a in wanted if a.candidate not in board.blind)
             spots = [spot for spot in self._spots(needed, "shuffled") if spot not in board.outcomes]
             if not spots:

@@ -6,12 +6,14 @@ know the mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from adversaries import stats
+from adversaries.health import HONESTY, LEVEL
 from protocols.board import Attempt, Board, Entry
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
@@ -34,13 +36,29 @@ class Rival:
         candidate: who.
         level: its threat level.
         reads: whether the shuffled control applies.
+        trained: whether its training could be doubled.
+        calibrated: whether its power is known from calibration.
         outcomes: of all arms, seeds and doubling checks.
     """
 
     candidate: Candidate
     level: str
     reads: bool
+    trained: bool
+    calibrated: bool
     outcomes: Mapping[Where, Outcome]
+
+    def attacks(self) -> list[Outcome]:
+        """Its measured attacks, one per seed."""
+        found = {
+            where.seed: each for where, each in self.outcomes.items() if where.arm == "attack" and not where.doubled
+        }
+        return [found[seed] for seed in sorted(found) if found[seed].status == "measured"]
+
+    def graded_on(self, targets: int) -> bool:
+        """Whether it was graded on all of so many targets, wherever it was graded."""
+        measured = (outcome for outcome in self.outcomes.values() if outcome.status == "measured")
+        return all(len(outcome.targets) == targets for outcome in measured)
 
 
 def from_board(board: Board) -> list[Rival]:
@@ -50,6 +68,8 @@ def from_board(board: Board) -> list[Rival]:
             candidate=candidate,
             level=board.levels[position],
             reads=position in board.readers,
+            trained=position in board.trained,
+            calibrated=position in board.calibrated,
             outcomes={
                 Where(entry.arm, entry.seed, entry.doubled): outcome
                 for entry, outcome in board.outcomes.items()
@@ -60,15 +80,12 @@ def from_board(board: Board) -> list[Rival]:
     ]
 
 
-def from_scores(board: ScoreBoard, aspect: Aspect, targets: int) -> list[Rival]:
+def from_scores(board: ScoreBoard, aspect: Aspect) -> list[Rival]:
     """Everybody whose reconstructions clean models read, with the most pairs, once for every model.
-
-    Whoever could afford only some of the targets stays apart, since all others are graded on all of them.
 
     Args:
         board: outcomes on reconstructions.
         aspect: the reading of the label.
-        targets: how many there are.
     """
     found = []
     for attempt in board.tried():
@@ -81,8 +98,6 @@ def from_scores(board: ScoreBoard, aspect: Aspect, targets: int) -> list[Rival]:
                 for spot, outcome in board.outcomes.items()
                 if spot.attempt == attempt
             }
-            if any(outcome.status == "measured" and len(outcome.targets) != targets for outcome in outcomes.values()):
-                continue
             found.append(
                 Rival(
                     candidate=Candidate(
@@ -90,6 +105,8 @@ def from_scores(board: ScoreBoard, aspect: Aspect, targets: int) -> list[Rival]:
                     ),
                     level=board.levels[attempt.candidate],
                     reads=True,
+                    trained=attempt.candidate in board.trained,
+                    calibrated=attempt.candidate in board.calibrated,
                     outcomes=outcomes,
                 )
             )
@@ -100,9 +117,34 @@ def let_in(board: Board, rivals: Iterable[Rival]) -> None:
     """Let rivals compete on a board; in place."""
     for rival in rivals:
         position = board.add(rival.candidate, rival.level, reads=rival.reads)
+        board.trained |= {position} if rival.trained else set()
+        board.calibrated |= {position} if rival.calibrated else set()
         attempt = Attempt(position, board.grid[-1] if board.learns(position) else None)
         for where, outcome in rival.outcomes.items():
             board.outcomes[Entry(attempt, where.arm, where.seed, where.doubled)] = outcome
+
+
+def stronger(board: Board, chosen: Attempt, rivals: Sequence[Rival]) -> list[Rival]:
+    """Those who were graded on the first targets only, and are clearly above the chosen attempt on the same ones.
+
+    Args:
+        board: the chosen attempt's.
+        chosen: who stands for everybody on the board.
+        rivals: others, honest or not; those with an honesty flag prove nothing.
+    """
+    found = []
+    for rival in rivals:
+        theirs, ours = rival.attacks(), board.measured(chosen, "attack")
+        if not ours or len(theirs) < len(ours) or any(set(outcome.flags) & set(HONESTY) for outcome in theirs):
+            continue
+        for outcome, other in zip(theirs, ours, strict=True):
+            n = min(len(outcome.targets), len(other.targets))
+            apart = outcome.targets[:n].astype(int) - other.targets[:n]
+            gained, lost = int((apart > 0).sum()), int((apart < 0).sum())
+            if gained > lost and stats.mcnemar(gained, lost) < LEVEL / len(rivals):
+                found.append(rival)
+                break
+    return found
 
 
 def _reading(outcome: Outcome, array: str, honesty: tuple[str, ...]) -> Outcome:

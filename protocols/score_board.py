@@ -83,6 +83,7 @@ class ScoreBoard:
         outcomes: what is known so far.
         unchecked: whether the budget skips the doubling check.
         trained: candidates whose training could be doubled.
+        calibrated: candidates whose power with the most pairs is known from calibration.
     """
 
     candidates: list[Candidate]
@@ -96,6 +97,7 @@ class ScoreBoard:
     outcomes: dict[Spot, Outcome] = field(default_factory=dict)
     unchecked: bool = False
     trained: frozenset[int] = frozenset()
+    calibrated: frozenset[int] = frozenset()
 
     def tried(self) -> list[Attempt]:
         """Every attempt with an outcome of its attack, in order of candidates and pairs."""
@@ -137,6 +139,13 @@ class ScoreBoard:
         if any(key not in outcome.arrays for outcome in outcomes):
             return []
         return [np.asarray(outcome.arrays[key], dtype=np.float64) for outcome in outcomes]
+
+    def graded_on_all(self, aspect: Aspect, contestant: Contestant) -> bool:
+        """Whether it was graded on as many targets as anybody."""
+        most = max(
+            (len(row) for c in self.contestants(aspect, self.tried()) for row in self.rows(aspect, c)), default=0
+        )
+        return all(len(row) == most for row in self.rows(aspect, contestant))
 
     def strength(self, aspect: Aspect, contestant: Contestant, arm: str = "attack") -> float:
         """Mean on the validation part, over seeds, above the floor's first guesser on the same rows.
@@ -224,6 +233,8 @@ class ScoreBoard:
                 flags.add("AT_FLOOR")
         if self.rows(aspect, contestant, doubled=True) and self.gains(aspect, contestant, contestant, doubled=True):
             flags.add("NOT_CONVERGED")
+        if attempt.candidate in self.calibrated and attempt == self.largest(attempt):
+            flags.discard("UNCALIBRATED")
         if self.unchecked and attempt.candidate in self.trained:
             flags.add("CONVERGENCE_UNCHECKED")
         return tuple(sorted(flags))

@@ -119,9 +119,14 @@ def _flags(lineup: Lineup) -> list[str]:
 
 def _powers(lineup: Lineup) -> list[tuple[str, str, str, str]]:
     return [
-        (inert(each.name), inert("; ".join(each.finds), 400), inert(", ".join(each.misses), 400), inert(each.alarms))
+        (
+            inert(each.name if each.status == "calibrated" else f"{each.name} ({each.status})"),
+            inert("; ".join(each.finds) or "-", 400),
+            inert(", ".join(each.misses) or "-", 400),
+            inert(each.alarms or "-"),
+        )
         for each in powers(lineup)
-        if each.chosen and each.measured_on
+        if each.chosen
     ]
 
 

@@ -9,30 +9,22 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from adversaries.diagnostics.over_training import HEURISTICS, QUANTITIES
 from adversaries.evidence import Value
 from reports import words
 from reports.overtraining_svg import STYLE, Line, Panel, panel, sheet
 
-DOF = {
-    "leakage.dof.effective": ("effective", "a"),
-    "leakage.dof.participation": ("particip.", "b"),
-    "leakage.dof.ridge": ("ridge", "c"),
-    "leakage.dof.pca99": ("PCA-99", "d"),
-}
-RANK = {"leakage.jacobian.rank@1e-3": ("rank@1e-3", "a"), "leakage.jacobian.effective_rank": ("effective", "b")}
-NAMES = {
-    **{key: f"DoF, {name}" for key, (name, _) in DOF.items()},
-    "leakage.jacobian.rank@1e-3": "rank of the Jacobian at 1e-3",
-    "leakage.jacobian.effective_rank": "effective rank of the Jacobian",
-}
-SAID = {
-    "leakage.dof.effective": "The effective degrees of freedom",
-    "leakage.jacobian.rank@1e-3": "The Jacobian's rank at 1e-3",
-    "leakage.jacobian.effective_rank": "Its effective rank",
-}
-"""What the page answers first, and how it calls that."""
 
-HEURISTICS = {"mcr": "MCR", "cv": "CV", "reduction": "reduction"}
+def _panel_of(panel: str) -> dict[str, tuple[str, str]]:
+    """Name and look of every line of a panel."""
+    drawn = {key: names.line for key, names in QUANTITIES.items() if names.panel == panel}
+    return {key: (line, look) for (key, line), look in zip(drawn.items(), "abcd", strict=False)}
+
+
+DOF, RANK = _panel_of("dof"), _panel_of("rank")
+NAMES = {key: names.title for key, names in QUANTITIES.items()}
+SAID = {key: names.subject for key, names in QUANTITIES.items() if names.subject}
+"""What the page answers first, and how it calls that."""
 
 
 def render_html(data: Mapping[str, Any]) -> str:
@@ -151,6 +143,13 @@ class _Page:
         if read is None or read.value is None or read.low is None or read.high is None or read.low == read.high:
             return ""
         return f"{_short(read.low)} to {_short(read.high)}"
+
+    def advantage(self, row: Mapping[str, Any]) -> str:
+        """The advantage of an attack with its interval, or why it is not known."""
+        found = Value.model_validate(row["advantage"])
+        if found.value is None:
+            return f"not known ({found.reason})"
+        return f"{self.number(row['advantage'])} ({self.bounds(row['advantage'])})"
 
     def verdict(self, course: Mapping[str, Any]) -> str:
         """Whether it first fell and then rose."""

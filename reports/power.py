@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from adversaries.health import FOUND_IN, OF
@@ -18,8 +19,8 @@ class Power:
         name: of the adversary.
         chosen: whether a headline number came from it.
         status: as the report says it.
-        finds: leaks on which it raised alarms: in how many runs, and down to which share of images it is found.
-        misses: leaks on which it never did.
+        finds: leaks that it finds: in how many runs, and down to which share of images.
+        misses: leaks that it finds too seldom: in how many runs.
         alarms: false ones in runs on nulls; empty if unknown.
         measured_on: data set and number of targets; empty if unknown.
     """
@@ -40,6 +41,7 @@ class Power:
         known = "; ".join(
             part
             for part in (
+                "" if self.status == "calibrated" else self.status,
                 f"finds {', '.join(self.finds)}" if self.finds else "finds no known leak",
                 f"misses {', '.join(self.misses)}" if self.misses else "",
                 f"false alarms {self.alarms}" if self.alarms else "",
@@ -61,7 +63,7 @@ def powers(lineup: Lineup) -> list[Power]:
             chosen=name in chosen,
             status=known.status,
             finds=tuple(_finds(known.finds)),
-            misses=tuple(leak for leak, (alarms, _) in _at_full_strength(known.finds) if alarms == 0),
+            misses=tuple(_misses(known.finds)),
             alarms=_alarms(known.false_alarms),
             measured_on=_where(known.finds),
         )
@@ -78,24 +80,26 @@ def _leaks(finds: Any) -> Iterator[tuple[str, Mapping[str, tuple[int, int]]]]:
             yield leak, {strength: (c[0], c[1]) for strength, c in strengths.items() if _counts(c) and _share(strength)}
 
 
-def _at_full_strength(finds: Any) -> Iterator[tuple[str, tuple[int, int]]]:
-    for leak, strengths in _leaks(finds):
-        if "1" in strengths:
-            yield leak, strengths["1"]
+def _found(counts: tuple[int, int]) -> bool:
+    alarms, runs = counts
+    return runs > 0 and alarms * OF >= FOUND_IN * runs
 
 
 def _finds(finds: Any) -> Iterator[str]:
     for leak, strengths in _leaks(finds):
-        alarms, runs = strengths.get("1", (0, 0))
-        if not alarms:
+        if "1" not in strengths or not _found(strengths["1"]):
             continue
-        least = None
-        for strength in sorted(strengths, key=float, reverse=True):
-            if strengths[strength][0] * OF < FOUND_IN * strengths[strength][1]:
-                break
-            least = strength
-        down = f", down to {float(least):.0%} of images" if least not in (None, "1") else ""
-        yield f"{leak} in {alarms} of {runs}{down}"
+        held = takewhile(lambda share: _found(strengths[share]), sorted(strengths, key=float, reverse=True))  # noqa: B023
+        least = min(map(float, held))
+        alarms, runs = strengths["1"]
+        yield f"{leak} in {alarms} of {runs}" + (f", down to {least:.0%} of images" if least < 1 else "")
+
+
+def _misses(finds: Any) -> Iterator[str]:
+    for leak, strengths in _leaks(finds):
+        alarms, runs = strengths.get("1", (0, 0))
+        if runs and not _found((alarms, runs)):
+            yield f"{leak} ({alarms} of {runs})" if alarms else leak
 
 
 def _counts(value: Any) -> bool:

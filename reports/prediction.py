@@ -13,6 +13,7 @@ from adversaries.rank_correlation import FEWEST, Correlation, spearman
 from reports.catalog import lookup
 from reports.prediction_data import (
     ALL,
+    BOUND,
     CONTROLS,
     DIAGNOSTICS,
     LEVEL,
@@ -25,7 +26,7 @@ from reports.prediction_data import (
     expected,
     ranked,
 )
-from reports.prediction_notes import missing_numbers, reading_notes
+from reports.prediction_notes import missing_numbers, reading_notes, void_bounds
 from reports.report import Report
 from vfc.errors import UserError
 
@@ -124,6 +125,9 @@ def _merged(group: Sequence[Report], names: Sequence[str]) -> tuple[dict[str, fl
     reasons: dict[str, str] = {}
     for name in names:
         there = [report.metrics[name] for report in group if name in report.metrics]
+        if name == BOUND:
+            # A bound that an attack refuted is still what was predicted; without it only those that hold would count.
+            there += void_bounds(group)
         known = [value.value for value in there if value.value is not None]
         if known:
             values[name] = known[0]

@@ -30,6 +30,9 @@ MEASURED = (
 PROTECTS = frozenset({"leakage.mse_bound"})
 """Diagnostics of which a higher number promises less leakage; every other one counts dimensions or nats let through."""
 
+BOUND, VOID = "leakage.mse_bound", "bound.void"
+"""The bound, and where a report keeps it after an attack has refuted it."""
+
 CONTROLS: Mapping[str, str] = {
     "constant": "known null",
     "pure-noise": "known null",

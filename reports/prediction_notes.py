@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from adversaries.evidence import Value
 from adversaries.health import forbids_holding
 from reports.catalog import lookup
-from reports.prediction_data import DIAGNOSTICS, MEASURED, Point, ranked
+from reports.prediction_data import BOUND, DIAGNOSTICS, MEASURED, VOID, Point, ranked
 from reports.report import Report
 
 
@@ -41,6 +41,12 @@ def reading_notes(groups: Sequence[Sequence[Report]], points: Sequence[Point], c
     repeated = sum(len(group) - 1 for group in groups)
     if repeated:
         yield f"Reports of a release that another report is of too: {repeated}; each release counts once."
+    void = [point.name for point, group in zip(points, groups, strict=True) if void_bounds(group)]
+    if void:
+        yield (
+            f"{BOUND} is refuted by a measured attack at {len(void)} of {len(points)} releases ({', '.join(void)}); "
+            "what it promised there is part of the table all the same."
+        )
     patterns = {name: lookup(name.replace("<a>", "a")) for name in MEASURED}
     silent = [name for name, metric in patterns.items() if all(metric.match(one) is None for one in columns)]
     if silent:
@@ -51,6 +57,11 @@ def reading_notes(groups: Sequence[Sequence[Report]], points: Sequence[Point], c
         if 2 * count > len(values) > 1:
             yield f"{name} is {value:.4g} at {count} of {len(values)} releases, so its ranks are mostly ties."
     yield from _efforts(groups, columns)
+
+
+def void_bounds(group: Iterable[Report]) -> list[Value]:
+    """The bounds of a release that attacks refuted, as they were."""
+    return [row.metrics[VOID] for report in group for row in report.evidence if VOID in row.metrics]
 
 
 def _efforts(groups: Sequence[Sequence[Report]], columns: Sequence[str]) -> Iterable[str]:

@@ -29,8 +29,9 @@ STRUCTURE = frozenset(
 )  # fmt: skip
 """... these excepted."""
 
-VARIES = frozenset({"model", "graded"})
-"""Settings that do not change what an adversary is: which unintended model it starts from, and what was graded."""
+VARIES = frozenset({"model", "graded", "pairs", "read_by"})
+"""What does not change who an adversary is: the unintended model that it starts from or that reads what it rebuilt, how
+many pairs it was granted, and what was graded."""
 
 
 def digest_of(adversary: str, settings: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adversaries.calibration.digest import digest_of
+from adversaries.health import OF
 
 SCHEMA = 1
 FILE = Path(__file__).with_name("results.json")
@@ -27,7 +28,8 @@ class Record:
 
     Args:
         digest: of its code and settings.
-        status: `calibrated`, or `uncalibrated`: nobody was with this digest, or only on far more targets.
+        status: `calibrated`, or `uncalibrated`: nobody was with this digest, or only on far more targets, or in fewer
+            runs than count.
         finds: alarms and runs by leak and strength, on which data set and how many targets; None if unknown.
         false_alarms: alarms and runs over all nulls; None if unknown.
     """
@@ -60,10 +62,16 @@ def look_up(
     found = sets[name]["adversaries"][digest]
     return Record(
         digest=digest,
-        status="calibrated",
+        status="calibrated" if _often_enough(found["leaks"]) else "uncalibrated",
         finds={"dataset": name, "n": sets[name]["n"], "leaks": found["leaks"]},
         false_alarms={"alarms": found["nulls"][0], "runs": found["nulls"][1]},
     )
+
+
+def _often_enough(leaks: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether every leak was planted at full strength in as many runs as a verdict needs."""
+    runs = [strengths["1"][1] for strengths in leaks.values() if "1" in strengths]
+    return bool(runs) and min(runs) >= OF
 
 
 @cache

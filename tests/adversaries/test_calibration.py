@@ -85,6 +85,15 @@ def test_a_known_adversary_is_quoted_and_an_unknown_one_is_not():
         assert (other.status, other.finds, other.false_alarms) == ("uncalibrated", None, None)
 
 
+def test_few_runs_are_quoted_and_no_calibration():
+    few = {"schema": 1, "datasets": {"digits": results(leaks={"pixel": {"1": [30, 30]}, "norm": {"1": [10, 10]}})}}
+    found = shipped.look_up("linear", {}, n=450, dataset="digits", results=few)
+    assert found.status == "uncalibrated"
+    assert found.finds["leaks"]["norm"] == {"1": [10, 10]}
+    none = {"schema": 1, "datasets": {"digits": results(leaks={})}}
+    assert shipped.look_up("linear", {}, n=450, dataset="digits", results=none).status == "uncalibrated"
+
+
 def test_another_data_set_is_quoted_if_it_has_no_more_than_twice_the_targets():
     def look_up(n, dataset):
         return shipped.look_up("linear", {}, n=n, dataset=dataset, results=SHIPPED)

@@ -1,13 +1,25 @@
 """What layers show of membership: gradients against one image at a time, an overfit network, and a null."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from adversaries.layer_membership import FEATURES, MODEL, NORM, OUTPUT, PARAMETERS, SignalRatio, read_layers
+from adversaries.evidence import Value
+from adversaries.layer_membership import (
+    FEATURES,
+    MODEL,
+    NORM,
+    OUTPUT,
+    PARAMETERS,
+    SignalRatio,
+    SignalThreshold,
+    read_layers,
+)
 from adversaries.membership import ADVERSARIES
-from protocols.overtraining_membership import Sightings, attacked, candidates_for
+from protocols.overtraining_membership import NOBODY_HONEST, Sightings, attacked, candidates_for
 from tests.adversaries.test_membership import world
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
@@ -166,3 +178,33 @@ def test_a_network_that_never_saw_them_shows_nothing(scene):
     for name, row in attack(overfit(images[120:180], labels[120:180], 6)).items():
         assert row["advantage"]["low"] <= 0 <= row["advantage"]["high"], name
         assert "AT_FLOOR" in row["health"], name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endless(SignalThreshold):
+    """No number for the first image in question; a held-out shadow has only three others, and is scored well."""
+
+    def score(self, sight):
+        found = super().score(sight)
+        return np.where(np.arange(len(found)) == 0, np.nan, found) if len(sight.shadows) == 4 else found
+
+
+def test_without_an_honest_adversary_nothing_is_known(scene, monkeypatch):
+    images, labels, attack = scene
+    model = overfit(images[:60], labels[:60], 5)
+    only = {f"endless {name}": Endless(signal=name) for name in (NORM, PARAMETERS)}
+    monkeypatch.setattr("protocols.overtraining_membership.candidates_for", lambda _names: only)
+    row = attack(model)["first"]
+    advantage = Value.model_validate(row["advantage"])
+    assert (advantage.value, advantage.low, advantage.reason) == (None, None, NOBODY_HONEST)
+    assert advantage.flags == ("NONFINITE_GUESS",)
+    assert "NONFINITE_GUESS" in row["health"]
+    assert "AT_FLOOR" not in row["health"]
+    assert row["tried"][row["chosen"]]["on_shadows"] == max(each["on_shadows"] for each in row["tried"].values())
+    # One honest adversary is enough, and says who was dropped.
+    more = {**only, "honest": SignalThreshold(signal=NORM)}
+    monkeypatch.setattr("protocols.overtraining_membership.candidates_for", lambda _names: more)
+    found = attack(model)["first"]
+    assert found["chosen"] == "honest"
+    assert found["advantage"]["value"] == found["tried"]["honest"]["advantage"]["value"]
+    assert found["advantage"]["flags"] == ["NONFINITE_GUESS"]

@@ -60,6 +60,17 @@ def test_a_bound_that_nobody_is_clearly_below_stands(attempts):
     assert not any("BELOW_BOUND" in row.health for row in evidence)
 
 
+def test_what_the_bound_was_stays_with_its_evidence():
+    rows = {}
+    diagnostics = Evidence(
+        protocol="leakage", adversary="diagnostics", goal="release", threat=Threat(level="L4", knows=()), seed=0,
+        status="measured",
+    )  # fmt: skip
+    bound = Value(value=0.01, low=0.01, high=0.01, unit="mse")
+    evidence, _ = below_bound([attempt("decoder", 0.001, rows), diagnostics], {BOUND: bound}, rows)
+    assert evidence[1].metrics == {"bound.void": bound}
+
+
 def test_without_a_bound_there_is_nothing_to_check():
     rows = {}
     evidence = [attempt("decoder", 0.001, rows)]

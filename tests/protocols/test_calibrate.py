@@ -104,6 +104,7 @@ def test_strengths_are_chosen_and_full_strength_comes_first():
     strengths = [strength for _, strength, _ in plan.cells()]
     assert strengths == sorted(strengths, reverse=True)
     assert PLANS["standard"].but([1.0], None).strengths == ()
+    assert PLANS["standard"].but([0.5, 0.5], None).strengths == (0.5,)
     few = PLANS["standard"].but([], 3)
     assert (few.full, few.partial, few.strengths) == (3, 3, PLANS["standard"].strengths)
     assert PLANS["standard"].but([], 40).partial == PLANS["standard"].partial

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from adversaries.evidence import Value
+from protocols.bound_check import below_bound
+from protocols.ladder import against_everybody
 from reports.storage import load, load_rows
 
 SHORT = (
@@ -55,6 +58,28 @@ def test_below_l4_nobody_knows_the_defense(vfc, tmp_path):
     report = attacked(vfc, tmp_path, "pixel-permutation", "--threat", "L3")
     assert {row.threat.level for row in report.evidence} == {"L3"}
     assert report.metrics["inversion.identification"].value >= 0.99
+
+
+def test_in_one_run_everybody_competes_and_bounds_are_held_against_attacks(vfc, tmp_path, monkeypatch):
+    """What `rivals` and `bound_check` compute reaches the report."""
+    seen = {}
+
+    def everybody(study, found):
+        seen["rivals"] = {rival.candidate.adversary for each in found for rival in each.rivals}
+        seen["threat"] = study.threat
+        return against_everybody(study, found) | {"adaptive.leakage": Value.unknown("replaced")}
+
+    def bound(evidence, metrics, rows):
+        seen["rows"] = any("reconstruction:psnr" in key for key in rows)
+        return below_bound(evidence, {**metrics, "leakage.mse_bound": Value.unknown("void")}, rows)
+
+    monkeypatch.setattr("protocols.runner.against_everybody", everybody)
+    monkeypatch.setattr("protocols.runner.below_bound", bound)
+    report = attacked(vfc, tmp_path, "identity", "--protocol", "adaptive-probe", "--threat", "L3")
+    assert seen == {"rivals": {"ridge-decoder", "decoder"}, "threat": "L3", "rows": True}
+    assert report.metrics["adaptive.leakage"].reason == "replaced"
+    assert report.metrics["leakage.mse_bound"].reason == "void"
+    assert report.metrics["adaptive.accuracy"].value > 0.9
 
 
 def test_releases_are_matched_with_images_and_with_each_other(vfc, tmp_path):

@@ -182,6 +182,11 @@ def test_every_shadow_holds_a_half_that_tells_nothing_about_the_others():
     assert abs(np.corrcoef(member[0].numpy(), member[1:].sum(0).numpy())[0, 1]) < 0.06
     assert torch.equal(member, Universe.drawn(images, labels, 4, 0).member)
     assert not torch.equal(member, Universe.drawn(images, labels, 4, 1).member)
+    # Of one draw the smaller part lies in the larger one.
+    larger = Universe.drawn(images, labels, 4, 0, size=2600).member
+    assert larger.sum(1).tolist() == [2600] * 4
+    assert (larger >= member).all()
+    assert abs(np.corrcoef(larger[0].numpy(), larger[1:].sum(0).numpy())[0, 1]) < 0.06
 
 
 def test_who_learns():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -9,9 +10,9 @@ import torch
 from torch import nn
 
 from adversaries.evidence import Value
-from protocols.overtraining_findings import correlations, layers_differ
 from protocols.overtraining_shadows import universe_of
-from vfc.checkpoints import kept, schedule
+from protocols.overtraining_study import ENCODER, SAMPLED, encoder_notes
+from vfc.checkpoints import Kept, kept, schedule
 from vfc.data import load_dataset
 from vfc.seeding import seeded
 from vfc.splits import split
@@ -27,6 +28,21 @@ class Net(nn.Module):
         self.second = nn.Linear(12, 9)
     def forward(self, x):
         return self.second(self.first(self.flat(x)))
+
+class Cut(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+class Odd(Net):
+    def __init__(self):
+        super().__init__()
+        self.cut = Cut()
+    def forward(self, x):
+        self.cut(x)
+        return super().forward(x)
+
+def odd():
+    return Odd()
 
 def build():
     return Net()
@@ -142,6 +158,14 @@ def test_states_as_safetensors_in_natural_order(over, states, tmp_path):
         (["--checkpoints", "states/*.pt"], ["a number as --checkpoints"]),
         (["--shadows", "1"], ["2 or more --shadows"]),
         (["--target", "cnm", "--checkpoints", "3"], ["did you mean 'cnn'"]),
+        (["--model", "net.py:build", "--checkpoints", "states/*.pt", "--target", "mlp"], ["--target", "--model"]),
+        (["--model", "net.py:build", "--checkpoints", "states/*.pt", "--width", "0.5"], ["--width", "--model"]),
+        (["--model", "net.py:build", "--checkpoints", "states/*.pt", "--set", "train.lr=1"], ["--set", "--model"]),
+        (["--model", "net.py:build", "--checkpoints", "states/*.pt", "--shadows", "0"], ["--shadows", "--model"]),
+        (["--model", "net.py:build", "--checkpoints", "states/*.pt", "--members", "20"], ["--members", "--model"]),
+        (["--release", "run", "--target", "cnn"], ["no --target beside --release"]),
+        (["--release", "run", "--set", "train.steps=3"], ["no --set beside --release"]),
+        (["--shadows", "0", "--members", "20"], ["no --members beside --shadows 0"]),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(over, states, arguments, words):
@@ -165,6 +189,30 @@ def test_names_without_steps_and_files_of_no_state(over, states, tmp_path):
     assert "a state dict of tensors" in over(*call, "states/v2-*.pt")[2]
     torch.save([torch.zeros(3)], states / "v2-step50.pt")
     assert "got list" in over(*call, "states/v2-*.pt")[2]
+    torch.save({0: torch.zeros(3)}, states / "v2-step50.pt")
+    assert "names of parameters as keys" in over(*call, "states/v2-*.pt")[2]
+
+
+def test_exit_3_is_for_a_course_without_any_layer(over, states):
+    call = ("--model", "net.py:odd", "--checkpoints", "states/*.pt", "--layers")
+    assert over(*call, "cut", "--out", "none")[0] == 3
+    code, _, error = over(*call, "cut", "--layers", "first", "--out", "one")
+    assert code == 0, error
+
+
+def test_a_config_file_may_serve_other_runs_too(over, states, tmp_path):
+    (tmp_path / "vfc.toml").write_text('target = "mlp"\n[set.train]\nlr = 0.5\n', encoding="utf-8")
+    code, _, error = over("--model", "net.py:build", "--checkpoints", "states/*.pt", "--layers", "first")
+    assert code == 0, error
+
+
+def test_an_encoder_that_is_deployed_with_samples_is_followed_by_its_mean():
+    def notes(**training):
+        about = {"training": training}
+        return encoder_notes(Kept(folder=Path(), part="encoder", steps=(0, 1, 2), about=about, digests=("",) * 3))
+
+    assert notes(deployment="sample") == (ENCODER, SAMPLED)
+    assert notes(deployment="mean") == notes() == (ENCODER,)
 
 
 def test_options_without_over_training_are_mistakes(vfc, states):
@@ -179,7 +227,7 @@ def test_options_without_over_training_are_mistakes(vfc, states):
 
 
 def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_path, small_npz, monkeypatch):
-    assert vfc("train", "--checkpoints", "3", "--out", "run")[0] == 0
+    assert vfc("train", "--checkpoints", "3", "--set", "vfc.deployment=sample", "--out", "run")[0] == 0
     dataset = load_dataset(f"npz:{small_npz}", task="side")
     parts = split(dataset)
     for part, steps in (("target", 60), ("encoder", None)):
@@ -201,7 +249,14 @@ def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_pa
         assert "whole model" in out
         data = read(tmp_path / part)
         assert [layer["name"] for layer in data["layers"]] == layers
-        assert data["membership"] == {"reason": None, "members": 40, "non_members": 40, "shadows": 2}
+        trained, known = len(parts.defender_train), len(parts.pool_train)
+        if part == "target":
+            known += len(parts.pool_validation)
+        sizes = {"trained_on": trained, "shadows_trained_on": min(trained, known * 2 // 3)}
+        assert data["membership"] == {"reason": None, "members": 40, "non_members": 40, "shadows": 2, **sizes}
+        differ = f"trained on {sizes['shadows_trained_on']} images, the network in question on {trained}"
+        assert any(differ in note for note in data["notes"]) is (sizes["shadows_trained_on"] != trained)
+        assert (SAMPLED in data["notes"]) is (part == "encoder")
         for rows in (data["model"], *(layer["membership"] for layer in data["layers"])):
             assert len(rows) == 3
             for row in rows:
@@ -216,9 +271,6 @@ def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_pa
         (row, *_) = data["correlations"]
         assert (row["n"], row["value"]) == (len(layers), None)
         assert "at least 4" in row["reason"]
-    code, _, error = over("--release", "run", "--target", "mlp", "--out", "odd")
-    assert code == 2
-    assert "--target" in error
 
 
 def test_a_training_of_its_own_and_no_shadows(over, tmp_path):
@@ -234,42 +286,15 @@ def test_a_training_of_its_own_and_no_shadows(over, tmp_path):
     assert re.search(r"rank@1e-3 +\d of 7", out)
 
 
-def test_halves_of_the_pool_are_drawn_each_by_itself():
-    dataset = load_dataset("digits")
-    universe = universe_of(split(dataset), 6, 0, whole=True)
-    assert universe.member.shape == (6, 747)
-    assert universe.member.sum(1).tolist() == [373] * 6
-    # Of independent halves about half of one is in another; of two that complete each other nothing is.
+@pytest.mark.parametrize(("whole", "images", "size"), [(True, 747, 480), (False, 597, 398)])
+def test_shadows_know_as_many_images_as_the_network_or_two_thirds_of_the_pool(whole, images, size):
+    universe = universe_of(split(load_dataset("digits")), 6, 0, whole=whole)
+    assert universe.member.shape == (6, images)
+    assert universe.member.sum(1).tolist() == [size] * 6
+    # Of independent draws such a share of one is in another as of all images; 4 deviations of a hypergeometric share.
+    share = size / images
+    width = 4 * ((1 - share) ** 2 / (images - 1)) ** 0.5
     for first in range(6):
         for second in range(first):
-            assert 0.4 < float(universe.member[second][universe.member[first]].float().mean()) < 0.6
-
-
-def test_correlations_are_those_of_the_layers():
-    def number(value):
-        return Value(value=value, low=value, high=value).model_dump(mode="json")
-
-    ranks = {"mcr": (1, 2, 3, 4, 5), "cv": (5, 4, 3, 2, 1), "reduction": (1, 1, 1, 1, 1)}
-    layers = [
-        {
-            "courses": {"leakage.dof.ridge": {name: number(row[i]) for name, row in ranks.items()}},
-            "membership": [{"advantage": number(0.0)}, {"advantage": number(0.1 * i)}],
-        }
-        for i in range(5)
-    ]
-    found = {row["heuristic"]: row for row in correlations(layers)}
-    assert (found["mcr"]["value"], found["mcr"]["n"]) == (1.0, 5)
-    assert found["cv"]["value"] == -1.0
-    assert found["mcr"]["low"] < 1.0
-    assert found["reduction"]["value"] is None
-    layers[0]["membership"] = [{"reason": "no tensor"}]
-    assert {row["n"] for row in correlations(layers)} == {4}
-
-
-def test_an_order_of_layers_needs_two_whose_intervals_are_apart():
-    def layers(*bounds):
-        return [{"membership": [{}, {"advantage": {"low": low, "high": high}}]} for low, high in bounds]
-
-    assert not layers_differ(layers((0.1, 0.3), (0.2, 0.4), (0.25, 0.5)))
-    assert layers_differ(layers((0.1, 0.3), (0.2, 0.4), (0.31, 0.5)))
-    assert not layers_differ([{"membership": [{"reason": "no tensor"}]}])
+            both = float(universe.member[second][universe.member[first]].float().mean())
+            assert both == pytest.approx(share, abs=width)

@@ -1,15 +1,21 @@
 """From L3 on everybody who attacked the task label competes for the strongest, under the same rules as the ladder."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from adversaries.threat import LEVELS
 from protocols.board import Attempt, Board, Entry
 from protocols.candidate import Candidate
 from protocols.cells import Outcome
-from protocols.label_metrics import LabelMetrics, TargetRows
-from protocols.rivals import from_board, from_scores, let_in
+from protocols.label_metrics import TargetRows
+from protocols.ladder import against_everybody
+from protocols.rivals import from_board, from_scores
 from protocols.score_board import Aspect, ScoreBoard, Spot
 from protocols.score_board import Attempt as Reconstructed
+from protocols.study import Findings
 
 N = 400
 COST = {"seconds": 0.0, "gradient_steps": 0, "queries": 0, "peak_bytes": 0}
@@ -68,13 +74,25 @@ def images_of(read, *, targets=N, shuffled=0.5, flags=(), control=True):
 
 def readings(board, models=("mlp",)):
     aspect = Aspect(name="inversion.reader_accuracy", goal="task:y", array="read", variants=models)
-    return from_scores(board, aspect, N)
+    return from_scores(board, aspect)
 
 
-def strongest(board, rivals, levels=("L2", "L3", "L4")):
-    let_in(board, rivals)
-    numbers = LabelMetrics(board=board, target=TargetRows(release=rows(0.9, N)), per_class=10, rows={})
-    return numbers.strongest(levels)
+class Asked:
+    """As much of a study as the numbers need."""
+
+    def __init__(self, threat):
+        self.threat, self.levels = threat, LEVELS[: LEVELS.index(threat) + 1]
+        self.rows = {}
+        target = TargetRows(release=rows(0.9, N))
+        self.prepared = SimpleNamespace(
+            world=SimpleNamespace(train=range(100)), dataset=SimpleNamespace(classes={"y": 2}),
+            parts=SimpleNamespace(task="y"), target=target,
+        )  # fmt: skip
+
+
+def strongest(board, rivals, threat="L4"):
+    found = [Findings(ladder=board), Findings(rivals=rivals)]
+    return against_everybody(Asked(threat), found)
 
 
 @pytest.mark.parametrize(("theirs", "expected"), [((0.9, 0.8), 0.8), ((0.6, 0.95), 0.7)])
@@ -87,9 +105,8 @@ def test_the_best_on_validation_is_chosen_whatever_its_protocol(theirs, expected
 
 
 def test_who_is_above_the_threat_level_does_not_count():
-    found = strongest(
-        board_of("linear", "L2", 0.7, 0.7), from_board(board_of("mask-replay", "L4", 0.9, 0.9)), ("L2", "L3")
-    )
+    rivals = from_board(board_of("mask-replay", "L4", 0.9, 0.9))
+    found = strongest(board_of("linear", "L2", 0.7, 0.7), rivals, "L3")
     assert found["adaptive.accuracy"].value == pytest.approx(0.7)
 
 
@@ -103,8 +120,39 @@ def test_a_model_that_reads_reconstructions_competes_with_the_most_pairs():
     assert "CRASHED" not in found["adaptive.accuracy"].flags
 
 
-def test_who_was_graded_on_some_targets_only_stays_apart():
-    assert readings(images_of({"mlp": (0.9, 0.9)}, targets=100)) == []
+def test_who_was_graded_on_some_targets_only_is_held_against_the_chosen_on_the_same_ones():
+    ladder = board_of("linear", "L2", 0.7, 0.7)
+    # The chosen one is right about the first .7 of all targets, so about all of these.
+    found = strongest(ladder, readings(images_of({"mlp": (0.9, 1.0)}, targets=100)))
+    assert found["adaptive.accuracy"].flags == ()
+    ladder = board_of("linear", "L2", 0.7, 0.7)
+    ladder.outcomes[Entry(Attempt(0, "all"), "attack", 0)] = replace(
+        measured(0.7, 0.7), targets=np.flip(rows(0.7, N)).copy()
+    )
+    found = strongest(ladder, readings(images_of({"mlp": (0.9, 0.9)}, targets=100)))
+    accuracy = found["adaptive.accuracy"]
+    assert accuracy.value == pytest.approx(0.7)
+    assert accuracy.flags == ("SELECTION_MISSED",)
+    assert [(also.value, also.n) for also in accuracy.also] == [(0.9, 100)]
+    # The floor is right about all of these, which caps the ratio.
+    assert found["adaptive.suppression_ratio"].also[0].value == pytest.approx(1.0)
+    assert found["adaptive.leakage"].flags == ("SELECTION_MISSED",)
+
+
+def test_nothing_changes_up_to_l2_or_without_the_ladder():
+    rivals = from_board(board_of("mask-replay", "L4", 0.9, 0.9))
+    assert strongest(board_of("linear", "L2", 0.7, 0.7), rivals, "L2") == {}
+    assert against_everybody(Asked("L4"), [Findings(rivals=rivals)]) == {}
+    assert strongest(board_of("linear", "L2", 0.7, 0.7), []) == {}
+
+
+def test_what_is_known_of_a_rival_comes_along():
+    theirs = board_of("mask-replay", "L4", 0.9, 0.8)
+    theirs.trained = theirs.calibrated = frozenset({0})
+    ladder = board_of("linear", "L2", 0.7, 0.7)
+    ladder.unchecked, ladder.common = True, ("UNCALIBRATED",)
+    found = strongest(ladder, from_board(theirs))
+    assert found["adaptive.accuracy"].flags == ("CONVERGENCE_UNCHECKED",)
 
 
 def test_a_dishonest_rival_is_dropped_and_told():

@@ -7,9 +7,10 @@ import math
 
 import pytest
 
+from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.evidence import Value
 from protocols.overtraining_findings import correlations, layers_over, with_membership
-from reports.overtraining import DOF, RANK, render_html, render_svg
+from reports.overtraining import DOF, NAMES, RANK, render_html, render_svg
 from reports.overtraining_svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Line, Panel, apart, panel, scale
 from tests.reports.pages import Page
 
@@ -35,7 +36,9 @@ def data(name="body", membership=True):
         "shuffled": number(0.0, 0.1), "planted": number(0.5, 0.1), "tried": {},
     }  # fmt: skip
     whole = with_membership(layers, [{name: row, "": row}] * 4, "") if membership else None
-    about = {"reason": None, "members": 50, "non_members": 50, "shadows": 4}
+    about = {
+        "reason": None, "members": 50, "non_members": 50, "shadows": 4, "trained_on": 480, "shadows_trained_on": 398,
+    }  # fmt: skip
     return {
         "schema": 1, "title": "target cnn on digits", "part": "target", "steps": list(STEPS), "images": 60,
         "samples": 3, "image_shape": [1, 8, 8], "notes": ["a note"], "layers": layers, "model": whole,
@@ -130,3 +133,18 @@ def test_unknown_numbers_are_dashes():
     assert "not known" in page.text
     assert "could not be followed" in page.text
     assert render_svg(found)
+
+
+def test_an_unknown_advantage_is_said_with_its_reason():
+    found = data()
+    unknown = Value.unknown("nobody is honest", unit="difference").model_dump(mode="json")
+    for rows in (found["layers"][0]["membership"], found["model"]):
+        rows[-1] = {**rows[-1], "advantage": unknown}
+    page = Page(render_html(found))
+    assert page.text.count("not known (nobody is honest)") == 2
+    assert render_svg(found)
+
+
+def test_every_quantity_is_drawn_and_named_once():
+    assert [*DOF, *RANK] == list(NAMES) == list(QUANTITIES)
+    assert [look for _, look in (*DOF.values(), *RANK.values())] == list("abcdab")

@@ -1,5 +1,7 @@
 """What adversaries are known to find, in the words of every format."""
 
+from html import unescape
+
 import pytest
 
 from reports.lineup import Lineup
@@ -29,11 +31,11 @@ def known(**facts):
 def test_what_is_found_down_to_which_share_and_what_is_missed():
     first, second = powers(Lineup(known()))
     assert (first.name, first.chosen, second.name, second.chosen) == ("linear", True, "knn", False)
-    assert first.finds == ("identity in 30 of 30, down to 25% of images", "signs in 12 of 30")
-    assert first.misses == ("norm",)
+    assert first.finds == ("identity in 30 of 30, down to 25% of images",)
+    assert first.misses == ("norm", "signs (12 of 30)")
     assert (first.alarms, first.measured_on) == ("1 in 90 runs", "digits, 450 targets")
     assert first.sentence.startswith(
-        "linear (digits, 450 targets): finds identity in 30 of 30, down to 25% of images, "
+        "linear (digits, 450 targets): finds identity in 30 of 30, down to 25% of images; "
     )
 
 
@@ -45,9 +47,14 @@ def test_an_unknown_power_is_said_to_be_unknown():
 def test_markdown_quotes_the_chosen():
     text = render_markdown(known())
     assert "## Calibration of the chosen" in text
-    assert "signs in 12 of 30 | norm | 1 in 90 runs" in text.replace("\\", "")
+    assert "down to 25% of images | norm, signs (12 of 30) | 1 in 90 runs" in unescape(text)
     unknown = render_markdown(known(finds=None, false_alarms=None, status="uncalibrated"))
-    assert "## Calibration" not in unknown
+    assert "| linear (uncalibrated) | - | - | - |" in unescape(unknown)
+
+
+def test_what_was_found_out_in_too_few_runs_is_quoted_as_that():
+    first, _ = powers(Lineup(known(status="uncalibrated")))
+    assert first.sentence.startswith("linear (digits, 450 targets): uncalibrated; finds identity")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,16 @@ def test_missing_numbers_are_dropped_in_pairs_and_explained():
     assert f"{INK} is 0.5 at 11 of 11 releases, so its ranks are mostly ties." in found.notes
 
 
+def test_a_bound_that_an_attack_refuted_still_counts():
+    reports = increasing()
+    row = build().evidence[0].model_copy(update={"metrics": {"bound.void": number(0, 0, 0)}})
+    void = release(0, {RANK: 0, BOUND: "an attack is below it", PSNR: 10, INK: 0.5}, evidence=(row,))
+    found = predict([void, *reports[1:]])
+    assert cell(found, BOUND, PSNR).correlation == cell(predict(reports), BOUND, PSNR).correlation
+    assert any("refuted by a measured attack at 1 of 12 releases (mine strength=0)" in note for note in found.notes)
+    assert not any("refuted" in note for note in predict(reports).notes)
+
+
 def test_a_block_without_controls():
     extreme = [
         release(100, {RANK: 0, PSNR: 0}, name="constant"),
