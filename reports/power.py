@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
@@ -42,7 +43,7 @@ class Power:
             part
             for part in (
                 "" if self.status == "calibrated" else self.status,
-                f"finds {', '.join(self.finds)}" if self.finds else "finds no known leak",
+                f"finds {'; '.join(self.finds)}" if self.finds else "finds no known leak",
                 f"misses {', '.join(self.misses)}" if self.misses else "",
                 f"false alarms {self.alarms}" if self.alarms else "",
             )
@@ -86,13 +87,16 @@ def _found(counts: tuple[int, int]) -> bool:
 
 
 def _finds(finds: Any) -> Iterator[str]:
+    """Leaks that are found alike stand together."""
+    alike: dict[str, list[str]] = defaultdict(list)
     for leak, strengths in _leaks(finds):
         if "1" not in strengths or not _found(strengths["1"]):
             continue
         held = takewhile(lambda share: _found(strengths[share]), sorted(strengths, key=float, reverse=True))  # noqa: B023
         least = min(map(float, held))
         alarms, runs = strengths["1"]
-        yield f"{leak} in {alarms} of {runs}" + (f", down to {least:.0%} of images" if least < 1 else "")
+        alike[f"in {alarms} of {runs}" + (f", down to {least:.0%} of images" if least < 1 else "")].append(leak)
+    yield from (f"{', '.join(leaks)} {how}" for how, leaks in alike.items())
 
 
 def _misses(finds: Any) -> Iterator[str]:

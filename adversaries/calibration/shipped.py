@@ -62,16 +62,19 @@ def look_up(
     found = sets[name]["adversaries"][digest]
     return Record(
         digest=digest,
-        status="calibrated" if _often_enough(found["leaks"]) else "uncalibrated",
+        status="calibrated" if _often_enough(sets[name]) else "uncalibrated",
         finds={"dataset": name, "n": sets[name]["n"], "leaks": found["leaks"]},
         false_alarms={"alarms": found["nulls"][0], "runs": found["nulls"][1]},
     )
 
 
-def _often_enough(leaks: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether every leak was planted at full strength in as many runs as a verdict needs."""
-    runs = [strengths["1"][1] for strengths in leaks.values() if "1" in strengths]
-    return bool(runs) and min(runs) >= OF
+def _often_enough(results: Mapping[str, Any]) -> bool:
+    """Whether every leak was planted at full strength with as many seeds as a verdict needs.
+
+    An adversary that starts from several models has more runs than there are seeds.
+    """
+    seeds = [strengths["1"][1] for facts in results["protocols"].values() for strengths in facts["leaks"].values()]
+    return bool(seeds) and min(seeds) >= OF
 
 
 @cache

@@ -67,9 +67,10 @@ def test_what_an_adversary_computes_with_is_part_of_it(changed, moves, monkeypat
     assert (before != after) == moves
 
 
-def results(n=450, **facts):
+def results(n=450, seeds=30, **facts):
     own = {"adversary": "linear", "settings": {}, "leaks": {"pixel": {"1": [29, 30], "0.5": [9, 10]}}, "nulls": [0, 90]}
-    return {"n": n, "adversaries": {digest_of("linear", {}): own | facts}, "protocols": {}}
+    protocols = {"attribute": {"leaks": {"pixel": {"1": [seeds, seeds]}, "norm": {"1": [30, 30]}}}}
+    return {"n": n, "adversaries": {digest_of("linear", {}): own | facts}, "protocols": protocols}
 
 
 SHIPPED = {"schema": 1, "datasets": {"digits": results(450), "gaussian": results(1000, nulls=[2, 60])}}
@@ -86,11 +87,12 @@ def test_a_known_adversary_is_quoted_and_an_unknown_one_is_not():
 
 
 def test_few_runs_are_quoted_and_no_calibration():
-    few = {"schema": 1, "datasets": {"digits": results(leaks={"pixel": {"1": [30, 30]}, "norm": {"1": [10, 10]}})}}
+    # Three models make thirty runs of ten seeds.
+    few = {"schema": 1, "datasets": {"digits": results(seeds=10, leaks={"pixel": {"1": [30, 30]}})}}
     found = shipped.look_up("linear", {}, n=450, dataset="digits", results=few)
     assert found.status == "uncalibrated"
-    assert found.finds["leaks"]["norm"] == {"1": [10, 10]}
-    none = {"schema": 1, "datasets": {"digits": results(leaks={})}}
+    assert found.finds["leaks"]["pixel"] == {"1": [30, 30]}
+    none = {"schema": 1, "datasets": {"digits": results() | {"protocols": {}}}}
     assert shipped.look_up("linear", {}, n=450, dataset="digits", results=none).status == "uncalibrated"
 
 

@@ -72,7 +72,13 @@ def test_a_run_plants_it_for_whom_it_chose_and_quotes_calibration(vfc, monkeypat
     # Every option that the command line sets is part of the digest.
     results = {
         "schema": 1,
-        "datasets": {"digits": {"n": 100, "adversaries": {digest_of("linear", {"iterations": 20}): known}}},
+        "datasets": {
+            "digits": {
+                "n": 100,
+                "adversaries": {digest_of("linear", {"iterations": 20}): known},
+                "protocols": {"attribute": {"leaks": {"pixel": {"1": [30, 30]}}}},
+            },
+        },
     }
     monkeypatch.setattr(shipped, "load", lambda: results)
     code, _, err = vfc("attack", "--protocol", "adaptive-probe", "--release", "pixel-permutation", "--out", "out")

@@ -12,6 +12,8 @@ from tests.reports.sample import attack, full
 
 LEAKS = {
     "identity": {"1": [30, 30], "0.5": [10, 10], "0.25": [10, 10], "0.1": [9, 10]},
+    "pixel": {"1": [29, 30]},
+    "zeros": {"1": [29, 30]},
     "signs": {"1": [12, 30]},
     "norm": {"1": [0, 30], "0.5": [0, 10]},
 }
@@ -31,7 +33,7 @@ def known(**facts):
 def test_what_is_found_down_to_which_share_and_what_is_missed():
     first, second = powers(Lineup(known()))
     assert (first.name, first.chosen, second.name, second.chosen) == ("linear", True, "knn", False)
-    assert first.finds == ("identity in 30 of 30, down to 25% of images",)
+    assert first.finds == ("identity in 30 of 30, down to 25% of images", "pixel, zeros in 29 of 30")
     assert first.misses == ("norm", "signs (12 of 30)")
     assert (first.alarms, first.measured_on) == ("1 in 90 runs", "digits, 450 targets")
     assert first.sentence.startswith(
@@ -47,7 +49,7 @@ def test_an_unknown_power_is_said_to_be_unknown():
 def test_markdown_quotes_the_chosen():
     text = render_markdown(known())
     assert "## Calibration of the chosen" in text
-    assert "down to 25% of images | norm, signs (12 of 30) | 1 in 90 runs" in unescape(text)
+    assert "pixel, zeros in 29 of 30 | norm, signs (12 of 30) | 1 in 90 runs" in unescape(text)
     unknown = render_markdown(known(finds=None, false_alarms=None, status="uncalibrated"))
     assert "| linear (uncalibrated) | - | - | - |" in unescape(unknown)
 
