@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols import interrupts
 from protocols.cells import Outcome, Task, load_outcome
 from protocols.executors import Executor, WorkerDiedError, give_back
 from protocols.places import Place
@@ -57,5 +56,4 @@ class Bench:
                     result = Outcome.empty("failed", str(result))
                 outcomes[position] = result
                 progress.advance(f"{orders[position].title}: {result.status}")
-                interrupts.check()
         return [outcome for outcome in outcomes if outcome is not None]

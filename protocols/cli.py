@@ -9,7 +9,6 @@ from typing import Any
 
 import rich_click as click
 
-from protocols.interrupts import listen
 from protocols.leakage_options import LEAKAGE
 from protocols.options import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
 from protocols.overtraining_options import split_over_training
@@ -206,13 +205,11 @@ def list_(kind: str | None, name: str | None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `vfc`: runs and exits with the code of the contract."""
-    listen()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def main_attack() -> None:
     """Entry point of `vfc-attack`: the same as `vfc attack`."""
-    listen()
     sys.exit(run(["attack", *sys.argv[1:]], called="vfc-attack"))
 
 

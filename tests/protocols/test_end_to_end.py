@@ -249,8 +249,10 @@ def test_interrupted_runs_exit_130_and_resume(small_npz, tmp_path):
     ]  # fmt: skip
     env = {**os.environ, "VFC_CACHE_DIR": str(small_npz.parent / "cache")}
     started = subprocess.Popen(
-        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # Whoever was started in the background ignores interruptions, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     cells = tmp_path / "a" / "cells"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list(cells.glob("*.safetensors"))) < 3:
