@@ -17,7 +17,7 @@ from protocols.bench import Order
 from protocols.candidate import Candidate, calibrated
 from protocols.mask_study import digest_of_defense
 from protocols.overrides import with_overrides
-from protocols.paired_campaign import PairedCampaign
+from protocols.paired_campaign import PairedCampaign, paired_order
 from protocols.paired_findings import PairedFindings, anchor
 from protocols.paired_tasks import REPEATS, InversionTask
 from protocols.places import WORLD_PARTS
@@ -162,24 +162,8 @@ def _order(
     limits = LIMITS[study.budget.name] if kind.per_target else None
     if candidate.adversary == "deep-prior":
         limits = FEWER.get(study.budget.name, limits)
-    task = InversionTask(
-        adversary=candidate.adversary,
-        settings=dict(candidate.settings),
-        level=kind.level,
-        pairs=spot.attempt.pairs or "all",
-        arm=spot.arm,
-        seed=spot.seed,
-        doubled=spot.doubled,
-        task=study.prepared.parts.task,
-        world=study.prepared.digests.world,
-        defense=defense if kind.level >= "L4" else "",
-        beside=repeats if kind.reads_repeats else "",
-        limits=limits,
-    )
-    pairs = "" if spot.attempt.pairs is None else f", {spot.attempt.pairs} pairs"
-    return Order(
-        task=task, place=study.prepared.place, folder=study.cells, title=f"{candidate.name}{pairs}, {spot.arm}"
-    )
+    beside = repeats if kind.reads_repeats else ""
+    return paired_order(InversionTask, study, candidate, kind.level, spot, defense, beside=beside, limits=limits)
 
 
 def _knowledge(study: Study) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from protocols.candidate import Candidate
 from protocols.inversion_study import PAIRS, chance_of
 from protocols.mask_study import digest_of_defense
 from protocols.overrides import with_overrides
-from protocols.paired_campaign import PairedCampaign
+from protocols.paired_campaign import PairedCampaign, paired_order
 from protocols.paired_findings import PairedFindings
 from protocols.paired_tasks import AGAIN, NO_DEFENSE, LinkageTask
 from protocols.places import WORLD_PARTS
@@ -80,24 +80,7 @@ def _conduct(study: Study, kind: str, again: str) -> Findings:
 
     def order(spot: Spot) -> Order:
         candidate, matcher = board.candidates[spot.attempt.candidate], kinds[spot.attempt.candidate]
-        task = LinkageTask(
-            adversary=candidate.adversary,
-            settings=dict(candidate.settings),
-            level=matcher.level,
-            pairs=spot.attempt.pairs or "all",
-            arm=spot.arm,
-            seed=spot.seed,
-            doubled=spot.doubled,
-            task=prepared.parts.task,
-            world=prepared.digests.world,
-            defense=defense if matcher.level >= "L4" else "",
-            beside=again,
-            kind=kind,
-        )
-        pairs = "" if spot.attempt.pairs is None else f", {spot.attempt.pairs} pairs"
-        return Order(
-            task=task, place=prepared.place, folder=study.cells, title=f"{candidate.name}, {kind}{pairs}, {spot.arm}"
-        )
+        return paired_order(LinkageTask, study, candidate, matcher.level, spot, defense, beside=again, kind=kind)
 
     campaign = PairedCampaign(
         board=board, aspects=[aspect], kinds=kinds, budget=study.budget, bench=study.bench, order=order

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from protocols.bench import Bench, Order
 from protocols.budget import Budget
+from protocols.candidate import Candidate
+from protocols.paired_tasks import PairedTask
 from protocols.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
+from protocols.study import Study
 
 
 class Kind(Protocol):
@@ -108,3 +111,38 @@ class PairedCampaign:
         trains = spot.attempt.candidate in self.board.trained
         per_target = trains and not self.kinds[spot.attempt.candidate].learns_pairs
         return 4.0 * per_target + 2.0 * trains + (spot.attempt.pairs == self.board.grid[-1]) + (spot.arm != "ceiling")
+
+
+def paired_order(
+    task: type[PairedTask], study: Study, candidate: Candidate, level: str, spot: Spot, defense: str, **own: Any
+) -> Order:
+    """What is done at a spot.
+
+    Args:
+        task: the kind of task.
+        study: what is attacked.
+        candidate: who attacks.
+        level: its threat level.
+        spot: where the outcome stands.
+        defense: digest of the fitted defense; only white-box adversaries are told.
+        own: further fields of that kind of task.
+    """
+    pairs = "" if spot.attempt.pairs is None else f", {spot.attempt.pairs} pairs"
+    return Order(
+        task=task(
+            adversary=candidate.adversary,
+            settings=dict(candidate.settings),
+            level=level,
+            pairs=spot.attempt.pairs or "all",
+            arm=spot.arm,
+            seed=spot.seed,
+            doubled=spot.doubled,
+            task=study.prepared.parts.task,
+            world=study.prepared.digests.world,
+            defense=defense if level >= "L4" else "",
+            **own,
+        ),
+        place=study.prepared.place,
+        folder=study.cells,
+        title=f"{candidate.name}{pairs}, {spot.arm}",
+    )

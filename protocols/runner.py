@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from adversaries import stats
-from adversaries.calibration.shipped import look_up
+from adversaries.calibration.shipped import Record, look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.image_metrics import psnr, ssim
 from adversaries.threat import parse_level
@@ -198,23 +199,20 @@ def release_metrics(prepared: Prepared, rows: Sidecar) -> dict[str, Value]:
 
 
 def calibration_block(evidence: Sequence[Evidence], prepared: Prepared) -> dict[str, Any]:
-    """What is known of the power of everybody who was measured, as shipped; by name of the adversary.
+    """What is known of the power of everybody who attacked, as shipped; by name of the adversary.
 
     An adversary that was measured with several settings is only as well known as the least known of them; what it
     finds is told for the settings with which it was chosen, else for the first.
     """
-    names = dict.fromkeys(row.adversary for row in evidence if row.status == "measured")
+    known: dict[str, list[tuple[bool, Record]]] = defaultdict(list)
+    for row in evidence:
+        # Diagnostics attack nothing, so they have no power to be known.
+        if row.status == "measured" and (attack := row.arms.attack) is not None:
+            record = look_up(row.adversary, row.settings, n=attack.n, dataset=prepared.dataset.name)
+            known[row.adversary].append((row.chosen, record))
     found = {}
-    for name in names:
-        rows = sorted(
-            (r for r in evidence if (r.adversary, r.status) == (name, "measured")), key=lambda r: not r.chosen
-        )
-        records = [look_up(name, row.settings, n=_graded(row, prepared), dataset=prepared.dataset.name) for row in rows]
-        worst = next((record.status for record in records if record.status != "calibrated"), "calibrated")
-        found[name] = asdict(records[0]) | {"status": worst}
+    for name, rows in known.items():
+        first, *_ = sorted(rows, key=lambda each: not each[0])
+        status = next((record.status for _, record in rows if record.status != "calibrated"), "calibrated")
+        found[name] = asdict(first[1]) | {"status": status}
     return found
-
-
-def _graded(row: Evidence, prepared: Prepared) -> int:
-    """How many targets a row was graded on."""
-    return row.arms.attack.n if row.arms.attack is not None else len(prepared.world.targets)

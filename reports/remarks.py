@@ -69,7 +69,8 @@ def flagged(lineup: Lineup) -> list[Flagged]:
 
 def controls(lineup: Lineup) -> list[str]:
     """Whether the attacks were working, and who checked."""
-    measured = [attempt for attempt in lineup.attempts if attempt.status == "measured"]
+    # Diagnostics are measured too, but attack nothing.
+    measured = [each for each in lineup.attempts if each.status == "measured" and each.arm("attack") is not None]
     if not measured:
         return ["No attack was measured, so there are no controls."]
     shuffled = sum(attempt.arm("shuffled") is not None for attempt in measured)

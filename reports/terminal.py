@@ -239,6 +239,9 @@ class _Page:
     def _powers(self) -> Iterable[RenderableType]:
         known = powers(self.lineup)
         chosen = [each for each in known if each.chosen]
+        if not any(attempt.chosen for attempt in self.lineup.attempts):
+            yield Text("No adversary was chosen, so there is nothing to say of any.")
+            return
         if not any(each.measured_on for each in chosen):
             yield Text("Nothing was shipped about their power: how strong they are is shown by their ceilings alone.")
             return

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from adversaries.evidence import Value
+from adversaries.evidence import Arms, Value
 from adversaries.health import MEANINGS
 from reports import words
 from reports.lineup import Lineup
@@ -201,6 +201,15 @@ def test_transfer_alone_has_no_curve_and_shows_no_privacy():
     assert "No curve: no adversary was granted labelled releases." in text
     assert "a low transfer accuracy alone does not show privacy" in text
     assert "says nothing about adaptive-probe, inversion" in text
+
+
+def test_diagnostics_alone_are_no_attack_and_have_no_controls():
+    row = attack("diagnostics", 0.5, protocol="leakage", goal="release")
+    alone = full(evidence=(row.model_copy(update={"arms": Arms()}),), metrics={"leakage.mse_bound": rate(0.1)})
+    text = one_line(shown(alone))
+    assert "No attack was measured, so there are no controls." in text
+    assert "controls that ran are clean" not in text
+    assert "No adversary was chosen, so there is nothing to say of any." in text
 
 
 def test_an_empty_report():
