@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from protocols.executors import make_executor, warm_up
 from protocols.folder import claimed
 from protocols.output import printing
 from protocols.progress import Reporter
 from protocols.settings import Settings
+from reports.power_curves import show
 from vfc.errors import UserError, unknown
 
 DATASETS = ("digits", "gaussian")
@@ -108,33 +108,6 @@ def run_calibrate(
             sys.stdout.write(f"{line}\n")
     reporter.note(f"results: {out / FILE}")
     return 1 if broken else 0
-
-
-def show(results: dict[str, Any], console: Console) -> None:
-    """One table per data set: alarms in runs, by leak and strength."""
-    for dataset, facts in results["datasets"].items():
-        strengths = sorted(
-            {s for numbers in facts["protocols"].values() for leak in numbers["leaks"].values() for s in leak},
-            key=float,
-            reverse=True,
-        )
-        title = f"{dataset}, n = {facts['n']}: alarms in runs, by share of images that carry the leak"
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column in ("protocol", "leak", *strengths, "chosen most often"):
-            table.add_column(column)
-        for protocol, numbers in facts["protocols"].items():
-            for leak, found in numbers["leaks"].items():
-                cells = [_counts(found.get(strength)) for strength in strengths]
-                table.add_row(protocol, leak, *cells, numbers["chosen"].get(leak, "-"))
-            for null, counts in numbers["nulls"].items():
-                cells = [_counts(counts), *("-" for _ in strengths[1:])]
-                table.add_row(protocol, f"{null} (null)", *cells, numbers["chosen"].get(null, "-"))
-        console.print(table)
-        console.print(f"{facts['cpu_seconds']:.0f} s of processor time\n")
-
-
-def _counts(counts: Sequence[int] | None) -> str:
-    return "-" if counts is None else f"{counts[0]}/{counts[1]}"
 
 
 def _write(results: dict[str, Any], path: Path) -> None:

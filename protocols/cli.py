@@ -168,9 +168,14 @@ def schema() -> int:
 )
 @click.option("--runs", type=click.IntRange(1), help="Seeds at full strength and of nulls [default: the budget's].")
 @click.option("--write", is_flag=True, help="Replace the shipped results.")
+@click.option("--show", is_flag=True, help="Show the shipped results, and measure nothing.")
 @with_options(RUN)
-def calibrate(**options: Any) -> int:
+def calibrate(show: bool, **options: Any) -> int:
     """Measure what the adversaries find, and how often they cry wolf, on known leaks and nulls."""
+    if show:
+        from protocols.calibrate_show import run_show
+
+        return run_show(options["datasets"])
     from protocols.calibrate_verb import run_calibrate, settings_of
 
     settings, own = settings_of(options)

@@ -4,6 +4,8 @@ Axes: n = 900 images of 1 x 8 x 8, k classes.
 """
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 from scipy.stats import binomtest
 
 from adversaries.calibration.digest import digest_of
+from adversaries.calibration.shipped import load
 from adversaries.goal import Attribute, TaskLabel
 from adversaries.health import FOUND_IN, OF
 from adversaries.world import Part, World
@@ -273,6 +276,48 @@ def test_the_verb_writes_its_results_and_fails_on_a_miss(capsys, monkeypatch, tm
     competing["now"] = replace(prepared, candidates=blind)
     assert run(arguments) == 1
     assert "finds zeros in 0 of 1" in capsys.readouterr().out
+
+
+def test_what_is_shipped_is_shown_without_torch_and_without_measuring(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(["calibrate", "--show", "--dataset", "gaussian"]) == 0
+    shown = capsys.readouterr().out
+    assert "digits, n =" not in shown
+    for leak in TABLE:
+        assert any(line.split()[:1] == [leak.name] for line in shown.splitlines())
+    assert run(["calibrate", "--show", "--dataset", "mnist"]) == 2
+    assert "digits, gaussian" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    code = (
+        "import sys\nfrom protocols.cli import run\n"
+        "assert run(['calibrate', '--show']) == 0\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_is_shipped_reaches_what_it_must():
+    results = load()
+    assert failures(results) == []
+    for dataset in ("digits", "gaussian"):
+        protocols = results["datasets"][dataset]["protocols"]
+        for leak in TABLE:
+            facts = protocols[leak.protocol]
+            runs = facts["nulls"][leak.name][1] if leak.null else facts["leaks"][leak.name]["1"][1]
+            assert runs >= OF
+
+
+def test_the_document_tells_what_is_shipped():
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    told = {(row[0], row[1]): row[2:] for row in rows if len(row) == 6}
+    for leak in TABLE:
+        expected = []
+        for dataset in ("gaussian", "digits"):
+            facts = load()["datasets"][dataset]["protocols"][leak.protocol]
+            found, least = facts["leaks"].get(leak.name, {}), facts["smallest"].get(leak.name)
+            counts = ("-" if s not in found else "/".join(map(str, found[s])) for s in ("1", "0.5", "0.25", "0.1"))
+            expected += [", ".join(counts), "none" if least is None else f"{least:g}".removeprefix("0")]
+        assert leak.null or told[leak.protocol, leak.name] == expected
 
 
 def test_goals_of_the_table():
