@@ -1,5 +1,7 @@
 """What an adversary is: settings, and `fit`, which turns a view of the world into an attack."""
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

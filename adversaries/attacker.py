@@ -1,5 +1,7 @@
 """What every adversary is, whatever it is after: settings, at a level of knowledge."""
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 from abc import ABC

@@ -36,6 +36,7 @@ RULES = ("alone", "assignment")
 _FAR = 1e6
 
 
+# Structure: calibration does not count it.
 class Matching(ABC):
     """A fitted adversary, ready to compare releases with images that it has never seen."""
 
@@ -55,6 +56,7 @@ class Matching(ABC):
         """
 
 
+# Structure: calibration does not count it.
 @dataclass(frozen=True, kw_only=True)
 class Matcher(Attacker):
     """Base of adversaries that match. They never grade themselves: `assess_matching` does.

@@ -98,6 +98,7 @@ class Sight:
         return 1.0 if float(np.mean(gaps)) >= 0 else -1.0
 
 
+# Structure: calibration does not count it.
 @dataclass(frozen=True, kw_only=True)
 class MembershipAdversary(Attacker):
     """Base of all membership adversaries. It scores rows and never grades itself."""

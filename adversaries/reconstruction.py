@@ -35,6 +35,7 @@ SHOWN = 16
 _CHUNK = 512
 
 
+# Structure: calibration does not count it.
 class Reconstruction(ABC):
     """A fitted adversary, ready to rebuild images from releases that it has never seen."""
 
@@ -62,6 +63,7 @@ class Reconstruction(ABC):
         """
 
 
+# Structure: calibration does not count it.
 @dataclass(frozen=True, kw_only=True)
 class Reconstructor(Attacker):
     """Base of adversaries that rebuild images. They never grade themselves: `assess_images` does.

@@ -1,5 +1,7 @@
 """The registry of the attacker's side, in a file that imports no torch, so that `vfc list` starts at once."""
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,7 @@
 """Threat models as values: the ladder of knowledge L0 to L5."""
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 import enum

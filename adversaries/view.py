@@ -3,6 +3,8 @@
 Axes: n images or releases, c channels, h and w pixels, m granted rows.
 """
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 import copy

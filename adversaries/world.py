@@ -3,6 +3,8 @@
 Axes: n images or releases, c channels, h and w pixels, k classes.
 """
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """What went wrong, said so that the user can change it. Imports nothing heavy."""
 
+# Structure: calibration does not count it.
+
 from __future__ import annotations
 
 import difflib

@@ -1,33 +1,21 @@
 """The digest of one adversary's code and settings, which says whether a calibration still speaks of it.
 
-The code is that of the adversary's file and of what it computes with; docstrings, comments and empty lines do not
-count, nor does the structure around it (views, goals, grading). Imports no torch.
+The code is what computes, not where it stands: the adversary's class and every top-level definition that it reaches.
+Files may be moved, split and renamed, and definitions too; a definition that is marked as structure (views, errors,
+base classes) does not count, whatever it does. Imports no torch.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from adversaries.calibration.content import Content
+from adversaries.calibration.definitions import OURS, Definition, Tree
 from adversaries.registries import ADVERSARIES
-
-COMPUTES = ("adversaries.", "vfc.training", "vfc.seeding")
-"""Modules that take part in what an adversary computes begin like this, ..."""
-
-STRUCTURE = frozenset(
-    f"adversaries.{name}"
-    for name in (
-        "adversary", "assess", "attacker", "evidence", "goal", "health", "image_metrics", "levels", "ratios",
-        "registries", "special", "stats", "threat", "view", "world", "worst_class",
-    )
-)  # fmt: skip
-"""... these excepted."""
 
 VARIES = frozenset({"model", "graded", "pairs", "read_by"})
 """What does not change who an adversary is: the unintended model that it starts from or that reads what it rebuilt, how
@@ -43,63 +31,31 @@ def digest_of(adversary: str, settings: Mapping[str, Any]) -> str:
     """
     kept = {name: value for name, value in settings.items() if name not in VARIES}
     card = ADVERSARIES.cards.get(adversary)
-    code = _code(card.module) if card is not None and ":" not in card.module else ""
+    code = _code(card.module, adversary) if card is not None else ""
     text = json.dumps([adversary, kept, code], sort_keys=True, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
-def _code(module: str) -> str:
-    """Digest of a module and of everything that it computes with."""
-    total, waiting, seen = [], [module], set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        source = _source(name)
-        if source is None:
-            continue
-        total.append((name, hashlib.sha256(essence(source).encode()).hexdigest()))
-        waiting += [found for found in _imports(source) if found.startswith(COMPUTES) and found not in STRUCTURE]
-    return hashlib.sha256(json.dumps(sorted(total)).encode()).hexdigest()
+def _code(place: str, name: str) -> str:
+    """Digest of the code of a registered adversary; empty if its source cannot be found.
+
+    Args:
+        place: the file that registers it, or `module:class` of an entry point.
+        name: under which it is registered.
+    """
+    module, _, attribute = place.partition(":")
+    package = module.partition(".")[0]
+    content = _content() if package in OURS else _content(package)
+    root: Definition | str | None
+    if attribute:
+        root, _ = content.tree.find(f"{module}.{attribute}")
+    else:
+        root = content.registered(module, name)
+    return content.digest(root) if isinstance(root, Definition) else ""
 
 
-def essence(source: str) -> str:
-    """Source without docstrings, lines of comments and empty lines; the same on every version of Python."""
-    dropped: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        for statement in body if isinstance(body, list) else ():
-            match statement:
-                # Texts under fields and constants are documentation too.
-                case ast.Expr(value=ast.Constant(value=str())):
-                    dropped |= set(range(statement.lineno, (statement.end_lineno or statement.lineno) + 1))
-    lines = source.splitlines()
-    kept = [line.rstrip() for number, line in enumerate(lines, 1) if number not in dropped]
-    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
-
-
-def _imports(source: str) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-            found.append(node.module)
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-    return found
-
-
-def _source(module: str) -> str | None:
-    """Source of a module, read without importing it; None if there is no such module."""
-    package, _, name = module.rpartition(".")
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        path = Path(folder) / f"{name}.py"
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    return None
+@cache
+def _content(*others: str) -> Content:
+    """Definitions of the toolkit's packages and of others."""
+    return Content(Tree((*OURS, *others)))
