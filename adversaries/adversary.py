@@ -12,9 +12,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.attacker import Attacker
-from adversaries.goal import Scores
+from adversaries.goals.label import Scores
+from adversaries.knowledge import View
 from adversaries.registries import ADVERSARIES as ADVERSARIES
-from adversaries.view import View
 
 
 class Attack(ABC):
@@ -56,7 +56,7 @@ class Attack(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary(Attacker):
-    """Base of adversaries that guess labels. They never grade themselves: `adversaries.assess` does."""
+    """Base of adversaries that guess labels. They never grade themselves: `adversaries.goals.assess` does."""
 
     @abstractmethod
     def fit(self, view: View, generator: torch.Generator) -> Attack:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from adversaries import ratios
+from adversaries.statistics import intervals
 from benchmarks import leakage_coverage
 from benchmarks.leakage_coverage import both_hit
 
@@ -46,14 +46,14 @@ def ratio_misses(
     joint = np.clip([p11, target - p11, attack - p11, 1 - target - attack + p11], 0, 1)
     drawn = generator.multinomial(n, joint / joint.sum(), size=runs)
     tables, times = np.unique(drawn, axis=0, return_counts=True)
-    bounds = ratios.ratio_bounds(*tables.T, hits, alpha)
+    bounds = intervals.ratio_bounds(*tables.T, hits, alpha)
     truth = target / max(attack, hits / n)
     return int(times[bounds.low > truth * (1 + 1e-9)].sum()), int(times[bounds.high < truth * (1 - 1e-9)].sum())
 
 
 def sure(misses: int, runs: int) -> float:
     """The 99 % lower bound of a miss rate."""
-    return float(ratios.clopper_pearson(misses, runs, 0.01)[0])
+    return float(intervals.clopper_pearson(misses, runs, 0.01)[0])
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ Whether a bootstrap bound misses is decided by two counts alone: how many of its
 how many below the truth. Both are binomial, with probabilities that follow exactly from the observed pattern counts:
 a replica is at most t where the sum over its targets of (attack - floor) - t (ceiling - floor) is at most 0, and the
 distribution of that sum is a Fourier integral. So the two counts are drawn instead of the replicas: a thousand times
-faster, equal in distribution (`tests/benchmarks/test_leakage_coverage.py` holds it against `ratios.leakage_bounds`).
-Everything else, the fallback and the corrected levels, is the code of `adversaries.ratios` itself.
+faster, equal in distribution (`tests/benchmarks/test_leakage_coverage.py` holds it against `intervals.leakage_bounds`).
+Everything else, the fallback and the corrected levels, is the code of `adversaries.statistics.intervals` itself.
 
 Letters: s simulated evaluations, q the truth's denominator, u frequencies, t a leakage.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adversaries import ratios
+from adversaries.statistics import intervals
 
 SIZES = (100, 500, 2000)
 PAIRS = (
@@ -42,8 +42,8 @@ _BLOCK = 2_000_000
 """Complex numbers held at a time."""
 
 
-_ABOVE = ratios.PATTERNS[:, 0] - ratios.PATTERNS[:, 1]
-_SPAN = ratios.PATTERNS[:, 2] - ratios.PATTERNS[:, 1]
+_ABOVE = intervals.PATTERNS[:, 0] - intervals.PATTERNS[:, 1]
+_SPAN = intervals.PATTERNS[:, 2] - intervals.PATTERNS[:, 1]
 """What one target of each pattern adds to attack - floor, and to ceiling - floor."""
 
 
@@ -105,13 +105,14 @@ def both_hit(one: float, other: float, dependence: float) -> float:
 def misses(cell: Cell, runs: int, alpha: float, generator: np.random.Generator) -> tuple[int, int]:
     """How many lower and upper bounds miss, among all runs: where leakage is unknown a gate is inconclusive."""
     drawn = generator.multinomial(cell.n, joint(cell), size=runs)
-    hits = drawn @ ratios.PATTERNS
-    known = ratios.clopper_pearson(hits[:, 2], cell.n, 0.05)[0] > ratios.clopper_pearson(hits[:, 1], cell.n, 0.05)[1]
+    hits = drawn @ intervals.PATTERNS
+    ceiling, floor = (intervals.clopper_pearson(hits[:, column], cell.n, 0.05) for column in (2, 1))
+    known = ceiling[0] > floor[1]
     counts, which = np.unique(drawn[known], axis=0, return_inverse=True)
     if not len(counts):
         return 0, 0
     low, high = _fallback_misses(counts, cell.truth, alpha)
-    bootstrapped = ratios.bootstrap_knows(counts, alpha)
+    bootstrapped = intervals.bootstrap_knows(counts, alpha)
     found = [low[which], high[which]]
     again = bootstrapped[which]
     if bootstrapped.any():
@@ -124,8 +125,8 @@ def misses(cell: Cell, runs: int, alpha: float, generator: np.random.Generator) 
 
 def _fallback_misses(counts: np.ndarray, truth: Fraction, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """Whether the fallback's bounds miss, for every row of counts."""
-    low, high = ratios.exact_leakage(counts, alpha)
-    value, exact = ratios.leakage_of(counts @ ratios.PATTERNS), float(truth)
+    low, high = intervals.exact_leakage(counts, alpha)
+    value, exact = intervals.leakage_of(counts @ intervals.PATTERNS), float(truth)
     return np.minimum(low, value) > exact + 1e-9, np.maximum(high, value) < exact - 1e-9
 
 
@@ -133,7 +134,7 @@ def _bootstrap_misses(
     counts: np.ndarray, which: np.ndarray, truth: Fraction, alpha: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether the bootstrap's bounds miss, once for every entry of `which`, which names a row of counts."""
-    resamples, value = ratios.bootstrap_size(alpha), ratios.leakage_of(counts @ ratios.PATTERNS)
+    resamples, value = intervals.bootstrap_size(alpha), intervals.leakage_of(counts @ intervals.PATTERNS)
     below_value = below_estimate(counts)[which]
     middle, equal = below_truth(counts, truth)
     missed = []
@@ -147,7 +148,7 @@ def _bootstrap_misses(
         at_truth, at_value = np.where(below <= below_value, (least, most), (most, least))
         levels = np.concatenate(
             [
-                ratios.bca_levels(counts[which[block]], at_value[block] / resamples, alpha)[:, side]
+                intervals.bca_levels(counts[which[block]], at_value[block] / resamples, alpha)[:, side]
                 for block in np.array_split(np.arange(len(which)), 1 + len(which) // 20_000)
             ]
         )
@@ -161,7 +162,7 @@ def _bootstrap_misses(
 
 def below_estimate(counts: np.ndarray) -> np.ndarray:
     """Probability that a replica lies below the estimate, with half of that of equality."""
-    value = ratios.leakage_of(counts @ ratios.PATTERNS)
+    value = intervals.leakage_of(counts @ intervals.PATTERNS)
     terms = _ABOVE - value[:, None] * _SPAN
     width = np.sqrt((counts * terms**2).sum(axis=1))
     # The sum has mean 0 here; its transform is nearly normal and has vanished at 8 of its own widths.

@@ -12,7 +12,7 @@ import json
 import pathlib
 
 from protocols.cli import run
-from reports.storage import load
+from reports.model.storage import load
 
 GATE = "adaptive.leakage <= 0.1"
 OUTCOMES = {0: "held", 1: "broken", 3: "inconclusive"}

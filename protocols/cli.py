@@ -9,11 +9,11 @@ from typing import Any
 
 import rich_click as click
 
-from protocols.leakage_options import LEAKAGE
-from protocols.options import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
-from protocols.overtraining_options import split_over_training
-from protocols.report_options import ACCEPT, FORMATS, GATE, PLAN, TABLE
-from protocols.settings import overrides_of, read_config
+from protocols.commands.options.leakage import LEAKAGE
+from protocols.commands.options.over_training import split_over_training
+from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
+from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
+from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
 
@@ -35,7 +35,7 @@ def _configured(function: Callable[..., int]) -> Callable[..., int]:
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
         options = read_config(value, known | {"set", "policy"})
-        options.pop("policy", None)  # `reports.policy` reads it when gates are judged
+        options.pop("policy", None)  # `reports.gate.policy` reads it when gates are judged
         # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
         context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
         context.default_map = {**options, **(context.default_map or {})}
@@ -52,7 +52,7 @@ def _configured(function: Callable[..., int]) -> Callable[..., int]:
 @with_options(ATTACK, DATA, MODEL, RUN)
 def attack(**options: Any) -> int:
     """Attack a release under declared threat models and judge the gates."""
-    from protocols.attack_verb import run_attack
+    from protocols.commands.attack import run_attack
 
     passed = {name: value for name, value in options.items() if value is not None and value != ()}
     return run_attack(settings_from(options), passed, sys.argv)
@@ -77,10 +77,10 @@ def train(ablate: str | None, checkpoints: int, **options: Any) -> int:
     if ablate is not None:
         if checkpoints:
             raise UserError("expected no --checkpoints beside --ablate, got both", "leave one of them out")
-        from protocols.ablation import run_ablation
+        from protocols.commands.ablate import run_ablation
 
         return run_ablation(settings, ablate)
-    from protocols.train_verb import run_train
+    from protocols.commands.train import run_train
 
     return run_train(settings, checkpoints=checkpoints)
 
@@ -90,7 +90,7 @@ def train(ablate: str | None, checkpoints: int, **options: Any) -> int:
 @with_options(GATE)
 def gate(report: str, **options: Any) -> int:
     """Judge a report.json again, against limits, a policy, or an earlier report."""
-    from protocols.gate_verb import run_gate
+    from protocols.commands.gate import run_gate
 
     return run_gate(report, options.pop("gates"), **options)
 
@@ -100,7 +100,7 @@ def gate(report: str, **options: Any) -> int:
 @with_options(FORMATS)
 def report(report: str, **files: str | None) -> int:
     """Write a report.json in other formats; without any, show it on the terminal."""
-    from protocols.report_verb import run_report
+    from protocols.commands.report import run_report
 
     return run_report(report, {name: file for name, file in files.items() if file is not None})
 
@@ -109,7 +109,7 @@ def report(report: str, **files: str | None) -> int:
 @click.argument("reports", nargs=-1, required=True, metavar="OLD NEW [NEW...]")
 def compare(reports: tuple[str, ...]) -> int:
     """Show what moved between reports, by how much, and whether that is noise."""
-    from protocols.compare_verb import run_compare
+    from protocols.commands.compare import run_compare
 
     return run_compare(reports)
 
@@ -119,7 +119,7 @@ def compare(reports: tuple[str, ...]) -> int:
 @with_options(TABLE)
 def predict(reports: tuple[str, ...], **files: str | None) -> int:
     """Correlate the attack-free numbers of many releases with what attacks measured."""
-    from protocols.predict_verb import run_predict
+    from protocols.commands.predict import run_predict
 
     return run_predict(reports, {name: file for name, file in files.items() if file is not None})
 
@@ -128,7 +128,7 @@ def predict(reports: tuple[str, ...], **files: str | None) -> int:
 @with_options(PLAN)
 def plan(**options: Any) -> int:
     """Say how many targets gates need to be decidable."""
-    from protocols.plan_verb import run_plan
+    from protocols.commands.plan import run_plan
 
     return run_plan(**options)
 
@@ -143,7 +143,7 @@ def baseline() -> None:
 @with_options(ACCEPT)
 def accept(report: str, reason: str, folder: str) -> int:
     """Make a report the baseline, and write down why."""
-    from protocols.baseline_verb import run_accept
+    from protocols.commands.baseline import run_accept
 
     return run_accept(report, reason, folder)
 
@@ -151,7 +151,7 @@ def accept(report: str, reason: str, folder: str) -> int:
 @program.command()
 def schema() -> int:
     """Print the JSON Schema of report.json."""
-    from protocols.schema_verb import run_schema
+    from protocols.commands.schema import run_schema
 
     return run_schema()
 
@@ -173,10 +173,10 @@ def schema() -> int:
 def calibrate(show: bool, **options: Any) -> int:
     """Measure what the adversaries find, and how often they cry wolf, on known leaks and nulls."""
     if show:
-        from protocols.calibrate_show import run_show
+        from protocols.commands.calibrate_show import run_show
 
         return run_show(options["datasets"])
-    from protocols.calibrate_verb import run_calibrate, settings_of
+    from protocols.commands.calibrate import run_calibrate, settings_of
 
     settings, own = settings_of(options)
     return run_calibrate(settings, **own)
@@ -188,12 +188,12 @@ def calibrate(show: bool, **options: Any) -> int:
 def leakage(**options: Any) -> int:
     """Measure what the layers of a torch module let through, without any attack; or follow a training."""
     over, rest = split_over_training(options)
-    from protocols.leakage_verb import run_leakage, split_options
+    from protocols.commands.leakage import run_leakage, split_options
 
     own, settings = split_options(rest)
     if over is None:
         return run_leakage(own, settings)
-    from protocols.overtraining_verb import run_overtraining
+    from protocols.commands.over_training import run_overtraining
 
     return run_overtraining(own, over, settings)
 
@@ -203,7 +203,7 @@ def leakage(**options: Any) -> int:
 @click.argument("name", required=False)
 def list_(kind: str | None, name: str | None) -> int:
     """List protocols, adversaries, defenses, datasets, models or metrics, or show the card of one."""
-    from protocols.list_verb import run_list
+    from protocols.commands.list import run_list
 
     return run_list(kind, name)
 

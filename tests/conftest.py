@@ -28,7 +28,7 @@ def shared_data():
 @pytest.fixture
 def leaky_views(monkeypatch):
     """A bug in the view: it keeps the whole world."""
-    from adversaries.view import View
+    from adversaries.knowledge import View
 
     keep = View.__init__
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from vfc.noise import NoiseLaw
+from vfc.core.noise import NoiseLaw
 from vfc.registries import DEFENSES as DEFENSES
 from vfc.release import Release
 

@@ -1,6 +1,6 @@
 """Typed registries whose names and cards are read from source, without importing what they name.
 
-A registered thing is one class or function in one file of the registry's package, decorated with
+A registered thing is one class or function in one file of the registry's package or of a folder in it, decorated with
 `@REGISTRY.register("name")` using a literal name. `vfc list` reads those names, and the docstrings as cards, with
 `ast`; only `get` imports the file. Third parties add theirs with entry points in the registry's group.
 """
@@ -66,8 +66,8 @@ class Registry(Generic[T]):
         found: dict[str, Card] = {}
         spec = importlib.util.find_spec(self.package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in sorted(Path(folder).glob("*.py")):
-                for card in self._read(path):
+            for path in sorted(Path(folder).rglob("*.py")):
+                for card in self._read(path, Path(folder)):
                     if card.name in found:
                         owners = f"{found[card.name].module} and {card.module}"
                         raise UserError(f"two {self.kind}s are called {card.name!r}, in {owners}", "rename one")
@@ -97,10 +97,13 @@ class Registry(Generic[T]):
             importlib.import_module(card.module)
         return self._entries[name]
 
-    def _read(self, path: Path) -> list[Card]:
-        module = f"{self.package}.{path.stem}"
+    def _read(self, path: Path, folder: Path) -> list[Card]:
+        text = path.read_text(encoding="utf-8")
+        if f"@{self.variable}.register(" not in text:  # most files of a large package hold no entry
+            return []
+        module = ".".join((self.package, *path.relative_to(folder).with_suffix("").parts))
         cards = []
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in ast.parse(text).body:
             if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
                 continue
             for decorator in node.decorator_list:
@@ -109,7 +112,7 @@ class Registry(Generic[T]):
                         func=ast.Attribute(value=ast.Name(id=self.variable), attr="register"),
                         args=[ast.Constant(value=str(name))],
                     ):
-                        text = ast.get_docstring(node) or ""
-                        summary = text.splitlines()[0] if text else ""
-                        cards.append(Card(name=name, module=module, summary=summary, text=text))
+                        card = ast.get_docstring(node) or ""
+                        summary = card.splitlines()[0] if card else ""
+                        cards.append(Card(name=name, module=module, summary=summary, text=card))
         return cards

@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adversaries import stats
 from adversaries.diagnostics import fisher
 from adversaries.diagnostics.jacobian import Function, check_rows, jacobians, plan
 from adversaries.diagnostics.score import ScorePrior
 from adversaries.diagnostics.spectra import Effort
 from adversaries.evidence import Value
+from adversaries.statistics import estimates
+from vfc.core.noise import NoiseLaw
 from vfc.errors import NotApplicableError
-from vfc.noise import NoiseLaw
 
 _MOST_ENTRIES = 2**28
 """All Jacobians that the null space is taken from have at most this many entries."""
@@ -76,7 +76,7 @@ def noise_bounds(
         wide = matrix.double()
         halves[i % 2].addmm_(wide.T, wide)
         traces.append(float(wide.square().sum()))
-    leak = stats.mean([trace / inputs for trace in traces], "information per value")
+    leak = estimates.mean([trace / inputs for trace in traces], "information per value")
     each = {"dfil": leak}
     if leak.value is not None and leak.value > 0 and leak.high is not None:
         low = fisher.unbiased_bound(leak.high)
@@ -180,7 +180,7 @@ def _silent(value: float, words: str, count: int) -> Bounds:
 
 def _value(whole: float, slopes: list[float], method: str) -> Value:
     """A bound with Student's t limits from what each image moves it by."""
-    spread = stats.mean([whole + slope for slope in slopes], "mse")
+    spread = estimates.mean([whole + slope for slope in slopes], "mse")
     return spread.model_copy(update={"value": whole, "method": f"{method}; delta method over images"})
 
 

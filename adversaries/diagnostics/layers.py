@@ -20,8 +20,8 @@ from adversaries.diagnostics.release import measure_values
 from adversaries.diagnostics.spectra import Effort, spectra
 from adversaries.diagnostics.steps import StraightThrough
 from adversaries.evidence import Value
+from vfc.core.objective import frozen
 from vfc.errors import NotApplicableError, UserError, unknown
-from vfc.objective import frozen
 from vfc.wrapper import user_call
 
 _CHUNK = 64

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adversaries import stats
 from adversaries.diagnostics.spectra import Spectra
 from adversaries.diagnostics.spectrum import RELATIVE, Spectrum
 from adversaries.evidence import Value
+from adversaries.statistics import estimates
 
 
 def jacobian_values(found: Spectra, layer: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Value]:
@@ -52,7 +52,7 @@ def jacobian_values(found: Spectra, layer: str, arrays: dict[str, NDArray[Any]])
         else:
             key = f"leakage/{layer}/{short}"
             arrays[key] = np.asarray(numbers, dtype=np.float64)
-            values[name] = stats.mean(numbers, "dimensions", rows=key)
+            values[name] = estimates.mean(numbers, "dimensions", rows=key)
         values[short.replace("jacobian.", "mean_jacobian.")] = _of_mean(found.mean, read)
     return values
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vfc.core.objective import kl_per_dimension
 from vfc.errors import NotApplicableError
-from vfc.objective import kl_per_dimension
 
 
 def rate_per_dimension(mean: Float[Tensor, "n k"], log_variance: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

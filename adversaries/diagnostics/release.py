@@ -15,7 +15,6 @@ from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adversaries import stats
 from adversaries.diagnostics.bounds import Bounds, noise_bounds, silent_bounds
 from adversaries.diagnostics.dof import NAMES, RIDGE, measure_dof
 from adversaries.diagnostics.intrinsic import measure_intrinsic
@@ -25,6 +24,7 @@ from adversaries.diagnostics.score import ScorePrior
 from adversaries.diagnostics.spectra import Effort, Spectra, spectra
 from adversaries.diagnostics.steps import StraightThrough
 from adversaries.evidence import Value
+from adversaries.statistics import estimates
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
@@ -109,7 +109,7 @@ def measure_values(release: Shaped[Tensor, "n ..."], *, ridge: float = RIDGE) ->
     try:
         measured, whole = measure_dof(release, ridge=ridge)
         found.update({f"leakage.dof.{name}": value for name, value in measured.items()})
-        found["dof.agreement"] = stats.exact(whole.agreement, "ratio")
+        found["dof.agreement"] = estimates.exact(whole.agreement, "ratio")
     except NotApplicableError as error:
         found.update({f"leakage.dof.{name}": Value.unknown(str(error), unit="dimensions") for name in NAMES})
     try:
@@ -169,7 +169,7 @@ def measure_release(
             notes.append("Rounding steps count as the identity (straight-through).")
     except (NotApplicableError, UserError) as error:
         failed = str(error)
-        nothing = stats.exact(0.0, "dimensions") if independent else None
+        nothing = estimates.exact(0.0, "dimensions") if independent else None
         for name in (name for name in UNITS if ".jacobian." in name):
             values[name] = nothing or Value.unknown(failed, unit=UNITS[name])
 
@@ -251,4 +251,4 @@ def _kl(defense: Defense, images: Tensor, arrays: dict[str, NDArray[Any]]) -> Va
     key = "leakage/release/kl_nats"
     arrays[key] = nats.sum(1).cpu().numpy()
     arrays["leakage/release/kl_per_dimension"] = nats.mean(0).cpu().numpy()
-    return stats.mean(arrays[key], "nats", rows=key)
+    return estimates.mean(arrays[key], "nats", rows=key)

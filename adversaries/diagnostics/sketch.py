@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adversaries import stats
 from adversaries.evidence import Value
+from adversaries.statistics import estimates
 
 Product = Callable[[Tensor], Tensor]
 """q vectors as rows, shape (q, a), to the matrix times each of them, shape (q, a)."""
@@ -136,7 +136,7 @@ def trace(half: Product, size: int, generator: torch.Generator, *, probes: int =
     Source: Hutchinson, A stochastic estimator of the trace of the influence matrix, Commun. Stat. 19, 1990.
     """
     signs = torch.randint(0, 2, (probes, size), generator=generator, device=generator.device)
-    return stats.mean(half(2.0 * signs - 1).double().square().sum(1).cpu().numpy(), unit)
+    return estimates.mean(half(2.0 * signs - 1).double().square().sum(1).cpu().numpy(), unit)
 
 
 def _inner(images: list[Tensor], size: int) -> Tensor:

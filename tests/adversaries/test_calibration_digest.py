@@ -239,21 +239,21 @@ def test_a_mark_takes_out_the_definition_below_it_or_the_file():
 @pytest.mark.parametrize(
     ("file", "old", "new", "counts"),
     [
-        ("adversaries/attacks/linear.py", "_MANY_ROWS = 2000", "_MANY_ROWS = 2001", True),
-        ("adversaries/kernels.py", "_FAR = 1e4", "_FAR = 1e5", True),
-        ("adversaries/kernels.py", "_FIXED_RIDGE = 0.1", "_FIXED_RIDGE = 0.2", False),
-        ("adversaries/world.py", "class World", "class Everything", False),
-        ("adversaries/view.py", 'derive_seed("view", what)', "1", False),
+        ("adversaries/attacks/label/probes/linear.py", "_MANY_ROWS = 2000", "_MANY_ROWS = 2001", True),
+        ("adversaries/learning/kernels.py", "_FAR = 1e4", "_FAR = 1e5", True),
+        ("adversaries/learning/kernels.py", "_FIXED_RIDGE = 0.1", "_FIXED_RIDGE = 0.2", False),
+        ("adversaries/evaluation_data.py", "class World", "class Everything", False),
+        ("adversaries/knowledge.py", 'derive_seed("view", what)', "1", False),
         ("adversaries/attacker.py", "        return None", "        return self", False),
         ("vfc/errors.py", "class NotApplicableError", "X = 1\n\n\nclass NotApplicableError", False),
-        ("adversaries/attacks/cnn.py", "super().__init__()", "pass", False),
+        ("adversaries/attacks/label/probes/cnn.py", "super().__init__()", "pass", False),
     ],
 )
 def test_what_an_adversary_computes_with_is_part_of_it(file, old, new, counts, tmp_path):
     for package in ("adversaries", "vfc"):
         origin = Path(adversaries.__file__).parents[1] / package
         shutil.copytree(origin, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    root = Definition("adversaries.attacks.linear", "Linear")
+    root = Definition("adversaries.attacks.label.probes.linear", "Linear")
     before = Content(Tree(OURS, tmp_path)).digest(root)
     path = tmp_path / file
     text = path.read_text()
@@ -268,7 +268,7 @@ def test_an_adversary_of_another_package_has_a_digest_and_is_not_imported(tmp_pa
     monkeypatch.syspath_prepend(tmp_path)
     found = []
     for number in (1, 2):
-        text = f"from adversaries.kernels import flat\nX = {number}\n\n\nclass Attack:\n    x = X, flat\n"
+        text = f"from adversaries.learning.kernels import flat\nX = {number}\n\n\nclass Attack:\n    x = X, flat\n"
         (package / "mod.py").write_text(text)
         digest._code.cache_clear()
         digest._content.cache_clear()

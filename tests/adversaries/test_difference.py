@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adversaries import levels, ratios, stats
+from adversaries.statistics import estimates, intervals, levels
 
 
 def exact(hits, n, alpha):
@@ -16,7 +16,7 @@ def exact(hits, n, alpha):
 
 def test_where_only_one_side_is_discordant_the_bound_is_two_exact_ones():
     first, second = np.repeat([1, 1, 0], [30, 12, 58]) == 1, np.repeat([1, 0, 0], [30, 12, 58]) == 1
-    value = stats.difference(first, second)
+    value = estimates.difference(first, second)
     low, _ = exact(12, 100, 0.05)
     _, most = exact(0, 100, 0.05)
     assert value.value == pytest.approx(0.12)
@@ -27,27 +27,27 @@ def test_where_only_one_side_is_discordant_the_bound_is_two_exact_ones():
 
 def test_equal_hits_still_have_a_width_and_swapping_changes_the_sign():
     same = np.arange(200) < 150
-    value = stats.difference(same, same)
+    value = estimates.difference(same, same)
     assert value.low == pytest.approx(-value.high)
     assert value.high == pytest.approx(exact(0, 200, 0.05)[1], abs=1e-9)
     other = np.arange(200) < 120
-    one, two = stats.difference(same, other), stats.difference(other, same)
+    one, two = estimates.difference(same, other), estimates.difference(other, same)
     assert (one.value, one.low, one.high) == pytest.approx((-two.value, -two.high, -two.low))
 
 
 def test_of_nobody_it_is_unknown_and_rows_must_match():
-    assert stats.difference([], []).value is None
+    assert estimates.difference([], []).value is None
     with pytest.raises(ValueError, match="one length"):
-        stats.difference([True], [True, False])
+        estimates.difference([True], [True, False])
 
 
 def test_another_level_comes_from_the_counts():
     first, second = np.arange(300) < 200, np.arange(300) % 3 > 0
-    value = stats.difference(first, second)
+    value = estimates.difference(first, second)
     again = levels.recompute(value, 0.01)
     assert (again.low, again.high) == (
-        stats.difference(first, second, 0.01).low,
-        stats.difference(first, second, 0.01).high,
+        estimates.difference(first, second, 0.01).low,
+        estimates.difference(first, second, 0.01).high,
     )
     assert again.low < value.low < value.high < again.high
 
@@ -60,7 +60,7 @@ CASES = ((0.0, 0.0), (0.001, 0.001), (0.005, 0.0), (0.02, 0.005), (0.03, 0.03), 
 def test_each_bound_misses_at_most_five_percent(n):
     for case, (p10, p01) in enumerate(CASES):
         drawn = np.random.default_rng(case).multinomial(n, [p10, p01, 1 - p10 - p01], size=4000)
-        bounds = ratios.difference_bounds(drawn[:, 0], drawn[:, 1], n, 0.05)
+        bounds = intervals.difference_bounds(drawn[:, 0], drawn[:, 1], n, 0.05)
         truth = p10 - p01
         # Four standard errors of 4,000 simulated evaluations.
         most = 0.05 + 4 * math.sqrt(0.05 * 0.95 / 4000)

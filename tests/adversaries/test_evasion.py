@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from adversaries.evasion.ball import Ball
-from adversaries.evasion.base import Evasion
-from adversaries.evasion.pipeline import Bare, Deployed, Pipeline, score
-from adversaries.evasion.trial import Scene, random_corners, try_attack
+from adversaries.attacks.evasion.ball import Ball
+from adversaries.attacks.evasion.base import Evasion
+from adversaries.attacks.evasion.pipeline import Bare, Deployed, Pipeline, score
+from adversaries.goals.evasion import Scene, random_corners, try_attack
 from adversaries.registries import ADVERSARIES
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError, UserError

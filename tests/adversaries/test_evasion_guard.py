@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from adversaries.evasion import foolbox_adapter, torchattacks_adapter
-from adversaries.evasion.ball import Ball
-from adversaries.evasion.guard import contained, guarded
-from adversaries.evasion.pipeline import Bare, Pipeline
+from adversaries.attacks.evasion import foolbox_adapter, torchattacks_adapter
+from adversaries.attacks.evasion.ball import Ball
+from adversaries.attacks.evasion.guard import contained, guarded
+from adversaries.attacks.evasion.pipeline import Bare, Pipeline
 from adversaries.registries import ADVERSARIES
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded

@@ -7,9 +7,9 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 
-from adversaries.gallery import RULES, alike_rows, beside, ranks
-from adversaries.image_metrics import psnr
-from adversaries.ridge_map import RidgeMap
+from adversaries.goals.gallery import RULES, alike_rows, beside, ranks
+from adversaries.goals.image_metrics import psnr
+from adversaries.learning.ridge_map import RidgeMap
 
 
 def images(n, seed=0):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from adversaries.goal import NOT_GRADED, Attribute, TaskLabel
-from adversaries.world import Part, World
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.label import NOT_GRADED, Attribute, TaskLabel
 
 
 def part(labels, prediction=None, task=None):

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from adversaries.image_metrics import psnr, ssim
+from adversaries.goals.image_metrics import psnr, ssim
 
 
 def pictures(shape, seed):

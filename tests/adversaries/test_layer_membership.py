@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from adversaries.evidence import Value
-from adversaries.layer_membership import (
+from adversaries.attacks.membership.layers import (
     FEATURES,
     MODEL,
     NORM,
@@ -18,8 +17,9 @@ from adversaries.layer_membership import (
     SignalThreshold,
     read_layers,
 )
-from adversaries.membership import ADVERSARIES
-from protocols.overtraining_membership import NOBODY_HONEST, Sightings, attacked, candidates_for
+from adversaries.evidence import Value
+from adversaries.goals.membership import ADVERSARIES
+from protocols.over_training.membership import NOBODY_HONEST, Sightings, attacked, candidates_for
 from tests.adversaries.test_membership import world
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
@@ -110,7 +110,7 @@ def test_parameters_of_a_frozen_part_are_not_the_models_own():
 
 def test_any_signal_through_lira_is_lira():
     truth, seen = world(effect=1.0, shadows=4)
-    from protocols.membership_attempt import grade
+    from protocols.membership.attempt import grade
 
     ours, theirs = (grade(each, seen, truth) for each in (SignalRatio(signal="confidence"), ADVERSARIES.get("lira")()))
     assert np.array_equal(ours.scores, theirs.scores)
@@ -193,7 +193,7 @@ def test_without_an_honest_adversary_nothing_is_known(scene, monkeypatch):
     images, labels, attack = scene
     model = overfit(images[:60], labels[:60], 5)
     only = {f"endless {name}": Endless(signal=name) for name in (NORM, PARAMETERS)}
-    monkeypatch.setattr("protocols.overtraining_membership.candidates_for", lambda _names: only)
+    monkeypatch.setattr("protocols.over_training.membership.candidates_for", lambda _names: only)
     row = attack(model)["first"]
     advantage = Value.model_validate(row["advantage"])
     assert (advantage.value, advantage.low, advantage.reason) == (None, None, NOBODY_HONEST)
@@ -203,7 +203,7 @@ def test_without_an_honest_adversary_nothing_is_known(scene, monkeypatch):
     assert row["tried"][row["chosen"]]["on_shadows"] == max(each["on_shadows"] for each in row["tried"].values())
     # One honest adversary is enough, and says who was dropped.
     more = {**only, "honest": SignalThreshold(signal=NORM)}
-    monkeypatch.setattr("protocols.overtraining_membership.candidates_for", lambda _names: more)
+    monkeypatch.setattr("protocols.over_training.membership.candidates_for", lambda _names: more)
     found = attack(model)["first"]
     assert found["chosen"] == "honest"
     assert found["advantage"]["value"] == found["tried"]["honest"]["advantage"]["value"]

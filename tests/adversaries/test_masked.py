@@ -11,18 +11,18 @@ from scipy.stats import hypergeom
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.assess import assess
-from adversaries.attacks.linear import Linear
-from adversaries.attacks.mask_inference import MaskInference, cut, inferred, jaccard, random_jaccard, recovery
-from adversaries.attacks.mask_latent import MaskLatent
-from adversaries.attacks.mask_replay import MaskReplay
-from adversaries.goal import TaskLabel
-from adversaries.mask_readings import permuted, read_world
-from adversaries.masked import open_latent, spread_mask
+from adversaries.attacks.label.probes.linear import Linear
+from adversaries.attacks.mask.inference import MaskInference, cut, inferred, jaccard, random_jaccard, recovery
+from adversaries.attacks.mask.latent import MaskLatent
+from adversaries.attacks.mask.opened_latent import open_latent, spread_mask
+from adversaries.attacks.mask.readings import permuted, read_world
+from adversaries.attacks.mask.replay import MaskReplay
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import TaskLabel
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
-from vfc.defenses.identity import Identity
+from vfc.defenses.nulls.identity import Identity
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.wrapper import ModuleDefense
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from adversaries.attacks.matcher import LearnedMatcher
-from adversaries.attacks.replay import Replay
-from adversaries.matching import Matcher, Matching, assess_matching
+from adversaries.attacks.linkage.matcher import LearnedMatcher
+from adversaries.attacks.linkage.replay import Replay
+from adversaries.goals.matching import Matcher, Matching, assess_matching
 from adversaries.threat import ThreatModel
 from tests.adversaries.test_reconstruction import (
     constant,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adversaries.mdl import block_ends, online_codelength
+from adversaries.learning.mdl import block_ends, online_codelength
 
 
 def labels(n, classes, seed=0):

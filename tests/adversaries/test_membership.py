@@ -8,8 +8,8 @@ import torch
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from adversaries import levels, ratios, stats
-from adversaries.membership import (
+from adversaries.attacks.membership.signals import FEATURES, confidence, measure
+from adversaries.goals.membership import (
     ADVERSARIES,
     MembershipAdversary,
     Readings,
@@ -19,8 +19,8 @@ from adversaries.membership import (
     hits_at,
     roc,
 )
-from adversaries.membership_signals import FEATURES, confidence, measure
-from protocols.membership_attempt import World, grade
+from adversaries.statistics import estimates, intervals, levels
+from protocols.membership.attempt import World, grade
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError
 from vfc.release import Release
@@ -223,12 +223,12 @@ def test_any_release_can_be_read():
 def test_bounds_of_the_advantage_miss_at_most_as_often_as_they_say():
     n = m = 40
     hits, others = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
-    bounds = ratios.apart_bounds(hits, n, others, m, 0.05)
+    bounds = intervals.apart_bounds(hits, n, others, m, 0.05)
     for p, q in ((0.5, 0.5), (0.1, 0.05), (0.9, 0.2), (0.02, 0.0), (1.0, 1.0), (0.7, 0.69)):
         weight = np.outer(scipy_stats.binom.pmf(np.arange(n + 1), n, p), scipy_stats.binom.pmf(np.arange(m + 1), m, q))
         assert weight[bounds.low > p - q + 1e-12].sum() <= 0.05
         assert weight[bounds.high < p - q - 1e-12].sum() <= 0.05
-    value = stats.advantage(30, 40, 10, 50)
+    value = estimates.advantage(30, 40, 10, 50)
     assert value.value == pytest.approx(0.55)
-    assert levels.recompute(value, 0.001) == stats.advantage(30, 40, 10, 50, 0.001)
-    assert stats.advantage(0, 0, 1, 2).value is None
+    assert levels.recompute(value, 0.001) == estimates.advantage(30, 40, 10, 50, 0.001)
+    assert estimates.advantage(0, 0, 1, 2).value is None

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adversaries.rank_correlation import spearman
+from adversaries.statistics.rank_correlation import spearman
 
 PAIRS = st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=4, max_size=30)
 
@@ -89,7 +89,8 @@ def test_each_bound_misses_about_as_often_as_it_says(n, rho):
 
 
 def test_needs_no_torch_and_no_scipy_stats():
-    code = "import sys\nfrom adversaries.rank_correlation import spearman\nspearman([1, 2, 3, 4], [1, 3, 2, 4])\n"
+    code = "import sys\nfrom adversaries.statistics.rank_correlation import spearman\n"
+    code += "spearman([1, 2, 3, 4], [1, 3, 2, 4])\n"
     code += "assert not {'torch', 'scipy.stats'} & set(sys.modules), sorted(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from adversaries.attacks.averaging import Averaging
-from adversaries.attacks.decoder import Decoder
-from adversaries.attacks.deep_prior import DeepPrior
-from adversaries.attacks.gradient_inversion import GradientInversion
-from adversaries.attacks.mean_image import MeanImage
-from adversaries.attacks.ridge_decoder import RidgeDecoder
-from adversaries.descent import Descent, best_of
-from adversaries.reconstruction import Reconstruction, Reconstructor, assess_images
+from adversaries.attacks.inversion.averaging import Averaging
+from adversaries.attacks.inversion.decoder import Decoder
+from adversaries.attacks.inversion.deep_prior import DeepPrior
+from adversaries.attacks.inversion.descent import Descent, best_of
+from adversaries.attacks.inversion.gradient_inversion import GradientInversion
+from adversaries.attacks.inversion.mean_image import MeanImage
+from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.reconstruction import Reconstruction, Reconstructor, assess_images
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
-from protocols.luck import above_chance
+from protocols.evaluation.luck import above_chance
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.release import Release

@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adversaries import special
+from adversaries.statistics import special
 
 
 @given(

@@ -10,8 +10,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adversaries import levels, ratios, stats
 from adversaries.evidence import Value
+from adversaries.statistics import estimates, intervals, levels
 
 
 def rows(n11: int, n10: int, n01: int, n00: int) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def rows(n11: int, n10: int, n01: int, n00: int) -> tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize(("hits", "n"), [(0, 20), (20, 20), (1, 1), (7, 20), (441, 450), (3, 5000)])
 @pytest.mark.parametrize("alpha", [0.05, 0.005])
 def test_rate_is_clopper_pearson(hits, n, alpha):
-    value = stats.rate(hits, n, alpha)
+    value = estimates.rate(hits, n, alpha)
     exact = scipy.stats.binomtest(hits, n).proportion_ci(1 - 2 * alpha, method="exact")
     assert (value.value, value.n, value.counts) == (hits / n, n, {"k": hits})
     assert (value.low, value.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
@@ -31,26 +31,26 @@ def test_rate_is_clopper_pearson(hits, n, alpha):
 
 
 def test_rate_of_nobody_is_unknown():
-    assert stats.rate(0, 0).value is None
+    assert estimates.rate(0, 0).value is None
     with pytest.raises(ValueError, match="expected hits in"):
-        stats.rate(3, 2)
+        estimates.rate(3, 2)
 
 
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 10, 0.1), (1, 10, 0.1), (7, 10, 0.5), (11, 10, 0.5), (60, 450, 0.1)])
 def test_binomial_upper_tail(k, n, p):
-    assert stats.binomial_upper_tail(k, n, p) == pytest.approx(scipy.stats.binom.sf(k - 1, n, p), abs=1e-12)
+    assert estimates.binomial_upper_tail(k, n, p) == pytest.approx(scipy.stats.binom.sf(k - 1, n, p), abs=1e-12)
 
 
 def test_mcnemar_is_the_exact_one_sided_test():
     exact = scipy.stats.binomtest(15, 20, 0.5, alternative="greater").pvalue
-    assert stats.mcnemar(15, 5) == pytest.approx(exact)
-    assert stats.mcnemar(0, 0) == 1.0
+    assert estimates.mcnemar(15, 5) == pytest.approx(exact)
+    assert estimates.mcnemar(0, 0) == 1.0
 
 
 def test_the_bound_on_the_side_of_one_is_the_paired_log_bound():
     target, attack = rows(150, 200, 30, 120)
     floor = np.arange(500) < 50
-    value = stats.suppression(target, attack, floor)
+    value = estimates.suppression(target, attack, floor)
     spread = 1.6448536269514722 * math.sqrt((200 + 30 + 1) / (350.5 * 180.5))
     assert value.value == pytest.approx(350 / 180)
     assert value.low == pytest.approx(350.5 / 180.5 * math.exp(-spread))
@@ -63,7 +63,7 @@ def test_the_bound_on_the_side_of_one_is_the_paired_log_bound():
 
 def test_with_many_discordant_pairs_near_one_both_bounds_are_the_log_interval():
     first, second = rows(2000, 420, 400, 2180)
-    value = stats.retention(first, second)
+    value = estimates.retention(first, second)
     spread = 1.6448536269514722 * math.sqrt(821 / (2420.5 * 2400.5))
     center = math.log(2420.5 / 2400.5)
     assert (value.low, value.high) == pytest.approx((math.exp(center - spread), math.exp(center + spread)))
@@ -71,7 +71,7 @@ def test_with_many_discordant_pairs_near_one_both_bounds_are_the_log_interval():
 
 def test_few_discordant_pairs_fall_back_on_both_sides():
     first, second = rows(430, 2, 3, 15)
-    value = stats.retention(first, second)
+    value = estimates.retention(first, second)
     rate = {k: scipy.stats.binomtest(k, 450).proportion_ci(0.95, method="exact") for k in (432, 433)}
     assert value.low == pytest.approx(rate[432].low / rate[433].high)
     assert value.high == pytest.approx(rate[432].high / rate[433].low)
@@ -80,7 +80,7 @@ def test_few_discordant_pairs_fall_back_on_both_sides():
 def test_suppression_never_exceeds_its_maximum():
     target, attack = rows(0, 440, 0, 10)
     floor = np.arange(450) < 45
-    value = stats.suppression(target, attack, floor)
+    value = estimates.suppression(target, attack, floor)
     top = scipy.stats.binomtest(440, 450).proportion_ci(0.95, method="exact").high
     assert value.value == pytest.approx(440 / 45)
     assert value.high == pytest.approx(top / 0.1)
@@ -89,11 +89,11 @@ def test_suppression_never_exceeds_its_maximum():
 
 def test_without_any_hit_below_there_is_no_ratio():
     target, attack = rows(0, 9, 0, 1)
-    value = stats.suppression(target, attack, np.zeros(10, dtype=bool))
+    value = estimates.suppression(target, attack, np.zeros(10, dtype=bool))
     assert (value.value, value.low, value.high) == (None, None, None)
     assert "no upper end" in value.reason
-    assert stats.retention(target, attack).value is None
-    assert stats.retention(*rows(0, 0, 0, 0)).reason == "no targets"
+    assert estimates.retention(target, attack).value is None
+    assert estimates.retention(*rows(0, 0, 0, 0)).reason == "no targets"
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -106,7 +106,7 @@ def test_suppression_is_finite_ordered_and_capped(table, floor, alpha):
     n = sum(table)
     floor = min(floor, n)
     names = ("n11", "n10", "n01", "n00")
-    value = stats.suppression_from_counts(dict(zip(names, table, strict=True)), floor, alpha)
+    value = estimates.suppression_from_counts(dict(zip(names, table, strict=True)), floor, alpha)
     if n == 0 or table[0] + table[2] + floor == 0:
         assert value.value is None
         return
@@ -134,10 +134,10 @@ def test_suppression_is_finite_ordered_and_capped(table, floor, alpha):
 def test_bounds_miss_at_most_five_percent(n, floor, target, attack, joint):
     generator, runs = np.random.default_rng(11), 20_000
     cells = np.clip([joint, target - joint, attack - joint, 1 - target - attack + joint], 0, 1)
-    bounds = ratios.ratio_bounds(*generator.multinomial(n, cells, size=runs).T, floor, 0.05)
+    bounds = intervals.ratio_bounds(*generator.multinomial(n, cells, size=runs).T, floor, 0.05)
     truth = target / max(attack, floor / n)
     for misses in ((bounds.low > truth * (1 + 1e-9)).sum(), (bounds.high < truth * (1 - 1e-9)).sum()):
-        assert ratios.clopper_pearson(misses, runs, 0.01)[0] <= 0.05
+        assert intervals.clopper_pearson(misses, runs, 0.01)[0] <= 0.05
 
 
 def three(seed: int, n: int, floor: float, attack: float, ceiling: float) -> list[np.ndarray]:
@@ -147,7 +147,7 @@ def three(seed: int, n: int, floor: float, attack: float, ceiling: float) -> lis
 
 def test_leakage_agrees_with_another_bca_bootstrap():
     attack, floor, ceiling = three(1, 450, 0.5, 0.62, 0.9)
-    value = stats.leakage(attack, floor, ceiling)
+    value = estimates.leakage(attack, floor, ceiling)
 
     def statistic(a, f, c, axis=-1):
         return (a.mean(axis) - f.mean(axis)) / (c.mean(axis) - f.mean(axis))
@@ -169,15 +169,15 @@ def test_leakage_agrees_with_another_bca_bootstrap():
 def test_leakage_keeps_its_seed_and_touches_no_global_state():
     attack, floor, ceiling = three(3, 450, 0.5, 0.62, 0.9)
     before = np.random.get_state()[1].copy()
-    assert stats.leakage(attack, floor, ceiling, seed=5) == stats.leakage(attack, floor, ceiling, seed=5)
-    assert stats.leakage(attack, floor, ceiling, seed=5) != stats.leakage(attack, floor, ceiling, seed=6)
+    assert estimates.leakage(attack, floor, ceiling, seed=5) == estimates.leakage(attack, floor, ceiling, seed=5)
+    assert estimates.leakage(attack, floor, ceiling, seed=5) != estimates.leakage(attack, floor, ceiling, seed=6)
     assert (np.random.get_state()[1] == before).all()
 
 
 @pytest.mark.parametrize("equal_to", ["floor", "ceiling"])
 def test_leakage_of_an_attack_that_never_differs_still_has_a_width(equal_to):
     _, floor, ceiling = three(4, 450, 0.1, 0.5, 0.95)
-    value = stats.leakage(floor if equal_to == "floor" else ceiling, floor, ceiling)
+    value = estimates.leakage(floor if equal_to == "floor" else ceiling, floor, ceiling)
     truth = 0.0 if equal_to == "floor" else 1.0
     assert value.value == pytest.approx(truth)
     assert value.low < truth - 0.001
@@ -186,68 +186,68 @@ def test_leakage_of_an_attack_that_never_differs_still_has_a_width(equal_to):
 
 def test_leakage_is_unknown_where_images_show_no_more_than_the_floor():
     attack, floor, ceiling = three(5, 450, 0.5, 0.5, 0.52)
-    assert stats.leakage(attack, floor, ceiling).reason == "decided by the task label"
-    assert stats.leakage([], [], []).reason == "no targets"
+    assert estimates.leakage(attack, floor, ceiling).reason == "decided by the task label"
+    assert estimates.leakage([], [], []).reason == "no targets"
 
 
 def test_leakage_covers():
     generator, runs, misses = np.random.default_rng(6), 400, [0, 0]
     cells = np.array([0.04, 0.18, 0.02, 0.26, 0.01, 0.17, 0.02, 0.30])
-    rates = cells @ ratios.PATTERNS
+    rates = cells @ intervals.PATTERNS
     truth = (rates[0] - rates[1]) / (rates[2] - rates[1])
     for seed in range(runs):
-        _, low, high = ratios.leakage_bounds(generator.multinomial(450, cells), 0.05, seed)
+        _, low, high = intervals.leakage_bounds(generator.multinomial(450, cells), 0.05, seed)
         misses = [misses[0] + (low > truth), misses[1] + (high < truth)]
     for found in misses:
-        assert ratios.clopper_pearson(found, runs, 0.01)[0] <= 0.05
+        assert intervals.clopper_pearson(found, runs, 0.01)[0] <= 0.05
 
 
 def test_mean_has_student_bounds():
     values = np.random.default_rng(7).normal(20, 3, 50)
-    value = stats.mean(values, "dB")
+    value = estimates.mean(values, "dB")
     low, high = scipy.stats.t.interval(0.9, 49, values.mean(), scipy.stats.sem(values))
     assert (value.value, value.low, value.high) == pytest.approx((values.mean(), low, high))
-    assert stats.mean([1.0], "dB").value is None
-    assert stats.mean([1.0, math.nan], "dB").value is None
+    assert estimates.mean([1.0], "dB").value is None
+    assert estimates.mean([1.0, math.nan], "dB").value is None
 
 
 def test_over_seeds_keeps_the_widest_bounds_and_one_evaluation_worth_of_trials():
-    values = [stats.rate(40, 100), stats.rate(50, 100), stats.rate(45, 100)]
+    values = [estimates.rate(40, 100), estimates.rate(50, 100), estimates.rate(45, 100)]
     value = levels.over_seeds(values)
     assert (value.value, value.n, value.per_seed) == (pytest.approx(0.45), 100, (0.4, 0.5, 0.45))
     assert (value.low, value.high) == (values[0].low, values[1].high)
     again = levels.recompute(value, 0.005)
-    assert (again.low, again.high) == (stats.rate(40, 100, 0.005).low, stats.rate(50, 100, 0.005).high)
+    assert (again.low, again.high) == (estimates.rate(40, 100, 0.005).low, estimates.rate(50, 100, 0.005).high)
     assert levels.over_seeds(values[:1]) == values[0]
     assert levels.over_seeds([values[0], Value.unknown("crashed", flags=("CRASHED",))]).reason == "crashed"
 
 
 def test_recompute_from_counts_and_rows():
-    rate = stats.rate(30, 100)
-    assert levels.recompute(rate, 0.01) == stats.rate(30, 100, 0.01)
+    rate = estimates.rate(30, 100)
+    assert levels.recompute(rate, 0.01) == estimates.rate(30, 100, 0.01)
     target, attack = rows(40, 300, 8, 102)
     floor = np.arange(450) < 45
-    flagged = stats.suppression(target, attack, floor).model_copy(update={"flags": ("AT_FLOOR",)})
-    fresh = stats.suppression(target, attack, floor, 0.01)
+    flagged = estimates.suppression(target, attack, floor).model_copy(update={"flags": ("AT_FLOOR",)})
+    fresh = estimates.suppression(target, attack, floor, 0.01)
     assert levels.recompute(flagged, 0.01) == fresh.model_copy(update={"flags": ("AT_FLOOR",)})
 
     table = np.array(three(8, 450, 0.5, 0.62, 0.9))
-    value = stats.leakage(*table, seed=9, rows="leak")
+    value = estimates.leakage(*table, seed=9, rows="leak")
     assert levels.needs_rows(value)
     assert not levels.needs_rows(rate)
-    assert levels.recompute(value, 0.01, {"leak": table}) == stats.leakage(*table, alpha=0.01, seed=9, rows="leak")
+    assert levels.recompute(value, 0.01, {"leak": table}) == estimates.leakage(*table, alpha=0.01, seed=9, rows="leak")
     lost = levels.recompute(value, 0.01)
     assert (lost.value, lost.low, lost.high) == (value.value, None, None)
     assert "report.safetensors" in lost.reason
-    values = [stats.leakage(*table, seed=s, rows=f"leak{s}") for s in (1, 2)]
+    values = [estimates.leakage(*table, seed=s, rows=f"leak{s}") for s in (1, 2)]
     both = levels.recompute(levels.over_seeds(values), 0.01, {"leak1": table, "leak2": table})
-    again = [stats.leakage(*table, alpha=0.01, seed=s) for s in (1, 2)]
+    again = [estimates.leakage(*table, alpha=0.01, seed=s) for s in (1, 2)]
     assert (both.low, both.high) == (min(v.low for v in again), max(v.high for v in again))
 
 
 def test_importing_statistics_and_gates_imports_nothing_heavy():
     code = (
-        "import sys, adversaries.stats, reports.gate;"
+        "import sys, adversaries.statistics.estimates, reports.gate.gate;"
         "print([name for name in ('torch', 'numpy', 'scipy', 'safetensors') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

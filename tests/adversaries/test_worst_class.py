@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from adversaries import levels, stats
-from adversaries.worst_class import worst_class_leakage
+from adversaries.statistics import estimates, levels
+from adversaries.statistics.worst_class import worst_class_leakage
 
 
 def tables(rng, n, classes, attack, floor=0.5, ceiling=0.9):
@@ -18,7 +18,7 @@ def tables(rng, n, classes, attack, floor=0.5, ceiling=0.9):
 def test_the_worst_class_is_the_leakiest_with_bounds_at_the_corrected_level():
     rows = tables(np.random.default_rng(0), 300, 3, (0.5, 0.8, 0.6))
     value = worst_class_leakage(rows, names=(4, 5, 6))
-    alone = [stats.leakage(*table[:, (table != 2).all(0)], 0.05 / 3) for table in rows]
+    alone = [estimates.leakage(*table[:, (table != 2).all(0)], 0.05 / 3) for table in rows]
     assert value.value == max(one.value for one in alone) == alone[1].value
     assert value.low == max(one.low for one in alone)
     assert value.high == max(one.high for one in alone)
@@ -28,7 +28,7 @@ def test_the_worst_class_is_the_leakiest_with_bounds_at_the_corrected_level():
 
 def test_a_single_class_is_plain_leakage():
     rows = tables(np.random.default_rng(1), 200, 1, (0.7,))
-    plain = stats.leakage(*rows[0][:, :-1])
+    plain = estimates.leakage(*rows[0][:, :-1])
     value = worst_class_leakage(rows)
     assert (value.value, value.low, value.high) == (plain.value, plain.low, plain.high)
 

@@ -8,21 +8,21 @@ import numpy as np
 import torch
 
 from adversaries.adversary import Adversary, Attack
-from adversaries.assess import assess, reads_labels
-from adversaries.goal import TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess, reads_labels
+from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
-from protocols.bench import Bench
-from protocols.board import Attempt, Board
-from protocols.budget import get_budget
-from protocols.campaign import Campaign
-from protocols.cells import Cell
-from protocols.ladder import board_of
-from protocols.places import Place
-from protocols.prepared import Digests
-from protocols.protocol import Candidate
-from protocols.recipes.adaptive_probe import ladder
-from protocols.settings import Settings
+from protocols.engine.budget import get_budget
+from protocols.engine.handles import Place
+from protocols.engine.prepared import Digests
+from protocols.engine.settings import Settings
+from protocols.engine.task_runner import Bench
+from protocols.engine.trial import Cell
+from protocols.evaluation.board import Attempt, Board
+from protocols.evaluation.campaign import Campaign
+from protocols.evaluation.protocol import Candidate
+from protocols.task_label.adaptive_probe import ladder
+from protocols.task_label.ladder import board_of
 from tests.protocols.test_board import hits, outcome
 
 LEVELS = ("L0", "L1", "L2")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from adversaries import levels
-from reports.storage import load, load_rows
+from adversaries.statistics import levels
+from reports.model.storage import load, load_rows
 from tests.protocols.conftest import QUICK
 
 FAST = (

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from protocols.board import Attempt, Board, Entry
-from protocols.cells import Outcome
-from protocols.protocol import Candidate
+from protocols.engine.trial import Outcome
+from protocols.evaluation.board import Attempt, Board, Entry
+from protocols.evaluation.protocol import Candidate
 
 N = 400
 

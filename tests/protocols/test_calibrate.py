@@ -16,20 +16,20 @@ from scipy.stats import binomtest
 
 from adversaries.calibration.digest import digest_of
 from adversaries.calibration.shipped import load
-from adversaries.goal import Attribute, TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.label import Attribute, TaskLabel
 from adversaries.health import FOUND_IN, OF
-from adversaries.world import Part, World
-from protocols import calibration_study
-from protocols.bench import Bench
-from protocols.calibration_study import PLANS, Plan, Prepared, failures, smallest
-from protocols.calibration_task import LabelTask, alarm, drawn
-from protocols.candidate import Candidate
-from protocols.cells import Outcome
+from protocols.calibration import study
+from protocols.calibration.known_leaks import TABLE, get_leak, plant
+from protocols.calibration.study import PLANS, Plan, Prepared, failures, smallest
+from protocols.calibration.task import LabelTask, alarm, drawn
 from protocols.cli import run
-from protocols.executors import LocalExecutor
-from protocols.known_leaks import TABLE, get_leak, plant
-from protocols.places import Place, save_world
-from protocols.progress import Reporter
+from protocols.engine.executors import LocalExecutor
+from protocols.engine.handles import Place, save_world
+from protocols.engine.progress import Reporter
+from protocols.engine.task_runner import Bench
+from protocols.engine.trial import Outcome
+from protocols.evaluation.candidate import Candidate
 
 SIZES = (600, 150, 450)
 READER = {
@@ -74,7 +74,7 @@ def prepared(tmp_path_factory):
 
 def outcome_of(prepared, leak, strength=1.0, seed=0, candidates=None):
     competing = prepared.candidates[leak.protocol] if candidates is None else candidates
-    task = calibration_study.TASKS.get(leak.protocol, LabelTask)(
+    task = study.TASKS.get(leak.protocol, LabelTask)(
         leak=leak.name, protocol=leak.protocol, strength=strength, seed=seed,
         goal=f"{leak.goal}:{prepared.labels[leak.protocol]}", task="y",
         candidates=[(c.adversary, dict(c.settings)) for c in competing], sizes=SIZES, world="w", leaks="",
@@ -189,7 +189,7 @@ class Idle(LocalExecutor):
 def test_results_count_alarms_by_protocol_and_by_adversary(prepared, tmp_path):
     bench = Bench(code="c", executor=LocalExecutor(), reporter=Reporter(quiet=True))
     plan = Plan(full=2, partial=1, strengths=(0.5,), leaks=("zeros", "noise"))
-    found = calibration_study.calibrate(prepared, plan, bench, tmp_path)
+    found = study.calibrate(prepared, plan, bench, tmp_path)
     numbers = found["protocols"]["attribute"]
     assert numbers["leaks"] == {"zeros": {"1": [2, 2], "0.5": [1, 1]}}
     assert numbers["nulls"] == {"noise": [0, 2]}
@@ -202,7 +202,7 @@ def test_results_count_alarms_by_protocol_and_by_adversary(prepared, tmp_path):
     # Nothing runs twice.
     calls = []
     bench = replace(bench, executor=Idle(calls))
-    assert calibration_study.calibrate(prepared, plan, bench, tmp_path) == found
+    assert study.calibrate(prepared, plan, bench, tmp_path) == found
     assert calls == []
 
 
@@ -212,7 +212,7 @@ def test_a_blind_adversary_is_caught(prepared):
     leak = get_leak("pixel", "attribute")
     cells = [(leak, 1.0, seed) for seed in range(2)]
     outcomes = [outcome_of(blind, leak, seed=seed) for seed in range(2)]
-    protocols = calibration_study.of_protocols(cells, outcomes, blind)
+    protocols = study.of_protocols(cells, outcomes, blind)
     (line,) = failures({"datasets": {"d": {"failed": [], "protocols": protocols}}})
     assert "pixel in 0 of 2" in line
 
@@ -220,7 +220,7 @@ def test_a_blind_adversary_is_caught(prepared):
 def test_a_crash_counts_as_a_miss_and_is_named(prepared):
     leak = get_leak("pixel", "attribute")
     cells, outcomes = [(leak, 1.0, 0)], [Outcome.empty("failed", "boom")]
-    protocols = calibration_study.of_protocols(cells, outcomes, prepared)
+    protocols = study.of_protocols(cells, outcomes, prepared)
     assert protocols["attribute"]["leaks"]["pixel"]["1"] == [0, 1]
     lines = failures({"datasets": {"d": {"failed": ["boom"], "protocols": protocols}}})
     assert len(lines) == 2
@@ -264,7 +264,7 @@ def test_the_verb_writes_its_results_and_fails_on_a_miss(capsys, monkeypatch, tm
     plan = Plan(full=1, partial=0, strengths=(), leaks=("zeros",))
     monkeypatch.setitem(PLANS, "smoke", plan)
     competing = {"now": prepared}
-    monkeypatch.setattr(calibration_study, "prepare_calibration", lambda *_: competing["now"])
+    monkeypatch.setattr(study, "prepare_calibration", lambda *_: competing["now"])
     arguments = ["calibrate", "--budget", "smoke", "--dataset", "digits", "--executor", "local", "--out", "out"]
     assert run(arguments) == 0
     shown = capsys.readouterr().out

@@ -74,11 +74,11 @@ def test_options_come_from_command_line_then_environment_then_config_then_defaul
     import rich_click as click
 
     from protocols import cli
-    from protocols.options import settings_from
+    from protocols.commands.options.shared import settings_from
 
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, *_: seen.append(settings) or 0)
+    monkeypatch.setattr("protocols.commands.attack.run_attack", lambda settings, *_: seen.append(settings) or 0)
     (tmp_path / "vfc.toml").write_text('seed = 3\nbudget = "smoke"\ntarget = "mlp"\n[set]\n"linear.iterations" = 7\n')
     monkeypatch.setenv("VFC_BUDGET", "full")
     monkeypatch.setenv("VFC_TARGET", "cnn")
@@ -123,7 +123,7 @@ def test_the_options_of_the_long_verbs_are_frozen():
 
 def test_cards_read_from_source_are_what_is_registered():
     from adversaries.adversary import ADVERSARIES
-    from protocols.protocol import PROTOCOLS
+    from protocols.evaluation.protocol import PROTOCOLS
     from vfc.data import DATASETS
     from vfc.defense import DEFENSES
     from vfc.models import MODELS
@@ -139,7 +139,7 @@ def test_cards_read_from_source_are_what_is_registered():
 
 def test_the_list_of_what_is_registered_changes_only_on_purpose():
     from adversaries.registries import ADVERSARIES
-    from protocols.protocol import PROTOCOLS
+    from protocols.evaluation.protocol import PROTOCOLS
     from vfc.registries import DATASETS, DEFENSES, MODELS
 
     assert list(PROTOCOLS.cards) == [

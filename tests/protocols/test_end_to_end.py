@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from reports.storage import load, load_rows
+from reports.model.storage import load, load_rows
 
 
 def test_train_then_attack_then_gate_again(vfc, tmp_path):
@@ -167,7 +167,7 @@ def test_saved_arrays_are_attacked_without_originals_or_target(vfc, tmp_path):
 
 
 def test_a_gate_on_a_crashed_adversary_never_holds(vfc, tmp_path, monkeypatch):
-    from adversaries.attacks.linear import Linear
+    from adversaries.attacks.label.probes.linear import Linear
 
     def crash(self, view, generator):
         raise RuntimeError("boom")

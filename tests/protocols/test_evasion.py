@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from protocols.budget import BALLS, RADII
-from protocols.evasion_plan import Plan
-from protocols.evasion_study import at_floor, clearly_below
-from protocols.protocol import PROTOCOLS
-from protocols.settings import Settings
+from protocols.engine.budget import BALLS, RADII
+from protocols.engine.settings import Settings
+from protocols.evaluation.protocol import PROTOCOLS
+from protocols.evasion.plan import Plan
+from protocols.evasion.study import at_floor, clearly_below
 from vfc.errors import UserError
 
 SHORT = (
@@ -96,7 +96,7 @@ def test_saved_arrays_have_no_pipeline(vfc, tmp_path, libraries):
 
 @pytest.fixture
 def without_libraries(monkeypatch):
-    import protocols.protocol as module
+    import protocols.evaluation.protocol as module
 
     monkeypatch.setattr(module, "find_spec", lambda _: None)
 
@@ -115,7 +115,7 @@ def test_without_its_extra_it_is_refused_by_name(vfc, without_libraries, tmp_pat
 
 
 def test_without_its_extra_it_is_not_run_among_all(vfc, without_libraries, monkeypatch, tmp_path):
-    import protocols.attack_verb as module
+    import protocols.commands.attack as module
 
     out = tmp_path / "out"
     monkeypatch.setattr(module, "protocol_names", lambda _: ("evasion",))

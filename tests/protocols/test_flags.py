@@ -5,19 +5,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from adversaries import health, stats
+from adversaries import health
 from adversaries.adversary import Adversary, Attack
-from adversaries.assess import assess
-from adversaries.goal import TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import TaskLabel
+from adversaries.statistics import estimates
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
-from protocols.board import Attempt, Entry
-from protocols.cells import Cell
-from protocols.findings import evidence_of
-from protocols.label_metrics import LabelMetrics, TargetRows
-from protocols.prepared import overlap_of
-from protocols.settings import Settings
-from protocols.study import FEW, Study
+from protocols.engine.prepared import overlap_of
+from protocols.engine.settings import Settings
+from protocols.engine.trial import Cell
+from protocols.evaluation.board import Attempt, Entry
+from protocols.evaluation.context import FEW, Study
+from protocols.evaluation.label_evidence import evidence_of
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 from tests.protocols.test_board import N, board, fill, hits, outcome
 
 
@@ -197,7 +198,7 @@ def test_the_ceilings_lower_bound_must_exceed_the_floors_upper_bound(hit, missed
 
 
 def test_the_shuffled_flag_is_corrected_for_the_number_of_cells():
-    hit = next(k for k in range(N) if stats.binomial_upper_tail(k, N, 0.5) < health.LEVEL / 2)
+    hit = next(k for k in range(N) if estimates.binomial_upper_tail(k, N, 0.5) < health.LEVEL / 2)
     b = board(*"abcdefghij")
     attempt = fill(b, 0, attack=0.8, shuffled=hit / N)
     assert b.dishonest(attempt) == ("SHUFFLED_ABOVE_CHANCE",)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Value
-from protocols.bound_check import below_bound
-from protocols.ladder import against_everybody
-from reports.storage import load, load_rows
+from protocols.evaluation.bound_check import below_bound
+from protocols.task_label.ladder import against_everybody
+from reports.model.storage import load, load_rows
 
 SHORT = (
     "--set", "decoder.steps=15", "--set", "gradient-inversion.steps=6", "--set", "decoder.width=4",
@@ -73,8 +73,8 @@ def test_in_one_run_everybody_competes_and_bounds_are_held_against_attacks(vfc, 
         seen["rows"] = any("reconstruction:psnr" in key for key in rows)
         return below_bound(evidence, {**metrics, "leakage.mse_bound": Value.unknown("void")}, rows)
 
-    monkeypatch.setattr("protocols.runner.against_everybody", everybody)
-    monkeypatch.setattr("protocols.runner.below_bound", bound)
+    monkeypatch.setattr("protocols.run.against_everybody", everybody)
+    monkeypatch.setattr("protocols.run.below_bound", bound)
     report = attacked(vfc, tmp_path, "identity", "--protocol", "adaptive-probe", "--threat", "L3")
     assert seen == {"rivals": {"ridge-decoder", "decoder"}, "threat": "L3", "rows": True}
     assert report.metrics["adaptive.leakage"].reason == "replaced"
@@ -126,7 +126,7 @@ def test_saved_arrays_offer_what_they_hold(vfc, tmp_path):
 
 
 def test_a_crash_is_reported_and_forbids_a_gate_to_hold(vfc, tmp_path, monkeypatch):
-    from adversaries.attacks.ridge_decoder import RidgeDecoder
+    from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder
 
     def crash(self, view, generator):
         raise RuntimeError("boom")

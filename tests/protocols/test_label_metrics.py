@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from adversaries import levels
-from protocols.board import Attempt, Entry
-from protocols.cells import Outcome
-from protocols.label_metrics import LabelMetrics, TargetRows, target_metrics
+from adversaries.statistics import levels
+from protocols.engine.trial import Outcome
+from protocols.evaluation.board import Attempt, Entry
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from tests.protocols.test_board import N, board, fill, hits
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from adversaries import levels
+from adversaries.statistics import levels
 
 FAST = (
     "--set", "mask-latent.steps=40", "--set", "mask-latent.copies=1", "--set", "mask-latent.iterations=2",

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from protocols import budget
-from protocols.membership_shadows import Universe, learns
+from protocols.engine import budget
+from protocols.engine.shadows import Universe, learns
 from vfc.defense import DEFENSES
 from vfc.wrapper import ModuleDefense
 

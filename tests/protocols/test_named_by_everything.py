@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from adversaries.world import Part, World
-from protocols import provenance, trained
-from protocols.prepared import Digests, digests_with, world_digest
-from protocols.progress import Reporter
-from protocols.settings import WITHOUT_EFFECT, Settings
-from protocols.trained import Families, Trainer
+from adversaries.evaluation_data import Part, World
+from protocols.engine import provenance, trainer
+from protocols.engine.prepared import Digests, digests_with, world_digest
+from protocols.engine.progress import Reporter
+from protocols.engine.settings import WITHOUT_EFFECT, Settings
+from protocols.engine.trainer import Families, Trainer
 from vfc.artifact import save_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.splits import split
@@ -166,7 +166,7 @@ def test_trained_parts_are_named_by_the_code(trainer_of, tmp_path, monkeypatch):
         return {target, *models.values(), *trainer.defenses(*DEFENDED, made(), parts, file)}
 
     before = everything()
-    monkeypatch.setattr(trained, "code_digest", lambda _device, _threads: "other code")
+    monkeypatch.setattr(trainer, "code_digest", lambda _device, _threads: "other code")
     assert not before & everything()
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from protocols.board import Attempt
-from protocols.label_metrics import LabelMetrics, TargetRows
-from protocols.protocol import PROTOCOLS, Candidate
-from protocols.recipes.adaptive_probe import ladder
-from protocols.recipes.transfer import frozen
+from protocols.evaluation.board import Attempt
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
+from protocols.evaluation.protocol import PROTOCOLS, Candidate
+from protocols.task_label.adaptive_probe import ladder
+from protocols.task_label.transfer import frozen
 from tests.protocols.test_board import board, fill, hits
 
 MODELS, TWIN = ("mlp", "vgg", "the-twin"), "the-twin"

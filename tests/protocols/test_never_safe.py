@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adversaries.attacks.frozen import Frozen
-from protocols.board import Attempt, Entry
-from protocols.cells import Outcome
-from protocols.settings import overrides_of
-from reports.files import write_all
+from adversaries.attacks.label.frozen.model import Frozen
+from protocols.engine.settings import overrides_of
+from protocols.engine.trial import Outcome
+from protocols.evaluation.board import Attempt, Entry
+from reports.model.files import write_all
 from tests.protocols.test_board import board, fill
 from vfc.errors import UserError
 
@@ -75,7 +75,7 @@ def test_a_set_table_may_nest_and_the_command_line_adds_to_it(monkeypatch, tmp_p
     from protocols import cli
 
     seen = []
-    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, *_: seen.append(settings) or 0)
+    monkeypatch.setattr("protocols.commands.attack.run_attack", lambda settings, *_: seen.append(settings) or 0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vfc.toml").write_text("[set.linear]\niterations = 7\n[set.train]\nsteps = 9\n")
     assert cli.run(["attack", "--set", "train.steps=10"]) == 0

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from adversaries.evidence import Value
-from protocols.overtraining_shadows import universe_of
-from protocols.overtraining_study import ENCODER, SAMPLED, encoder_notes
+from protocols.over_training.shadows import universe_of
+from protocols.over_training.study import ENCODER, SAMPLED, encoder_notes
 from vfc.checkpoints import Kept, kept, schedule
 from vfc.data import load_dataset
 from vfc.seeding import seeded
@@ -123,7 +123,7 @@ def test_finished_checkpoints_are_not_measured_again(over, states, tmp_path, mon
     arguments = ("--model", "net.py:build", "--checkpoints", "states/*", "--out", "out", "--layers", "first")
     assert over(*arguments)[0] == 0
     first = read(tmp_path / "out")
-    monkeypatch.setattr("protocols.overtraining_tasks.measure_layers", None)
+    monkeypatch.setattr("protocols.over_training.tasks.measure_layers", None)
     assert over(*arguments)[0] == 0
     assert read(tmp_path / "out")["layers"] == first["layers"]
 
@@ -237,7 +237,7 @@ def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_pa
     last = kept(tmp_path / "run" / "checkpoints", "target").state(60)
     final = safetensors.torch.load_file(tmp_path / "run" / "target.safetensors")
     assert all(torch.equal(value, last[name]) for name, value in final.items())
-    monkeypatch.setattr("protocols.overtraining_study.UNIVERSE", 60)
+    monkeypatch.setattr("protocols.over_training.study.UNIVERSE", 60)
     wanted = {
         "target": (["normalize", "body", "head"], ()),
         "encoder": (["encoder.head"], ("--layers", "encoder.head")),

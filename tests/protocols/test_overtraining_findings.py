@@ -2,10 +2,10 @@
 
 import pytest
 
-from adversaries import stats
 from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.evidence import Value
-from protocols.overtraining_findings import correlations, layers_differ, left_out
+from adversaries.statistics import estimates
+from protocols.over_training.findings import correlations, layers_differ, left_out
 
 
 def test_correlations_are_those_of_the_layers():
@@ -56,9 +56,11 @@ def test_a_layer_with_an_honesty_flag_is_compared_with_none(flag):
 
 def test_an_order_of_layers_needs_two_whose_intervals_are_apart():
     def layer(hits, **more):
-        return {"membership": [{}, {"advantage": stats.advantage(hits, 200, 0, 200).model_dump(mode="json"), **more}]}
+        return {
+            "membership": [{}, {"advantage": estimates.advantage(hits, 200, 0, 200).model_dump(mode="json"), **more}]
+        }
 
-    low, high = stats.advantage(50, 200, 0, 200), stats.advantage(74, 200, 0, 200)
+    low, high = estimates.advantage(50, 200, 0, 200), estimates.advantage(74, 200, 0, 200)
     assert low.high < high.low  # apart at .05
     assert layers_differ([layer(50), layer(100)])
     assert not layers_differ([layer(50), layer(74), *[layer(60)] * 12])

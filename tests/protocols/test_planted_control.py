@@ -5,15 +5,15 @@ import json
 import pytest
 import torch
 
-from adversaries.assess import PLANTED, assess
-from adversaries.attacks.linear import Linear
-from adversaries.attacks.majority import Majority
+from adversaries.attacks.label.frozen.majority import Majority
+from adversaries.attacks.label.probes.linear import Linear
 from adversaries.calibration import shipped
 from adversaries.calibration.digest import digest_of
-from adversaries.goal import TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import PLANTED, assess
+from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
-from protocols.board import Attempt, Entry
+from protocols.evaluation.board import Attempt, Entry
 from tests.protocols.test_board import board, fill, outcome
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from protocols.cli import run
-from reports.storage import sealed, write
+from reports.model.storage import sealed, write
 from tests.reports.test_prediction import INK, PSNR, RANK, release
 
 

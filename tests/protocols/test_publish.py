@@ -8,8 +8,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from adversaries.image_metrics import psnr, ssim
-from protocols.publish import Publisher, picture_of
+from adversaries.goals.image_metrics import psnr, ssim
+from protocols.engine.publish import Publisher, picture_of
 from vfc.defense import Defense
 from vfc.release import Release
 

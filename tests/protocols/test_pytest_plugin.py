@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from protocols.pytest_plugin import assert_suppressed, attacked
 from vfc.errors import UserError
+from vfc.pytest_plugin import assert_suppressed, attacked
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = """
 import pytest
-from protocols.pytest_plugin import assert_suppressed
+from vfc.pytest_plugin import assert_suppressed
 
 OPTIONS = dict(dataset="gaussian", unintended=("mlp",), width=0.25, protocols=("transfer",),
                overrides=(("train.steps", 60),))
 
 
 def hidden():
-    from vfc.defenses.pure_noise import PureNoise
+    from vfc.defenses.nulls.pure_noise import PureNoise
     return PureNoise()
 
 
@@ -39,7 +39,7 @@ def test_measures(vfc_report):
 
 def call(folder, *arguments, **environment):
     entry = {point.value for point in importlib.metadata.entry_points(group="pytest11")}
-    plugin = [] if "protocols.pytest_plugin" in entry else ["-p", "protocols.pytest_plugin"]
+    plugin = [] if "vfc.pytest_plugin" in entry else ["-p", "vfc.pytest_plugin"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
@@ -87,11 +87,11 @@ def test_mistakes_say_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_function_is_a_defense(monkeypatch):
-    from protocols import pytest_plugin
+    from vfc import pytest_plugin
 
     seen = []
-    monkeypatch.setattr("protocols.attack_verb.run_attack", lambda settings, *_: seen.append(settings))
-    monkeypatch.setattr("reports.storage.load", lambda _: None)
+    monkeypatch.setattr("protocols.commands.attack.run_attack", lambda settings, *_: seen.append(settings))
+    monkeypatch.setattr("reports.model.storage.load", lambda _: None)
     pytest_plugin.attacked(call, gates=("transfer.accuracy <= 0.5", "target.accuracy >= 0.5"))
     pytest_plugin.attacked("vfc", gates=("adaptive.leakage <= 0.5",), budget="full")
     assert seen[0].release == f"{Path(__file__)}:call"

@@ -8,9 +8,9 @@ from datetime import date
 import pytest
 
 from protocols.cli import run
-from protocols.gate_verb import run_gate
-from reports.report import SCHEMA
-from reports.storage import load, write
+from protocols.commands.gate import run_gate
+from reports.model.report import SCHEMA
+from reports.model.storage import load, write
 from tests.reports.test_compare import flipped, hits
 from tests.reports.test_compare import run as report_of
 
@@ -194,8 +194,8 @@ def test_none_of_them_imports_torch(folders, arguments):
 
 
 def test_judged_reports_keep_waivers_and_lines_in_every_format(folders):
-    from protocols.attack_verb import judged
-    from reports.policy import parse_policy
+    from protocols.commands.attack import judged
+    from reports.gate.policy import parse_policy
 
     text = (
         "[policy]\ngates = [\n 'adaptive.accuracy <= 0.1',\n]\n[[policy.waivers]]\ngate = 'adaptive.accuracy <= 0.1'\n"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from adversaries import levels, stats
-from protocols.candidate import Candidate
-from protocols.cells import Outcome
-from protocols.paired_findings import PairedFindings
-from protocols.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
+from adversaries.statistics import estimates, levels
+from protocols.engine.trial import Outcome
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.paired_findings import PairedFindings
+from protocols.evaluation.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
 
 DECIBELS = Aspect(name="inversion.psnr", goal="reconstruction:psnr", array="psnr", unit="dB", hits=False, margin=0.5)
 FOUND = Aspect(name="inversion.identification", goal="found", array="hit", variants=("nearest", "direction"))
@@ -58,7 +58,7 @@ def test_the_best_on_validation_is_chosen_for_every_aspect_by_itself():
     value = findings(board).metric(DECIBELS)
     rows = board.outcomes[Spot(Attempt(1, None), "attack", 0)].arrays["targets.psnr"]
     assert value.value == pytest.approx(rows.mean())
-    assert value.low == pytest.approx(stats.mean(rows, "dB").low)
+    assert value.low == pytest.approx(estimates.mean(rows, "dB").low)
     assert value.flags == ()
     assert findings(board).metric(FOUND).value == pytest.approx(0.9)
 

@@ -9,19 +9,19 @@ import torch
 from torch import nn
 
 from adversaries.adversary import Attack
-from adversaries.assess import _guess
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import _guess
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
-from protocols.board import Attempt, Board, Entry
-from protocols.cells import Outcome
 from protocols.cli import run
-from protocols.folder import claimed
-from protocols.label_metrics import LabelMetrics, TargetRows, target_metrics
-from protocols.options import settings_from
-from protocols.prepare import data_of
-from protocols.protocol import Candidate
-from protocols.publish import Observed, Publisher
+from protocols.commands.options.shared import settings_from
+from protocols.engine.folder import claimed
+from protocols.engine.prepare import data_of
+from protocols.engine.publish import Observed, Publisher
+from protocols.engine.trial import Outcome
+from protocols.evaluation.board import Attempt, Board, Entry
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
+from protocols.evaluation.protocol import Candidate
 from vfc.errors import UserError
 from vfc.factory import resolve
 from vfc.wrapper import ModuleDefense

@@ -9,14 +9,14 @@ from collections import Counter
 import pytest
 import torch
 
+from adversaries.evaluation_data import Part, World
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
-from protocols.cells import Cell
-from protocols.places import reordered
-from protocols.progress import Reporter
-from protocols.settings import Settings
-from protocols.trained import Families, Trainer
+from protocols.engine.handles import reordered
+from protocols.engine.progress import Reporter
+from protocols.engine.settings import Settings
+from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trial import Cell
 from vfc.artifact import load_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.assess import assess
-from adversaries.goal import TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
-from protocols.board import Attempt
-from protocols.label_metrics import LabelMetrics, TargetRows
-from protocols.prepare import _published, _target_rows
-from protocols.progress import Reporter
-from protocols.protocol import Candidate
-from protocols.publish import Publisher
+from protocols.engine.prepare import _published, _target_rows
+from protocols.engine.progress import Reporter
+from protocols.engine.publish import Publisher
+from protocols.evaluation.board import Attempt
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
+from protocols.evaluation.protocol import Candidate
 from tests.protocols.test_board import board, fill, hits
 from vfc.data import Dataset, ImageSet
 from vfc.splits import split

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from protocols.budget import BUDGETS, get_budget
-from protocols.cells import Cell, Outcome, load_outcome, save_outcome
-from protocols.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
-from protocols.folder import claimed
-from protocols.settings import Settings, parse_override
+from protocols.engine.budget import BUDGETS, get_budget
+from protocols.engine.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
+from protocols.engine.folder import claimed
+from protocols.engine.settings import Settings, parse_override
+from protocols.engine.trial import Cell, Outcome, load_outcome, save_outcome
 from vfc.errors import UserError
 
 CELL = Cell(

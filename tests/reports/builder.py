@@ -3,7 +3,17 @@
 from typing import Any
 
 from adversaries.evidence import Arms, Cost, Evidence, Threat, Value
-from reports.report import Command, Dataset, PartOfData, Provenance, ReleaseFacts, Report, Settings, TargetFacts, Tool
+from reports.model.report import (
+    Command,
+    Dataset,
+    PartOfData,
+    Provenance,
+    ReleaseFacts,
+    Report,
+    Settings,
+    TargetFacts,
+    Tool,
+)
 
 
 def number(value: float, low: float, high: float, **facts: Any) -> Value:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from adversaries.evidence import Value
-from reports.report import Command, GateResult, Report, Settings, Source, Waiver
+from reports.model.report import Command, GateResult, Report, Settings, Source, Waiver
 from tests.reports.builder import build, number, row
 
 TEXTS = (

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 
 from adversaries.evidence import Arms, AttackBudget, Value
-from reports.report import GateResult, Waiver
+from reports.model.report import GateResult, Waiver
 from tests.reports.builder import number
 from tests.reports.sample import GATE, attack, evidence, full, metrics
 

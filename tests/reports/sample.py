@@ -1,7 +1,7 @@
 """A report on the task with every kind of adversary, and the same one with a hostile text wherever one can stand."""
 
 from adversaries.evidence import Arms, AttackBudget, Evidence, Threat, Value
-from reports.report import (
+from reports.model.report import (
     Bounds,
     Command,
     Dataset,

@@ -6,9 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from adversaries import stats
-from reports.baseline import HISTORY, accept, against, directed, read_history
-from reports.storage import load, load_rows, write
+from adversaries.statistics import estimates
+from reports.gate.baseline import HISTORY, accept, against, directed, read_history
+from reports.model.storage import load, load_rows, write
 from tests.reports.builder import build, number
 from tests.reports.test_compare import flipped, hits, run
 from vfc.errors import UserError
@@ -22,7 +22,7 @@ def outcomes(old, new, tolerance=0.0, alpha=0.05):
 
 def test_only_metrics_with_a_direction_and_a_number_are_compared():
     report, rows = run(hits(0, 0.5))
-    metrics = {**report.metrics, "target.clean_accuracy": stats.rate(1, 2), "no.such.metric": stats.rate(1, 2)}
+    metrics = {**report.metrics, "target.clean_accuracy": estimates.rate(1, 2), "no.such.metric": estimates.rate(1, 2)}
     found = outcomes((report.model_copy(update={"metrics": metrics}), rows), (report, rows))
     assert sorted(found) == directed(report) == [
         "adaptive.accuracy", "adaptive.leakage", "adaptive.suppression_ratio", "target.accuracy",
@@ -76,14 +76,14 @@ def test_tolerance_is_a_share_for_numbers_that_are_no_rates():
 @pytest.mark.parametrize(
     ("old", "new", "outcome"),
     [
-        (stats.exact(10), stats.exact(10), "held"),
-        (stats.exact(10), stats.exact(50), "held"),
-        (stats.exact(50), stats.exact(10), "broken"),
-        (stats.exact(10), stats.exact(50, censored=True), "held"),
-        (stats.exact(50, censored=True), stats.exact(50, censored=True), "held"),
-        (stats.exact(50, censored=True), stats.exact(10), "broken"),
-        (stats.exact(50, censored=True), stats.exact(10, censored=True), "inconclusive"),
-        (stats.exact(50), stats.exact(10, censored=True), "inconclusive"),
+        (estimates.exact(10), estimates.exact(10), "held"),
+        (estimates.exact(10), estimates.exact(50), "held"),
+        (estimates.exact(50), estimates.exact(10), "broken"),
+        (estimates.exact(10), estimates.exact(50, censored=True), "held"),
+        (estimates.exact(50, censored=True), estimates.exact(50, censored=True), "held"),
+        (estimates.exact(50, censored=True), estimates.exact(10), "broken"),
+        (estimates.exact(50, censored=True), estimates.exact(10, censored=True), "inconclusive"),
+        (estimates.exact(50), estimates.exact(10, censored=True), "inconclusive"),
         (number(10, 5, 50, unit="count"), number(5, 1, 10, unit="count"), "inconclusive"),
     ],
 )
@@ -94,7 +94,7 @@ def test_labels_against_the_baseline(old, new, outcome):
 
 
 def test_a_stronger_rival_breaks_it_and_an_accepted_one_does_not():
-    weak, rival = hits(0, 0.2), stats.rate(400, 450)
+    weak, rival = hits(0, 0.2), estimates.rate(400, 450)
     report, rows = run(weak)
     value = report.metrics["adaptive.accuracy"].model_copy(update={"also": (rival,), "flags": ("SELECTION_MISSED",)})
     doubted = report.model_copy(update={"metrics": {**report.metrics, "adaptive.accuracy": value}})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.catalog import METRICS, PROTOCOLS, check_limit, lookup, producible
+from reports.model.catalog import METRICS, PROTOCOLS, check_limit, lookup, producible
 from vfc.errors import UserError
 
 BETTER = {

@@ -2,9 +2,9 @@ import pytest
 
 from adversaries.evidence import Value
 from adversaries.health import HONESTY, POWER
-from reports.changes import REMEDIES, changes
-from reports.lineup import Lineup
-from reports.report import GateResult
+from reports.model.attempt_index import Lineup
+from reports.model.report import GateResult
+from reports.text.changes import REMEDIES, changes
 from tests.reports.builder import number
 from tests.reports.sample import GATE, full
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from reports.collector import collector_paused
+from reports.model.collector import collector_paused
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from reports.command import command_lines, command_words
-from reports.report import Command, Settings
+from reports.model.report import Command, Settings
+from reports.text.command import command_lines, command_words
 from tests.reports.sample import GATE, full
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adversaries import levels, stats
 from adversaries.evidence import Arms, Value
-from reports.compare import RARE, compare
+from adversaries.statistics import estimates, levels
+from reports.gate.compare import RARE, compare
 from tests.reports.builder import build, row
 
 N = 450
@@ -30,7 +30,7 @@ def run(attack, target=None, floor=None, digest="t", psnr=None, chosen=True):
     key = "adaptive-probe/task:digit/linear@all/0"
     ceiling = np.ones(N, bool)
     rows = {"target": target, key: attack, "adaptive.leakage/0": np.stack([attack, floor, ceiling])}
-    value = stats.rate(int(attack.sum()), N).model_copy(update={"rows": key})
+    value = estimates.rate(int(attack.sum()), N).model_copy(update={"rows": key})
     evidence = row().model_copy(
         update={
             "arms": Arms(attack=value),
@@ -41,14 +41,14 @@ def run(attack, target=None, floor=None, digest="t", psnr=None, chosen=True):
         }
     )
     metrics = {
-        "target.accuracy": stats.rate(int(target.sum()), N),
-        "adaptive.accuracy": stats.rate(int(attack.sum()), N),
-        "adaptive.suppression_ratio": stats.suppression(target, attack, floor),
-        "adaptive.leakage": stats.leakage(attack, floor, ceiling, rows="adaptive.leakage/0"),
+        "target.accuracy": estimates.rate(int(target.sum()), N),
+        "adaptive.accuracy": estimates.rate(int(attack.sum()), N),
+        "adaptive.suppression_ratio": estimates.suppression(target, attack, floor),
+        "adaptive.leakage": estimates.leakage(attack, floor, ceiling, rows="adaptive.leakage/0"),
     }
     if psnr is not None:
         rows["inversion.psnr"] = psnr
-        metrics["inversion.psnr"] = stats.mean(psnr, "dB", rows="inversion.psnr")
+        metrics["inversion.psnr"] = estimates.mean(psnr, "dB", rows="inversion.psnr")
     base = build()
     part = base.dataset.parts["targets"].model_copy(update={"digest": digest})
     dataset = base.dataset.model_copy(update={"parts": {"targets": part}})
@@ -155,7 +155,7 @@ def test_seeds_are_compared_one_by_one():
         report, rows = run(tables[0])
         keys = [f"key/{seed}" for seed in range(2)]
         rows |= dict(zip(keys, tables, strict=True))
-        values = [stats.rate(int(table.sum()), N) for table in tables]
+        values = [estimates.rate(int(table.sum()), N) for table in tables]
         evidence = tuple(
             report.evidence[0].model_copy(
                 update={"seed": seed, "arms": Arms(attack=value.model_copy(update={"rows": key}))}

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from reports.csv_table import COLUMNS, render_csv, safe
+from reports.formats.csv_table import COLUMNS, render_csv, safe
 from tests.reports.builder import build, number
 from tests.reports.hostile import gate, hostile
 

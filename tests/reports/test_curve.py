@@ -1,6 +1,6 @@
 """The cost of repurposing, drawn with characters."""
 
-from reports import curve
+from reports.text import curve
 from tests.reports.sample import full
 from tests.reports.test_terminal import shown
 

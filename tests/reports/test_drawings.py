@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Value
-from reports import pictures, svg
-from reports.curve import Point
-from reports.html import render_html
+from reports.formats import svg
+from reports.formats.html import render_html
+from reports.text import pictures
+from reports.text.curve import Point
 from tests.reports.builder import number
 from tests.reports.pages import Page, rows
 from tests.reports.sample import full

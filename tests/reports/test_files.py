@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.files import write_all
+from reports.model.files import write_all
 from vfc.errors import UserError
 
 

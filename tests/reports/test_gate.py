@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from adversaries import stats
 from adversaries.evidence import Value
 from adversaries.health import HONESTY, INFORMING, POWER
-from reports.gate import Gate, check_gates, exit_code, judge, rows_needed, show_bound, unmeasured, verdict
+from adversaries.statistics import estimates
+from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, show_bound, unmeasured, verdict
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
 
@@ -138,7 +138,7 @@ def test_numbers_that_are_not_finite_decide_nothing(bad, field, operator):
     ],
 )
 def test_censored_labels(operator, limit, expected):
-    assert outcome(stats.exact(50, censored=True), operator, limit) == expected
+    assert outcome(estimates.exact(50, censored=True), operator, limit) == expected
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_censored_labels(operator, limit, expected):
     [(">=", 10, "held"), (">", 10, "broken"), (">", 9.5, "held"), ("<=", 10, "held"), ("<", 10, "broken")],
 )
 def test_counts_are_compared_exactly(operator, limit, expected):
-    assert outcome(stats.exact(10), operator, limit) == expected
+    assert outcome(estimates.exact(10), operator, limit) == expected
     assert outcome(number(10, 5, 20, unit="count"), operator, limit) == expected
 
 
 def test_several_gates_share_the_level():
-    value = stats.rate(400, 450)
+    value = estimates.rate(400, 450)
     metrics = {"target.accuracy": value, "target.retention": number(0.9, 0.9, 0.9)}
-    limit = (value.low + stats.rate(400, 450, 0.025).low) / 2
+    limit = (value.low + estimates.rate(400, 450, 0.025).low) / 2
     gate, other = Gate.parse(f"target.accuracy >= {limit!r}"), Gate.parse("target.retention >= 0.5")
     (alone,) = judge(build(metrics=metrics), [gate])
     first, second = judge(build(metrics=metrics), [gate, other])
     assert (alone.outcome, first.outcome, second.outcome) == ("held", "inconclusive", "held")
-    assert first.observed.low == pytest.approx(stats.rate(400, 450, 0.025).low)
+    assert first.observed.low == pytest.approx(estimates.rate(400, 450, 0.025).low)
     assert "97.5 %" in first.reason
     assert "95 %" in alone.reason
 
@@ -166,7 +166,7 @@ def test_several_gates_share_the_level():
 def test_several_gates_on_bootstrapped_metrics_need_the_rows():
     generator = np.random.default_rng(0)
     table = np.array([generator.random(450) < rate for rate in (0.6, 0.5, 0.9)])
-    value = stats.leakage(*table, rows="leak")
+    value = estimates.leakage(*table, rows="leak")
     report = build(metrics={"adaptive.leakage": value, METRIC: number(2, 1.8, 2.2)})
     gates = [Gate.parse("adaptive.leakage <= 0.9"), Gate.parse(f"{METRIC} >= 1")]
     assert rows_needed(report, gates)
@@ -192,7 +192,7 @@ def results(*outcomes: str):
     limits = {"held": 1.0, "broken": 5.0, "inconclusive": 2.0}
     gates = [Gate.parse(f"{METRIC} >= {limits[name]}") for name in outcomes]
     exact = {"n11": 900, "n10": 1100, "n01": 100, "n00": 400, "floor": 0}
-    found = judge(build(metrics={METRIC: stats.suppression_from_counts(exact, 0)}), gates)
+    found = judge(build(metrics={METRIC: estimates.suppression_from_counts(exact, 0)}), gates)
     assert [result.outcome for result in found] == list(outcomes)
     return found
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adversaries.evidence import Value
-from reports import words
-from reports.html import MOST_ATTEMPTS, render_html
-from reports.report import Calibration, Command, ReleaseFacts, TargetFacts
-from reports.sections import ABOUT
-from reports.storage import dump
+from reports.formats.html import MOST_ATTEMPTS, render_html
+from reports.model.report import Calibration, Command, ReleaseFacts, TargetFacts
+from reports.model.storage import dump
+from reports.text import phrases
+from reports.text.sections import ABOUT
 from tests.reports.builder import build
 from tests.reports.pages import Page, everything, rows
 from tests.reports.sample import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
@@ -33,7 +33,7 @@ def whole():
 
 
 def test_the_verdict_comes_first_and_every_section_follows_in_order(whole):
-    said = f"✗ Broken {words.verdict_sentence(everything())}; exit code 1"
+    said = f"✗ Broken {phrases.verdict_sentence(everything())}; exit code 1"
     assert whole.text.index(said) < whole.text.index("What would change")
     assert whole.headings == [
         "Gates",
@@ -134,7 +134,7 @@ def test_contrast_formula_against_known_pairs():
 
 
 def test_text_contrast_is_aa_in_both_schemes_and_in_print():
-    style = (files("reports") / "templates" / "style.css.j2").read_text(encoding="utf-8")
+    style = (files("reports.formats") / "templates" / "style.css.j2").read_text(encoding="utf-8")
     blocks = [
         dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root {(.*?)}", style, re.S)
     ]
@@ -152,7 +152,7 @@ def test_text_contrast_is_aa_in_both_schemes_and_in_print():
 def test_same_report_same_bytes_without_torch(tmp_path):
     (tmp_path / "report.json").write_bytes(dump(everything()))
     program = (
-        "import sys\nfrom reports.storage import load\nfrom reports.html import render_html\n"
+        "import sys\nfrom reports.model.storage import load\nfrom reports.formats.html import render_html\n"
         f"sys.stdout.buffer.write(render_html(load({str(tmp_path)!r})).encode())\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -172,7 +172,7 @@ def test_same_report_same_bytes_without_torch(tmp_path):
 
 def test_the_short_way_for_harmless_reports_changes_nothing(monkeypatch):
     short = render_html(everything())
-    monkeypatch.setattr(words, "LONGEST", 10**6)
+    monkeypatch.setattr(phrases, "LONGEST", 10**6)
     monkeypatch.setattr(type(everything()), "model_dump_json", lambda *_, **__: "\\")
     assert render_html(everything()) == short
 
@@ -247,9 +247,9 @@ def check_harmless(text):
     assert {attrs["href"][0] for attrs in found.every("a")} == {"#"}
     assert all(character.isprintable() or character == "\n" for character in output)
     assert (
-        words.clean(text) == ""
-        or words.clean(text).split() == []
-        or found.text.count(" ".join(words.clean(text).split())) >= 5
+        phrases.clean(text) == ""
+        or phrases.clean(text).split() == []
+        or found.text.count(" ".join(phrases.clean(text).split())) >= 5
     )
 
 

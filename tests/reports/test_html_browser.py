@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.html import render_html
+from reports.formats.html import render_html
 from tests.reports.pages import everything, rows
 from tests.reports.sample import full, hostile_report
 

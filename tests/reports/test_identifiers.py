@@ -2,8 +2,8 @@
 
 import re
 
-from reports.catalog import METRICS
-from reports.identifiers import all_identifiers, identifiers, labels
+from reports.model.catalog import METRICS
+from reports.model.identifiers import all_identifiers, identifiers, labels
 
 FORMS = {"OWASP AISVS": r"\d+\.\d+\.\d+", "MITRE ATLAS": r"AML\.T\d{4}(\.\d{3})?"}
 SOURCES = {"OWASP AISVS": "https://github.com/OWASP/AISVS/blob/", "MITRE ATLAS": "https://atlas.mitre.org/techniques/"}

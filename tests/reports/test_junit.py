@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.junit import render_junit
-from reports.report import Waiver
+from reports.formats.junit import render_junit
+from reports.model.report import Waiver
 from tests.reports.builder import build, row
 from tests.reports.hostile import gate, hostile
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.lineup import Lineup
+from reports.model.attempt_index import Lineup
 from tests.reports.sample import attack, full
 
 

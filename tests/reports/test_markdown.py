@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from reports.markdown import LIMIT, render_markdown
-from reports.report import Command, Settings, Source, Waiver
+from reports.formats.markdown import LIMIT, render_markdown
+from reports.model.report import Command, Settings, Source, Waiver
 from tests.reports.builder import build, number, row
 from tests.reports.hostile import gate, hostile
 

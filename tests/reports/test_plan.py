@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adversaries import stats
-from reports.gate import Gate, judge
-from reports.plan import plan
+from adversaries.statistics import estimates
+from reports.gate.gate import Gate, judge
+from reports.gate.plan import plan
 from tests.reports.builder import build
 from tests.reports.test_compare import hits, run
 from vfc.errors import UserError
@@ -48,7 +48,7 @@ def test_ratios_are_decided_as_planned():
     for _ in range(200):
         target, attack = rng.random(found.targets) < 0.9, rng.random(found.targets) < 0.3
         floor = np.arange(found.targets) < round(0.1 * found.targets)
-        metrics = {"adaptive.suppression_ratio": stats.suppression(target, attack, floor)}
+        metrics = {"adaptive.suppression_ratio": estimates.suppression(target, attack, floor)}
         held += judge(build(metrics=metrics), [found.gate])[0].outcome == "held"
     assert 0.7 < held / 200 < 0.95
 
@@ -59,7 +59,7 @@ def test_leakage_is_decided_as_planned():
     n = found.targets
     for _ in range(100):
         floor, ceiling, attack = rng.random(n) < 0.1, rng.random(n) < 0.95, rng.random(n) < 0.1 + 0.3 * 0.85
-        metrics = {"adaptive.leakage": stats.leakage(attack, floor, ceiling)}
+        metrics = {"adaptive.leakage": estimates.leakage(attack, floor, ceiling)}
         held += judge(build(metrics=metrics), [found.gate])[0].outcome == "held"
     assert 0.68 < held / 100 < 0.95
 

@@ -5,10 +5,10 @@ from datetime import date
 
 import pytest
 
-from reports.gate import verdict
-from reports.policy import Policy, parse_policy, read_policy
-from reports.presets import PRESETS, preset_gates
-from reports.report import Calibration, Source
+from reports.gate.gate import verdict
+from reports.gate.policy import Policy, parse_policy, read_policy
+from reports.gate.presets import PRESETS, preset_gates
+from reports.model.report import Calibration, Source
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
 
@@ -139,13 +139,13 @@ def test_minimum_targets(size, outcome):
 
 
 def test_confidence_moves_the_bounds():
-    from adversaries import stats
+    from adversaries.statistics import estimates
 
-    report = build(metrics={"target.accuracy": stats.rate(400, 450)})
+    report = build(metrics={"target.accuracy": estimates.rate(400, 450)})
     for confidence in (0.9, 0.95, 0.99):
         policy = parsed(f"[policy]\ngates = ['target.accuracy >= 0.5']\nconfidence = {confidence}")
         (result,) = policy.judge(report, today=TODAY)
-        assert result.observed.low == pytest.approx(stats.rate(400, 450, 1 - confidence).low)
+        assert result.observed.low == pytest.approx(estimates.rate(400, 450, 1 - confidence).low)
 
 
 @pytest.mark.parametrize(

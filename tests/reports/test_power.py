@@ -4,10 +4,10 @@ from html import unescape
 
 import pytest
 
-from reports.lineup import Lineup
-from reports.markdown import render_markdown
-from reports.power import powers
-from reports.report import Calibration
+from reports.formats.markdown import render_markdown
+from reports.model.attempt_index import Lineup
+from reports.model.report import Calibration
+from reports.text.power import powers
 from tests.reports.sample import attack, full
 
 LEAKS = {

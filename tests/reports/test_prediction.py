@@ -12,9 +12,9 @@ import scipy.stats
 from rich.console import Console
 
 from adversaries.evidence import Value
-from reports.prediction import predict
-from reports.prediction_data import ALL, CONTROLS, DIAGNOSTICS, LEVEL, WITHOUT
-from reports.prediction_formats import csv_prediction, json_prediction, markdown_prediction, render_prediction
+from reports.studies.prediction.correlate import predict
+from reports.studies.prediction.data import ALL, CONTROLS, DIAGNOSTICS, LEVEL, WITHOUT
+from reports.studies.prediction.formats import csv_prediction, json_prediction, markdown_prediction, render_prediction
 from tests.reports.builder import build, number
 from tests.reports.hostile import TEXTS
 from vfc.defense import DEFENSES
@@ -280,6 +280,6 @@ def test_hostile_names_stay_text(text):
 
 
 def test_needs_no_torch():
-    code = "import sys\nimport protocols.predict_verb\nassert 'torch' not in sys.modules"
+    code = "import sys\nimport protocols.commands.predict\nassert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

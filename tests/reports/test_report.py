@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from adversaries.evidence import Value
-from reports.report import Command, Provenance, Report, Settings
-from reports.storage import digest, dump, load, load_rows, sealed, write
+from reports.model.report import Command, Provenance, Report, Settings
+from reports.model.storage import digest, dump, load, load_rows, sealed, write
 from tests.reports.builder import build, row
 from vfc.errors import UserError
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reports.report import Source, Waiver
-from reports.sarif import render_sarif
+from reports.formats.sarif import render_sarif
+from reports.model.report import Source, Waiver
 from tests.reports.builder import build, row
 from tests.reports.hostile import gate, hostile
 from tests.reports.json_rules import problems

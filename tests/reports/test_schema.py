@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reports.schema import render_schema
-from reports.storage import dump
+from reports.model.schema import render_schema
+from reports.model.storage import dump
 from tests.reports.builder import build, row
 from tests.reports.hostile import hostile
 from tests.reports.json_rules import problems

@@ -3,11 +3,11 @@
 import pytest
 
 from adversaries.evidence import Value
-from reports import headline, words
-from reports.catalog import METRICS, PROTOCOLS
-from reports.lineup import Lineup
-from reports.sections import ABOUT, HEADLINES, home, sections, stands_for, worst_cases
-from reports.suppression import suppression
+from reports.model.attempt_index import Lineup
+from reports.model.catalog import METRICS, PROTOCOLS
+from reports.text import headline, phrases
+from reports.text.sections import ABOUT, HEADLINES, home, sections, stands_for, worst_cases
+from reports.text.suppression import suppression
 from tests.reports.builder import number
 from tests.reports.pages import everything
 from tests.reports.sample import attack, evidence, full, metrics, rate
@@ -142,7 +142,7 @@ def test_a_run_without_the_task_says_what_it_found_first():
     known = {"attribute.ink.leakage": number(0.44, 0.35, 0.52, unit="leakage")}
     report = full(evidence=rows, metrics=known, gates=(), verdict="measured")
     assert [entry.metric for entry in headline.numbers(report)] == ["target.accuracy", "attribute.ink.leakage"]
-    assert words.meaning(report) == (
+    assert phrases.meaning(report) == (
         "What repurposing costs was not measured; the release tells 44 % of what the images tell about “ink”."
     )
     panel = one_line(shown(report, 160).split("Gates")[0])

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from adversaries.evidence import Arms, Value
 from adversaries.health import MEANINGS
-from reports import words
-from reports.lineup import Lineup
-from reports.report import Command, ReleaseFacts, TargetFacts
-from reports.terminal import render
+from reports.formats.terminal import render
+from reports.model.attempt_index import Lineup
+from reports.model.report import Command, ReleaseFacts, TargetFacts
+from reports.text import phrases
 from tests.reports.builder import build
 from tests.reports.sample import GATE, HOSTILE, attack, evidence, full, hostile_report, metrics, rate
 
@@ -267,5 +267,5 @@ def test_markup_and_escapes_are_shown_as_they_are():
     assert "[red]x[/red]" in shown(hostile_report("[red]x[/red]"))
     output = shown(hostile_report("\x1b[2Jboo"))
     assert "\\x1b[2Jboo" in output
-    assert words.clean("\u202e") == "\\u202e"
-    assert words.clean("x" * 401).endswith("... (401 characters)")
+    assert phrases.clean("\u202e") == "\\u202e"
+    assert phrases.clean("x" * 401).endswith("... (401 characters)")

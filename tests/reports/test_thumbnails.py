@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from reports import pictures, thumbnails
-from reports.pictures import Leak
+from reports.formats import thumbnails
+from reports.text import pictures
+from reports.text.pictures import Leak
 from tests.reports.pages import everything, rows
 from tests.reports.test_terminal import SGR, fits, one_line, shown
 

@@ -20,7 +20,7 @@ from vfc.artifact import (
     save_model,
 )
 from vfc.defense import DEFENSES, FitData
-from vfc.defenses.vfc import VFC
+from vfc.defenses.bottleneck.vfc import VFC
 from vfc.errors import UserError
 from vfc.models import build_model
 

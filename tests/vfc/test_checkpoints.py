@@ -8,10 +8,10 @@ from torch import nn
 
 from vfc.artifact import save_json
 from vfc.checkpoints import Keeper, copy_checkpoints, kept, schedule
+from vfc.core.trainer import watch_steps
 from vfc.defense import DEFENSES, FitData
 from vfc.errors import UserError
 from vfc.models import build_model
-from vfc.trainer import watch_steps
 from vfc.training import TrainSettings, train_classifier
 
 

@@ -5,7 +5,7 @@ from scipy import stats
 from torch import nn
 
 from vfc.defense import DEFENSES, FitData
-from vfc.defenses.orthogonal_mixing import MixingKey
+from vfc.defenses.keyed.orthogonal_mixing import MixingKey
 from vfc.errors import UserError
 from vfc.seeding import seeded
 

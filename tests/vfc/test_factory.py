@@ -4,7 +4,7 @@ import textwrap
 import pytest
 import torch
 
-from vfc.defenses.identity import Identity
+from vfc.defenses.nulls.identity import Identity
 from vfc.errors import UserError
 from vfc.factory import call_factory, resolve
 from vfc.wrapper import ModuleDefense
@@ -73,7 +73,7 @@ def test_anything_else_says_what_is_accepted(here, spec, words):
 GOOD = """
     import torch
     from torch import nn
-    from vfc.defenses.identity import Identity
+    from vfc.defenses.nulls.identity import Identity
 
     def defense():
         return Identity()

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from vfc.mask import COMBINATIONS, LatentMask, MaskRule, combine, normalize, rank_shares, select
+from vfc.core.mask import COMBINATIONS, LatentMask, MaskRule, combine, normalize, rank_shares, select
 
 
 def generator(seed=0):

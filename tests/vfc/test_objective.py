@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch import nn
 
-from vfc.objective import frozen, kl_per_dimension, latent_gradient, sample_latent, vfc_loss
+from vfc.core.objective import frozen, kl_per_dimension, latent_gradient, sample_latent, vfc_loss
 
 
 def generator(seed=0):

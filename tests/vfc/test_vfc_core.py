@@ -3,17 +3,17 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from vfc import trainer
-from vfc.decoder import DECODERS, OUTPUTS, Decoder
+from vfc.core import trainer
+from vfc.core.decoder import DECODERS, OUTPUTS, Decoder
+from vfc.core.encoder import Encoder
+from vfc.core.mask import LatentMask
+from vfc.core.objective import latent_gradient
+from vfc.core.trainer import show_progress
 from vfc.defense import FitData
-from vfc.defenses.vfc import CHOICES, VFC
-from vfc.encoder import Encoder
+from vfc.defenses.bottleneck.vfc import CHOICES, VFC
 from vfc.errors import UserError
-from vfc.mask import LatentMask
-from vfc.objective import latent_gradient
 from vfc.release import tensor_digest
 from vfc.seeding import seeded
-from vfc.trainer import show_progress
 from vfc.training import TrainSettings, accuracy, train_classifier
 
 

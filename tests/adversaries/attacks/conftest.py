@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
+from adversaries.evaluation_data import Part, World
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
 

@@ -6,13 +6,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.assess import assess
-from adversaries.attacks.frozen_picture import Picture
-from adversaries.attacks.input_transform import InputTransform, TransformedView
-from adversaries.attacks.linear import Linear
-from adversaries.goal import TaskLabel
+from adversaries.attacks.label.frozen.picture import Picture
+from adversaries.attacks.label.probes.input_transform import InputTransform, TransformedView
+from adversaries.attacks.label.probes.linear import Linear
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
-from adversaries.world import Part, World
 from vfc.errors import NotApplicableError
 
 

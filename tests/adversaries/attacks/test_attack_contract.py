@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.assess import assess
-from adversaries.goal import TaskLabel
+from adversaries.goals.assess import assess
+from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError
 

@@ -15,13 +15,13 @@ from sklearn.preprocessing import KernelCenterer, StandardScaler
 from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur, rgb_to_grayscale
 
-from adversaries import kernels
-from adversaries.attacks.input_transform import InputTransform
-from adversaries.attacks.integer_codes import find_grid
-from adversaries.attacks.linear import fit_logistic
-from adversaries.attacks.moments import QuantileMap
-from adversaries.attacks.norms import statistics
-from adversaries.networks import ChannelMatch, fit_head, head_inputs, reestimate, steps_for
+from adversaries.attacks.label.adapted.moments import QuantileMap
+from adversaries.attacks.label.derived.integer_codes import find_grid
+from adversaries.attacks.label.derived.norms import statistics
+from adversaries.attacks.label.probes.input_transform import InputTransform
+from adversaries.attacks.label.probes.linear import fit_logistic
+from adversaries.learning import kernels
+from adversaries.learning.networks import ChannelMatch, fit_head, head_inputs, reestimate, steps_for
 from vfc.errors import NotApplicableError
 
 

@@ -12,11 +12,11 @@ from scipy import stats
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
-from adversaries.assess import assess
-from adversaries.goal import Attribute, TaskLabel
+from adversaries.evaluation_data import Part, World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import Attribute, TaskLabel
+from adversaries.knowledge import View
 from adversaries.threat import ThreatModel
-from adversaries.view import View
-from adversaries.world import Part, World
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from adversaries import stats
 from adversaries.diagnostics.bounds import fisher_map, noise_bounds, silent_bounds
 from adversaries.diagnostics.fisher import information
 from adversaries.diagnostics.score import gaussian_prior
 from adversaries.diagnostics.spectra import Effort
+from adversaries.statistics import estimates
 from tests.adversaries.diagnostics.conftest import LAW_OPTIONS, declared_names, fitted
+from vfc.core.noise import NoiseLaw
 from vfc.errors import NotApplicableError
-from vfc.noise import NoiseLaw
 
 
 def ridge_attack(defense, parts):
@@ -35,7 +35,7 @@ def test_no_attack_beats_the_bound(name, gaussian):
     law = defense.noise_law()
     assert law is not None
     bounds = noise_bounds(law, gaussian.targets.images[:64], gaussian_prior())
-    attack = stats.mean(ridge_attack(defense, gaussian).numpy(), "mse")
+    attack = estimates.mean(ridge_attack(defense, gaussian).numpy(), "mse")
     assert bounds.best.value <= attack.low, (bounds.best, attack)
     assert bounds.best.high <= attack.value
     # Nor is it empty: guessing the mean image is a fair attack, and the bound is of its order.
@@ -58,7 +58,7 @@ def test_a_broken_bound_would_be_noticed(gaussian):
     honest = fitted("gaussian-noise", gaussian, sigma=0.05)
     lying = fitted("gaussian-noise", gaussian, sigma=0.5).noise_law()
     bounds = noise_bounds(lying, gaussian.targets.images[:16], gaussian_prior())
-    assert bounds.best.value > stats.mean(ridge_attack(honest, gaussian).numpy(), "mse").high
+    assert bounds.best.value > estimates.mean(ridge_attack(honest, gaussian).numpy(), "mse").high
 
 
 def test_variance_that_depends_on_the_image_is_information():

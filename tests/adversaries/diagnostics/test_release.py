@@ -17,7 +17,7 @@ from adversaries.diagnostics.release import (
     measure_values,
 )
 from adversaries.diagnostics.score import gaussian_prior
-from reports.catalog import METRICS
+from reports.model.catalog import METRICS
 from tests.adversaries.diagnostics.conftest import LAW_OPTIONS, fitted
 from vfc.errors import UserError
 from vfc.wrapper import ModuleDefense

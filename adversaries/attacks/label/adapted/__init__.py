@@ -1,0 +1,1 @@
+"""Models of clean images, adapted to releases."""

@@ -1,0 +1,1 @@
+"""Attacks that train on no release."""

@@ -1,0 +1,1 @@
+"""Readers trained from nothing on labelled releases."""

@@ -1,0 +1,1 @@
+"""Attacks that match releases with images or with releases."""

@@ -1,0 +1,1 @@
+"""Attacks that tell who was trained on."""

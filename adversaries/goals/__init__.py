@@ -1,0 +1,1 @@
+"""What attackers are after: how guesses are graded, and the floor."""

@@ -1,0 +1,135 @@
+"""Conducting the ladder of knowledge on private attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adversaries.evaluation_data import World
+from adversaries.evidence import Evidence, Threat, Value
+from adversaries.goals.label import Attribute
+from protocols.attribute.metrics import AttributeMetrics
+from protocols.engine.budget import Budget
+from protocols.engine.prepared import digests_with
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.codelength import codelengths
+from protocols.evaluation.context import FEW, Findings, Study
+from protocols.evaluation.label_evidence import evidence_of
+from protocols.task_label.ladder import board_of, campaign_of
+
+NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
+
+
+def conduct_attributes(study: Study, protocol: str, candidates: Sequence[Candidate]) -> Findings:
+    """Attack every private attribute, one after the other.
+
+    Args:
+        study: the run.
+        protocol: its name.
+        candidates: who competes.
+    """
+    labels = study.settings.attributes or study.prepared.dataset.attributes
+    if not labels:
+        reason = "the data set has no label besides the task; --label derives one"
+        return Findings(evidence=[_absent(study, protocol, "attribute", reason)])
+    models = _models(study, labels)
+    evidence: list[Evidence] = []
+    metrics: dict[str, Value] = {}
+    for label in labels:
+        found = _conduct(study, protocol, label, candidates, models.get(label, {}))
+        evidence += found.evidence
+        metrics |= found.metrics
+    coded = codelengths(study, protocol, labels)
+    return Findings(evidence=[*evidence, *coded.evidence], metrics={**metrics, **coded.metrics})
+
+
+def _conduct(
+    study: Study, protocol: str, label: str, candidates: Sequence[Candidate], models: Mapping[str, Path]
+) -> Findings:
+    """Attack one attribute."""
+    goal, world = Attribute(label=label), study.prepared.world
+    if reason := _ungradable(world, label):
+        unknown = {f"attribute.{label}.{name}": Value.unknown(reason) for name in NAMES}
+        return Findings(evidence=[_absent(study, protocol, goal.name, reason)], metrics=unknown)
+    study = _with_models(study, models)
+    board = board_of(study, goal, candidates)
+    campaign = campaign_of(study, board, goal)
+    campaign.run(study.levels)
+    numbers = AttributeMetrics(
+        board=board,
+        questions=goal.questions(world),
+        floors=goal.class_floor(world).cpu().numpy().astype(np.uint8),
+        few=FEW,
+        rows=study.rows,
+    )
+    # A choice that its control drops makes room for the next, which needs its controls too.
+    while campaign.control(numbers.class_choices(study.levels)):
+        pass
+    metrics = numbers.all(label, study.levels)
+    evidence = evidence_of(board, protocol, goal.name, numbers.choices(study.levels), study.rows)
+    if goal.skewed(world):
+        each = len(board.floor) // world.classes[label]
+        said = {"graded": f"balanced accuracy: the first {each} targets of every class"}
+        evidence = [row.model_copy(update={"settings": {**row.settings, **said}}) for row in evidence]
+    return Findings(evidence=evidence, metrics=metrics)
+
+
+def _with_models(study: Study, models: Mapping[str, Path]) -> Study:
+    """The same study with unintended models of another label, without a near twin, and with the budget's grid cut."""
+    prepared = study.prepared
+    bare = prepared.undefended
+    world = replace(prepared.world, models={}, twin=None)
+    return replace(
+        study,
+        prepared=replace(
+            prepared,
+            world=world,
+            models=models,
+            digests=digests_with(prepared, models),
+            place=prepared.place.with_models(models),
+            undefended=None if bare is None else bare.with_models(models),
+        ),
+        budget=_cut(study.budget),
+    )
+
+
+def _cut(budget: Budget) -> Budget:
+    """Attributes have no curve over labels, so the grid's largest is enough; `full` pays for the others too."""
+    return budget if budget.name == "full" else replace(budget, labels=budget.labels[-1:])
+
+
+def _models(study: Study, labels: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """Unintended models of each attribute; none without images."""
+    prepared = study.prepared
+    if prepared.families is None:
+        return {}
+    usable = [label for label in labels if not _ungradable(prepared.world, label)]
+    return study.trainer.attribute_models(prepared.dataset, prepared.parts, prepared.families, usable)
+
+
+def _ungradable(world: World, label: str) -> str:
+    """Why an attribute cannot be attacked; empty if it can."""
+    parts = {"attacker's pool": world.train, "attacker's validation part": world.validation, "targets": world.targets}
+    for name, part in parts.items():
+        counts = torch.bincount(part.labels[label], minlength=world.classes[label])
+        if not bool(counts.all()):
+            missing = int((counts == 0).nonzero()[0])
+            return f"class {missing} of {label!r} is nowhere among the {name}; --label merges rare classes"
+    return ""
+
+
+def _absent(study: Study, protocol: str, goal: str, reason: str) -> Evidence:
+    """That the floor's guesser, and with it everybody, had nothing to attack."""
+    return Evidence(
+        protocol=protocol,
+        adversary="table",
+        goal=goal,
+        threat=Threat(level="L0", knows=()),
+        seed=study.settings.seed,
+        status="not_applicable",
+        reason=reason,
+    )

@@ -1,0 +1,1 @@
+"""What the adversaries can find, on known leaks and nulls."""

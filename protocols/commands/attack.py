@@ -1,0 +1,150 @@
+"""`vfc attack`: prepare, attack, judge, write, tell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from adversaries.registries import ADVERSARIES
+from adversaries.threat import parse_level
+from protocols.commands.output import printing
+from protocols.engine.budget import RADII, get_budget
+from protocols.engine.executors import warm_up
+from protocols.engine.progress import Reporter
+from protocols.engine.settings import Settings
+from protocols.evaluation.registry import PROTOCOLS
+from reports.gate.gate import check_gates, exit_code, verdict
+from reports.gate.policy import Policy, read_policy
+from reports.model.report import Report
+from reports.model.storage import sealed, write
+from vfc.errors import UserError, unknown
+
+
+def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> int:
+    """Run the protocols and return the exit code.
+
+    Args:
+        settings: what was asked for.
+        passed: the options that were given, for the record.
+        argv: the command line, for the record.
+
+    Raises:
+        UserError: anything that the user must change; finished cells are kept.
+    """
+    started = datetime.now(UTC)
+    names = protocol_names(settings.protocols)
+    policy = read_policy(settings.config, settings.preset).adding(settings.gates)
+    check_required(policy)
+    labelled = settings.threat is None or parse_level(settings.threat) >= "L2"
+    grid = get_budget(settings.budget).labels if labelled else ()
+    check_gates(policy.gates, names, grid=grid, budgets=RADII)
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    if settings.executor == "processes":
+        warm_up()
+
+    import torch
+
+    from protocols.engine.folder import claimed
+    from protocols.engine.prepare import data_of
+    from protocols.engine.trainer import pick_device
+    from protocols.evaluation.overrides import check_overrides
+    from protocols.run import Runner, data_block
+    from vfc.factory import resolve
+
+    torch.set_num_threads(settings.threads)
+    spec = resolve(settings.release)
+    check_extras(settings.protocols)
+    check_overrides(settings, names)
+    device = pick_device(settings.device)
+    settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
+    data = data_block(dataset, parts)
+    private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
+    policy = policy.with_preset(private, data.floor)
+    check_gates(policy.gates, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
+    out = settings.out_folder("-".join(names))
+    with claimed(out, settings.identity(), fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
+        try:
+            facts, rows = runner.run(names, spec, dataset, parts)
+        finally:
+            runner.close()
+        said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
+        report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
+        report = judged(report, policy, rows, date.today())
+        try:
+            write(report, rows, out)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the report to {out}: {error.strerror or error}",
+                "free some space and run the same command again; finished cells are kept",
+            ) from error
+    with printing():
+        tell(report, settings, rows)
+    reporter.note(f"report: {out / 'report.json'}")
+    return exit_code(report.verdict)
+
+
+def judged(report: Report, policy: Policy, rows: dict[str, Any], today: date) -> Report:
+    """The report with its gates and its verdict; `today` decides which waivers still count."""
+    results = tuple(policy.judge(report, rows, today=today))
+    word = verdict(results, report.evidence, policy.required)
+    return sealed(report.model_copy(update={"gates": results, "verdict": word}))
+
+
+def check_required(policy: Policy) -> None:
+    """Refuse a policy that requires an adversary that does not exist."""
+    for name in policy.required or ():
+        if name not in ADVERSARIES.cards:
+            raise unknown("required adversary", name, ADVERSARIES.cards)
+
+
+def tell(report: Report, settings: Settings, rows: dict[str, Any]) -> None:
+    """Show the report on standard output; only the verdict when quiet."""
+    if settings.verbosity < 0:
+        sys.stdout.write(f"{report.verdict}\n")
+        return
+    from rich.console import Console
+
+    from reports.formats.terminal import render
+
+    render(report, Console(), rows)
+
+
+def protocol_names(chosen: Sequence[str]) -> tuple[str, ...]:
+    """The protocols meant, in the order given, each once; `all` is every one.
+
+    Raises:
+        UserError: there is no such protocol.
+    """
+    names: list[str] = []
+    for name in chosen or ("adaptive-probe",):
+        if name == "all":
+            names += list(PROTOCOLS.cards)
+        elif name in PROTOCOLS.cards:
+            names.append(name)
+        else:
+            raise unknown("protocol", name, [*PROTOCOLS.cards, "all"])
+    return tuple(dict.fromkeys(names))
+
+
+def check_extras(chosen: Sequence[str]) -> None:
+    """Refuse a protocol that was asked for by name and lacks its extra; inside `all` it is `not_run`."""
+    for name in chosen:
+        if name != "all" and (install := PROTOCOLS.get(name)().missing):
+            raise UserError(
+                f"expected the packages that protocol {name} needs, got an installation without them", install
+            )
+
+
+def jsonable(data: Any) -> Any:
+    """Tuples as lists and paths as text, as JSON will have them."""
+    if isinstance(data, dict):
+        return {str(key): jsonable(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [jsonable(value) for value in data]
+    return str(data) if isinstance(data, Path) else data

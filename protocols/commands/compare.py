@@ -1,0 +1,71 @@
+"""`vfc compare`: what moved between reports, and whether that is noise. Imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from protocols.commands.output import printing
+from reports.gate.baseline import described
+from reports.gate.compare import Change, compare
+from reports.model.storage import load, load_rows
+from reports.text.phrases import clean, figure, short
+from vfc.errors import UserError
+
+_HEAD = ("metric", "old", "new", "difference", "is it noise?", "how it was compared")
+_WORDS = {
+    "better": "no: better",
+    "worse": "no: WORSE",
+    "moved": "no: moved",
+    "noise": "may be noise",
+    "same": "unchanged",
+    "unknown": "unknown",
+}
+
+
+def run_compare(paths: Sequence[str]) -> int:
+    """Compare every report with the first one and return 0; judging is what `vfc gate --baseline` does.
+
+    Raises:
+        UserError: fewer than two reports, or one that cannot be used.
+    """
+    if len(paths) < 2:
+        raise UserError(f"expected at least two reports, got {len(paths)}", "vfc compare OLD NEW")
+    old = load(paths[0])
+    old_rows = load_rows(paths[0], old)
+    others = [(path, load(path)) for path in paths[1:]]
+    with printing():
+        for path, new in others:
+            if new.dataset.task != old.dataset.task:
+                raise UserError(
+                    f"expected reports of task {old.dataset.task}, got {new.dataset.task} in {path}",
+                    "compare reports of the same task",
+                )
+            changes = compare(old, old_rows, new, load_rows(path, new))
+            sys.stdout.write(f"{clean(paths[0])} -> {clean(path)}: {described(old, new)}.\n")
+            sys.stdout.write("Each line is a test of its own at the 95 % level.\n\n")
+            sys.stdout.write(_table([_HEAD, *map(_cells, changes)]))
+            moved = [found.metric for found in changes if found.verdict == "worse"]
+            listed = ", ".join(clean(name) for name in moved) or "nothing"
+            sys.stdout.write(f"\nworse beyond noise: {listed}\n\n")
+    return 0
+
+
+def _cells(found: Change) -> tuple[str, ...]:
+    difference = "" if found.difference is None else f"{found.difference:+.3f}"
+    if difference and found.low is not None and found.high is not None and not found.same:
+        difference += f" [{found.low:+.3f}, {found.high:+.3f}]"
+    return (
+        short(clean(found.metric), 44),
+        short(clean(figure(found.old)), 28),
+        short(clean(figure(found.new)), 28),
+        difference,
+        _WORDS[found.verdict],
+        found.method,
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) + "\n"

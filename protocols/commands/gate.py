@@ -1,0 +1,110 @@
+"""`vfc gate`: judge a report again. Imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+
+from protocols.commands.output import printing
+from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
+from reports.gate.policy import Policy, read_policy
+from reports.model.report import GateResult, Report, Verdict
+from reports.model.storage import load, load_rows
+from reports.text.phrases import clean
+from vfc.errors import UserError, unknown
+
+
+def run_gate(
+    path: str,
+    texts: Sequence[str],
+    *,
+    preset: str | None = None,
+    baseline: str | None = None,
+    tolerance: float | None = None,
+    config: str | None = None,
+    today: date | None = None,
+) -> int:
+    """Judge a report and return the exit code.
+
+    Args:
+        path: report.json, or the folder that holds it.
+        texts: gates of the command line, which come beside those of the policy.
+        preset: ready-made gates.
+        baseline: an earlier report than which no directed metric may be worse.
+        tolerance: what may be lost against it; needs `baseline`.
+        config: file that holds the policy; None looks into the current folder.
+        today: decides which waivers still count; None is the present day.
+
+    Raises:
+        UserError: a report, a gate or the policy cannot be used.
+    """
+    if tolerance is not None and baseline is None:
+        raise UserError("expected --baseline beside --tolerance, got none", "name the earlier report")
+    report = load(path)
+    policy = _policy(report, read_policy(config, preset), texts, baseline is not None)
+    compared = _against(path, report, baseline, tolerance or 0.0, policy) if baseline is not None else []
+    others = len(compared)
+    rows = load_rows(path, report) if rows_needed(report, policy.gates, policy.level(others)) else None
+    results = policy.judge(report, rows, today=today or date.today(), others=others)
+    word = _verdict(results, report, policy, [outcome for outcome, _ in compared])
+    with printing():
+        for result in results:
+            sys.stdout.write(f"{result.outcome:<13}{clean(result.expr)}: {clean(result.reason)}{_notes(result)}\n")
+        for outcome, line in compared:
+            sys.stdout.write(f"{outcome:<13}{line}\n")
+        budget = clean(str(report.command.settings.with_defaults.get("budget", "unknown")))
+        sys.stdout.write(f"verdict: {word} (budget {budget})\n")
+    return exit_code(word)
+
+
+def _policy(report: Report, policy: Policy, texts: Sequence[str], compares: bool) -> Policy:
+    """The policy with the gates of the command line and of the preset, checked against the report."""
+    if policy.required:
+        from adversaries.registries import ADVERSARIES
+
+        for name in policy.required:
+            if name not in ADVERSARIES.cards:
+                raise unknown("required adversary", name, ADVERSARIES.cards)
+    floors = [row.arms.floor.value for row in report.evidence if row.arms.floor is not None]
+    floor = floors[0] if floors else None
+    attributes = tuple(dict.fromkeys(name for name in report.dataset.classes if name != report.dataset.task))
+    policy = policy.adding(texts).with_preset(attributes, floor)
+    if not policy.rules and not compares:
+        policy = policy.adding([result.expr for result in report.gates])
+    if not policy.rules and not compares and policy.required is None:
+        raise UserError("expected a gate, got none", "for instance --gate 'adaptive.suppression_ratio >= 3'")
+    protocols = list(dict.fromkeys(row.protocol for row in report.evidence))
+    check_gates(policy.gates, protocols, floor=floor, task=report.dataset.task)
+    return policy
+
+
+def _against(path: str, report: Report, baseline: str, tolerance: float, policy: Policy) -> list[tuple[Verdict, str]]:
+    """Outcome and line of every metric that is compared with the baseline."""
+    from reports.gate.baseline import against, described, directed
+
+    old = load(baseline)
+    level = policy.level(len(directed(old)))
+    found = against(report, load_rows(path, report), old, load_rows(baseline, old), tolerance=tolerance, alpha=level)
+    if not found:
+        raise UserError(f"expected metrics with a direction in {baseline}, got none", "accept another report")
+    lines: list[tuple[Verdict, str]] = [
+        (one.outcome, f"{clean(one.metric)} against the baseline: {clean(one.reason)}") for one in found
+    ]
+    sys.stderr.write(f"baseline: {described(old, report)}\n")
+    return lines
+
+
+def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outcomes: Sequence[Verdict]) -> Verdict:
+    word = verdict(results, report.evidence, policy.required)
+    if not outcomes:
+        return word
+    found = {word, *outcomes} - {"measured"}
+    return "broken" if "broken" in found else "inconclusive" if "inconclusive" in found else "held"
+
+
+def _notes(result: GateResult) -> str:
+    from reports.text.findings import waiver_words
+
+    notes = [waiver_words(result), "only a warning" if result.level == "warn" else ""]
+    return "".join(f" [{note}]" for note in notes if note)

@@ -1,0 +1,108 @@
+"""The options that long verbs share, and how they become `Settings`. Imports no torch.
+
+Precedence: command line, environment (`VFC_*`), config file, preset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from protocols.engine.budget import BUDGETS
+from protocols.engine.executors import EXECUTORS
+from protocols.engine.settings import Settings, parse_override
+from reports.gate.presets import PRESETS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _option(*names: str, **options: Any) -> Callable[[F], F]:
+    """A click option that also reads `VFC_<NAME>`."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    environment = "VFC_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=environment, show_envvar=False, **options)
+
+
+DATA = (
+    _option("--dataset", help="digits, gaussian, cifar10, cifar100, fashion-mnist, npz:PATH or folder:PATH."),
+    _option("--data-root", help="Folder that holds downloaded data sets."),
+    _option("--download", is_flag=True, default=None, help="Allow downloading; nothing else ever downloads."),
+    _option("--task", help="Label that the target predicts [default: the first label]."),
+    _option("--attribute", multiple=True, help="Private attribute [default: all other labels]; repeatable."),
+    _option("--label", multiple=True, help="Derived label, as living=label:2,3,4 or group=age:<18,<40,>=40."),
+    _option("--split", type=click.Choice(["halves", "paper"]), help="paper: both sides get all training data."),
+)
+MODEL = (
+    _option("--target", help="Architecture of the target model [default: cnn]."),
+    _option("--unintended", multiple=True, help="Architecture of an unintended model; repeatable."),
+    _option("--width", type=click.FloatRange(0.05, 4), help="Channel multiplier of all models."),
+)
+RUN = (
+    _option("--seed", type=click.IntRange(0), help="Seed of everything [default: 0]."),
+    _option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute [default: auto]."),
+    _option("--threads", type=click.IntRange(1), help="Arithmetic threads of each fit [default: 1]."),
+    _option("--out", help="Folder to write to [default: runs/<name>-<digest>]."),
+    _option("--resume/--fresh", default=None, help="Reuse or discard what --out holds [default: --resume]."),
+    _option("--no-cache", is_flag=True, default=None, help="Neither read nor write the cache of trained parts."),
+    _option("--executor", type=click.Choice(EXECUTORS), help="Where jobs run [default: processes]."),
+    _option("--workers", type=click.IntRange(1), help="Worker processes [default: one per core]."),
+    _option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Option of an adversary, of the defense, or of training; repeatable.",
+    ),
+    _option("--config", help="Config file [default: vfc.toml, or [tool.vfc] in pyproject.toml]."),
+    _option("--quiet/--verbose", "quiet", default=None, help="Say less or more."),
+)
+ATTACK = (
+    _option(
+        "--release", help="Registered defense, run folder, factory module:function, or saved arrays [default: vfc]."
+    ),
+    _option("--protocol", multiple=True, help="Protocol (vfc list), or all; repeatable [default: adaptive-probe]."),
+    _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
+    _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
+    _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
+    _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
+    _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
+)
+
+
+CONFIGURED = "vfc.configured"
+"""Key of click's context under which the `set` table of the config file waits."""
+
+
+def with_options(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
+    """Add groups of options to a command, in the order in which help shows them."""
+
+    def decorate(function: F) -> F:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """`Settings` from parsed options; an option that nobody gave keeps its default."""
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    quiet = given.pop("quiet", None)
+    resume = given.pop("resume", None)
+    renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
+    values = {renamed.get(name, name): value for name, value in given.items()}
+    context = click.get_current_context(silent=True)
+    last = dict(context.meta.get(CONFIGURED, {})) if context is not None else {}
+    # Of several for one option the last counts, as with every other option.
+    last |= dict(parse_override(text) for text in values.pop("overrides", ()))
+    values["overrides"] = tuple((key, last[key]) for key in sorted(last))
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    return Settings(
+        **values,
+        fresh=resume is False,
+        verbosity={None: 0, True: -1, False: 1}[quiet],
+    )

@@ -1,0 +1,106 @@
+"""`vfc leakage --over-training`: the layers of a network over its training, and who was a member by them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from protocols.commands.leakage import LeakageOptions
+from protocols.commands.options.over_training import OverTraining
+from protocols.commands.output import printing
+from protocols.engine.executors import LocalExecutor
+from protocols.engine.folder import claimed
+from protocols.engine.prepare import absolute, data_of
+from protocols.engine.progress import Reporter
+from protocols.engine.provenance import code_digest
+from protocols.engine.settings import Settings, digest_of
+from protocols.engine.task_runner import Bench
+from protocols.engine.trainer import Trainer, pick_device
+from protocols.evaluation.overrides import check_overrides
+from protocols.over_training.study import Course
+from protocols.over_training.tables import show
+from reports.studies.over_training.page import render_html, render_svg
+from vfc.artifact import save_json, write_bytes
+from vfc.data import Dataset, user_cache_folder
+from vfc.errors import UserError
+from vfc.factory import ReleaseSpec, resolve
+
+STEM = "overtraining"
+SCHEMA = 1
+
+
+def run_overtraining(
+    options: LeakageOptions, over: OverTraining, settings: Settings, console: Console | None = None
+) -> int:
+    """Train or read the states, measure and attack each, save, and show.
+
+    Returns:
+        0; 3 if no layer could be measured.
+
+    Raises:
+        UserError: anything that the user must change; finished checkpoints are kept.
+    """
+    torch.set_num_threads(settings.threads)
+    device = pick_device(settings.device)
+    check_overrides(settings, ())
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    settings, dataset, parts = data_of(settings, _spec(over))
+    identity = _identity(options, over, settings, dataset)
+    out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
+    with claimed(out, identity, fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        started, scratch = time.monotonic(), out / ".work"
+        trainer = Trainer(
+            settings, device, user_cache_folder() / "trained", scratch, LocalExecutor(), reporter,
+            checkpoints=0 if over.checkpoints and options.model else over.count,
+        )  # fmt: skip
+        bench = Bench(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
+        course = Course(options, over, settings, dataset, parts, trainer, bench, out / "cells")
+        try:
+            data, measured = course.data()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        passed = {"torch": torch.__version__, "device": device, "seconds": time.monotonic() - started}
+        data = {"schema": SCHEMA, "settings": identity, **data, "provenance": passed}
+        save_json(data, out / f"{STEM}.json")
+        write_bytes(render_svg(data).encode(), out / f"{STEM}.svg")
+        write_bytes(render_html(data).encode(), out / f"{STEM}.html")
+    with printing():
+        if settings.verbosity >= 0:
+            show(data, console or Console(highlight=False))
+    reporter.note(f"drawn in {out / STEM}.html")
+    return 0 if measured else 3
+
+
+def _spec(over: OverTraining) -> ReleaseSpec:
+    if over.release is None:
+        return ReleaseSpec(kind="registered", text="", source="")
+    spec = resolve(over.release)
+    if spec.kind != "folder":
+        raise UserError(
+            f"expected a folder of vfc train --checkpoints N as --release, got {over.release!r}", "train one first"
+        )
+    return spec
+
+
+def _identity(options: LeakageOptions, over: OverTraining, settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    shared = settings.identity()
+    names = ("target", "width", "task", "labels", "split", "seed", "threads", "overrides", "identity_extra")
+    return {
+        "verb": "leakage --over-training",
+        **{name: getattr(options, name) for name in ("model", "images", "samples", "method", "memory")},
+        "straight_through": options.straight_through,
+        "layers": list(options.layers),
+        "part": over.part,
+        "checkpoints": over.checkpoints or (over.count if over.release is None else None),
+        "shadows": over.shadows,
+        "members": over.members,
+        "dataset": absolute(settings.dataset) or "digits",
+        "dataset_digest": dataset.digest,
+        **{name: list(shared[name]) if isinstance(shared[name], tuple) else shared[name] for name in names},
+    }

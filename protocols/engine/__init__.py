@@ -1,0 +1,1 @@
+"""What runs: settings, data, training, publishing, tasks and executors."""

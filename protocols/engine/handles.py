@@ -1,0 +1,180 @@
+"""Where a task finds what it works on: worlds on disk, and defenses that any process can load again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adversaries.evaluation_data import Part, World
+from vfc.artifact import load_arrays, load_defense, load_model, save_arrays
+from vfc.defense import Defense, FitData
+from vfc.errors import NotApplicableError
+from vfc.factory import ReleaseSpec, call_factory
+from vfc.seeding import derive_seed
+
+WORLD_PARTS = ("train", "validation", "targets")
+ABOUT = "world.json"
+"""File of a world's folder with its classes and the files of its models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseSource:
+    """How to get a fitted defense in any process: read it from its folder, or call its factory and fit it again.
+
+    Args:
+        target: file of the target model.
+        folder: of a saved defense; None for a factory.
+        file: which defense of that folder.
+        spec: the factory; None for a folder.
+        classes: number of task classes, for the factory.
+        data, validation: arrays files with `images` and `labels`, which a factory's defense is fitted on.
+        seed: of that fit.
+    """
+
+    target: Path
+    folder: Path | None = None
+    file: str = "defense"
+    spec: ReleaseSpec | None = None
+    classes: int = 0
+    data: Path | None = None
+    validation: Path | None = None
+    seed: int = 0
+
+    def load(self, device: str) -> Defense:
+        """The fitted defense on a device; equal in every process.
+
+        Raises:
+            UserError: its files or its factory cannot be used.
+        """
+        return _load_defense(self, device)
+
+
+@lru_cache(maxsize=2)
+def _load_defense(source: DefenseSource, device: str) -> Defense:
+    target = load_model(source.target).to(device).eval().requires_grad_(False)
+    if source.spec is None:
+        if source.folder is None:
+            raise ValueError("expected a folder or a factory")
+        return load_defense(source.folder, target, file=source.file)
+    defense = call_factory(source.spec, source.classes)
+    data = fit_data(source.data, source.validation, source.classes, target)
+    return defense.fit(data, torch.Generator().manual_seed(source.seed))
+
+
+def fit_data(data: Path | None, validation: Path | None, classes: int, target: nn.Module) -> FitData:
+    """What a defender may use, from arrays files with `images` and `labels`."""
+    if data is None or validation is None:
+        raise ValueError("expected the defender's data")
+    train, held = load_arrays(data), load_arrays(validation)
+    return FitData(
+        images=train["images"],
+        labels=train["labels"],
+        validation_images=held["images"],
+        validation_labels=held["labels"],
+        num_classes=classes,
+        target=target,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a task works on.
+
+    Args:
+        folder: of the world.
+        device: where to compute.
+        source: the defense, for tasks of white-box adversaries; None for saved arrays.
+        about: the file of that folder which names classes and models.
+    """
+
+    folder: Path
+    device: str
+    source: DefenseSource | None = None
+    about: str = ABOUT
+
+    def world(self) -> World:
+        """The world, on the device."""
+        return load_world(self.folder, self.device, self.about)
+
+    def with_models(self, models: Mapping[str, Path]) -> Place:
+        """The same data with other unintended models, by name, and no near twin among them; arrays are not copied."""
+        known = json.loads((self.folder / ABOUT).read_text())
+        about = {**known, "models": {name: str(path) for name, path in models.items()}, "twin": None}
+        # Worlds that were read are kept by file name, so it says which models are meant.
+        file = f"world-{derive_seed('models', *(str(path) for path in models.values()))}.json"
+        (self.folder / file).write_text(json.dumps(about))
+        return replace(self, about=file)
+
+    def defense(self) -> Defense:
+        """The fitted defense, on the device.
+
+        Raises:
+            NotApplicableError: there is none: only its releases were saved.
+        """
+        if self.source is None:
+            raise NotApplicableError("only releases were given, and no defense to ask")
+        return self.source.load(self.device)
+
+    def arrays(self, name: str) -> dict[str, Tensor]:
+        """Further arrays beside the world, as `save_beside` wrote them, on the device."""
+        found = load_arrays(self.folder / f"{name}.safetensors")
+        return {key: values.to(self.device) for key, values in found.items()}
+
+    def save_beside(self, name: str, arrays: Mapping[str, Tensor]) -> None:
+        """Write further arrays beside the world, for tasks that need more than it."""
+        save_arrays(dict(arrays), self.folder / f"{name}.safetensors")
+
+
+def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
+    """Write a world for the workers; its models are named by their files."""
+    arrays: dict[str, Tensor] = {}
+    for name in WORLD_PARTS:
+        part: Part = getattr(world, name)
+        arrays[f"{name}.release"] = part.release
+        if part.images is not None:
+            arrays[f"{name}.images"] = part.images
+        if part.prediction is not None:
+            arrays[f"{name}.prediction"] = part.prediction
+        for label, values in part.labels.items():
+            arrays[f"{name}.labels.{label}"] = values
+    folder.mkdir(parents=True, exist_ok=True)
+    save_arrays(arrays, folder / "arrays.safetensors")
+    about = {
+        "classes": dict(world.classes),
+        "models": {name: str(path) for name, path in models.items()},
+        "twin": world.twin,
+    }
+    (folder / ABOUT).write_text(json.dumps(about))
+
+
+@lru_cache(maxsize=2)
+def load_world(folder: Path, device: str, file: str = ABOUT) -> World:
+    """Read a world back, on a device."""
+    arrays = load_arrays(folder / "arrays.safetensors")
+    about = json.loads((folder / file).read_text())
+    parts = {}
+    for name in WORLD_PARTS:
+        prefix = f"{name}.labels."
+        optional = {key: arrays.get(f"{name}.{key}") for key in ("images", "prediction")}
+        parts[name] = Part(
+            release=arrays[f"{name}.release"].to(device),
+            labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},
+            **{key: None if value is None else value.to(device) for key, value in optional.items()},
+        )
+    models: dict[str, nn.Module] = {
+        name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
+    }
+    return World(**parts, classes=about["classes"], models=models, twin=about["twin"])
+
+
+def reordered(world: World, seed: int) -> World:
+    """The attacker's labelled releases in an order of the seed's own: seeds differ in which labels they are granted."""
+    generator = torch.Generator().manual_seed(derive_seed("labels", seed))
+    order = torch.randperm(len(world.train), generator=generator)
+    return replace(world, train=world.train.take(order.to(world.train.release.device)))

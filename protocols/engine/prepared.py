@@ -1,0 +1,119 @@
+"""What preparation hands to the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adversaries.evaluation_data import World
+from protocols.engine.handles import Place
+from protocols.engine.publish import Observed, Publisher
+from protocols.engine.settings import digest_of
+from protocols.engine.trainer import Families
+from protocols.evaluation.label_metrics import TargetRows
+from vfc.artifact import contents
+from vfc.data import Dataset
+from vfc.release import tensor_digest
+from vfc.splits import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """Content hashes that name results.
+
+    Args:
+        world: of the world that is attacked.
+        clean: of that world without its releases, which is all that the ceiling arm depends on.
+        undefended: of the undefended world, or empty.
+        informed: of the clean world with the target's predictions on releases, which is what the ceiling arm of an
+            adversary that reads those depends on; empty means `world`.
+    """
+
+    world: str
+    clean: str
+    undefended: str = ""
+    informed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything that an attack needs.
+
+    Args:
+        dataset: with the task chosen.
+        parts: who owns which images.
+        world: the releases of all parts.
+        models: files of the unintended models by name.
+        place: where `world` is for the workers; `undefended` likewise, or None.
+        digests: of both.
+        publisher: publishes further images through the defense; None for saved arrays.
+        target: right or wrong per target for the intended use.
+        observed: what was seen of the release.
+        families: which models were trained, or None without images.
+        kind, name, settings: what was attacked.
+        targetless: why there is no target model; empty if there is one.
+        overlap: contents that are both in the attacker's pool and among the targets.
+    """
+
+    dataset: Dataset
+    parts: Parts
+    world: World
+    models: Mapping[str, Path]
+    place: Place
+    undefended: Place | None
+    digests: Digests
+    publisher: Publisher | None
+    target: TargetRows
+    observed: Observed
+    families: Families | None
+    kind: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    targetless: str = ""
+    overlap: int = 0
+
+
+def digests_with(prepared: Prepared, models: Mapping[str, Path]) -> Digests:
+    """The digests of a prepared evaluation whose unintended models are others."""
+    weights = _weights(models)
+    world = prepared.world
+    seen = [part.prediction for part in (world.train, world.validation, world.targets) if part.prediction is not None]
+    old = prepared.digests
+    clean = digest_of([old.clean, weights])
+    return Digests(
+        world=digest_of([old.world, weights]),
+        clean=clean,
+        undefended=digest_of([old.undefended, weights]) if old.undefended else "",
+        informed=digest_of([clean, tensor_digest(*seen) if seen else ""]),
+    )
+
+
+def _weights(models: Mapping[str, Path]) -> dict[str, str]:
+    return {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
+
+
+def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = True) -> str:
+    """Content hash of all images and labels, of the models' weights and, unless told otherwise, of the releases.
+
+    Without originals the releases always count, since they stand in for them.
+    """
+    tensors: list[Tensor] = []
+    names: list[list[str]] = []
+    for part in (world.train, world.validation, world.targets):
+        tensors += [part.labels[name] for name in sorted(part.labels)]
+        names.append(sorted(part.labels))
+        if part.images is not None:
+            tensors.append(part.images)
+        if releases or part.images is None:
+            tensors += [part.release, *(() if part.prediction is None else (part.prediction,))]
+    return digest_of([tensor_digest(*tensors), names, dict(world.classes), _weights(models), world.twin])
+
+
+def overlap_of(parts: Parts) -> int:
+    """How many image contents are both in the attacker's pool and among the targets."""
+    pool = set(parts.pool_train.row_hashes) | set(parts.pool_validation.row_hashes)
+    return len(pool & set(parts.targets.row_hashes))

@@ -1,0 +1,168 @@
+"""What a run was asked to do, as data. Imports no torch.
+
+`Settings.identity` holds what can change a result; its digest names the default output folder and decides whether an
+existing folder belongs to the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from protocols.engine.budget import get_budget
+from vfc.errors import UserError, unknown
+
+WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
+"""Settings that cannot change a result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every option of a long verb, with its default.
+
+    Args:
+        protocols: names of protocols, in the order given.
+        release: what is attacked: a registered defense, a run folder, a factory or saved arrays.
+        dataset: what `--dataset` accepts; None means digits, or the run folder's own.
+        target: architecture of the target model.
+        unintended: architectures of the unintended models; empty means the default families.
+        width: channel multiplier of all models; None means the default for the image size.
+        task, attributes, labels: task label, private attributes (empty: all others), derived labels.
+        threat: highest level of knowledge; None means the protocol's default.
+        seed: seed of everything.
+        seeds: attack seeds; None means the budget's.
+        split: `halves`, or `paper` to give both sides the whole training part.
+        budget: smoke, standard or full.
+        overrides: options of adversaries, of the defense or of training, as `name.option`.
+        gates: gate expressions.
+        preset: ready-made gates: paper, standard or strict.
+        config: the config file that the user named; its policy is read when gates are judged.
+        threads: arithmetic threads of every fit; part of the identity because sums depend on it.
+    """
+
+    protocols: tuple[str, ...] = ()
+    release: str = "vfc"
+    dataset: str | None = None
+    target: str = "cnn"
+    unintended: tuple[str, ...] = ()
+    width: float | None = None
+    task: str | None = None
+    attributes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    threat: str | None = None
+    seed: int = 0
+    seeds: int | None = None
+    split: str = "halves"
+    device: str = "auto"
+    threads: int = 1
+    budget: str = "standard"
+    overrides: tuple[tuple[str, Any], ...] = ()
+    gates: tuple[str, ...] = ()
+    preset: str | None = None
+    config: str | None = None
+    data_root: str | None = None
+    download: bool = False
+    out: str | None = None
+    fresh: bool = False
+    no_cache: bool = False
+    executor: str = "processes"
+    workers: int | None = None
+    verbosity: int = 0
+    identity_extra: tuple[tuple[str, Any], ...] = field(default=())
+
+    def identity(self) -> dict[str, Any]:
+        """What can change the evidence, as JSON-ready data. Gates judge it and are not part of it."""
+        data = asdict(self)
+        for name in (*WITHOUT_EFFECT, "gates", "preset"):
+            del data[name]
+        data["overrides"] = dict(self.overrides)
+        data["identity_extra"] = dict(self.identity_extra)
+        return data
+
+    def digest(self) -> str:
+        """SHA-256 of the identity."""
+        return digest_of(self.identity())
+
+    def options(self, name: str) -> dict[str, Any]:
+        """The overrides of one adversary, defense or stage."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): value for key, value in self.overrides if key.startswith(prefix)}
+
+    def out_folder(self, verb: str) -> Path:
+        """Where the run writes."""
+        return Path(self.out) if self.out else Path("runs") / f"{verb}-{self.digest()[:8]}"
+
+    def attack_seeds(self) -> tuple[int, ...]:
+        """The seeds of the attack."""
+        count = self.seeds if self.seeds is not None else get_budget(self.budget).seeds
+        return tuple(range(self.seed, self.seed + count))
+
+
+def digest_of(data: object) -> str:
+    """SHA-256 of canonical JSON, as hexadecimal text."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`name.option=value`, where value is read as JSON if it is JSON and as text otherwise."""
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise UserError(f"expected --set name.option=value, got {text!r}", "for example --set fine-tune.steps=400")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value
+
+
+def overrides_of(table: Any) -> dict[str, Any]:
+    """The `set` table of a config file as overrides: `"linear.steps" = 3`, or `[set.linear]` with `steps = 3`.
+
+    Raises:
+        UserError: it is no table of that form.
+    """
+    if not isinstance(table, dict):
+        raise UserError(
+            f"expected a table as `set` in the config file, got {table!r}", "write [set] and below it train.epochs = 3"
+        )
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        options = {f"{name}.{option}": item for option, item in value.items()} if isinstance(value, dict) else None
+        for key, item in (options or {name: value}).items():
+            found |= dict([parse_override(f"{key}={json.dumps(item, default=str)}")])
+    return found
+
+
+def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
+    """Options from `vfc.toml` or `[tool.vfc]` of pyproject.toml; empty without either.
+
+    Args:
+        path: the file that the user named; None looks into the current folder.
+        known: names of options that exist.
+
+    Raises:
+        UserError: unreadable, no TOML, or an unknown key.
+    """
+    candidates = [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]
+    for file in candidates:
+        if not path and not file.is_file():
+            continue
+        try:
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"expected TOML in {file}, got: {error}", "correct the file") from error
+        if file.name == "pyproject.toml":
+            if "vfc" not in data.get("tool", {}):
+                continue
+            data = data["tool"]["vfc"]
+        options = {key.replace("-", "_"): value for key, value in data.items()}
+        for key in options:
+            if key not in known:
+                raise unknown(f"key in {file}", key, known)
+        return options
+    return {}

@@ -1,0 +1,59 @@
+"""Where tasks are done: finished ones are read back, the others run on an executor and are kept the moment they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from protocols.engine.executors import Executor, WorkerDiedError, give_back
+from protocols.engine.handles import Place
+from protocols.engine.progress import Reporter
+from protocols.engine.training_jobs import run_task
+from protocols.engine.trial import Outcome, Task, load_outcome
+
+
+class Order(NamedTuple):
+    """A task, where its data are, in which folder its result is kept, and how progress calls it."""
+
+    task: Task
+    place: Place
+    folder: Path
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Does tasks.
+
+    Args:
+        code: digest of code and versions, part of the names of results.
+        executor, reporter: who runs the tasks and who tells.
+    """
+
+    code: str
+    executor: Executor
+    reporter: Reporter
+
+    def do(self, stage: str, orders: Sequence[Order]) -> list[Outcome]:
+        """The outcome of every order, in their order; whatever is not there yet runs in the order given.
+
+        Raises:
+            UserError: the disk is full, or something else that the user must change; what is finished stays.
+        """
+        paths = [order.folder / f"{order.task.key(self.code)}.safetensors" for order in orders]
+        outcomes = [load_outcome(path) for path in paths]
+        missing = [position for position, found in enumerate(outcomes) if found is None]
+        jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
+        give_back()  # what preparing took, workers can use
+        with self.reporter.stage(stage, len(jobs)) as progress:
+            for turn, result in self.executor.run(run_task, jobs):
+                position = missing[turn]
+                if isinstance(result, Exception):
+                    if not isinstance(result, WorkerDiedError):
+                        raise result
+                    result = Outcome.empty("failed", str(result))
+                outcomes[position] = result
+                progress.advance(f"{orders[position].title}: {result.status}")
+        return [outcome for outcome in outcomes if outcome is not None]

@@ -1,0 +1,262 @@
+"""Trained parts of an evaluation: the target, the unintended models and the defense, each trained once and kept.
+
+They are kept in the cache, named by a digest of everything that they depend on, or in the run's own folder when the
+cache is not wanted. A folder written by `vfc train` holds copies of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.engine.executors import Executor, WorkerDiedError
+from protocols.engine.progress import Reporter
+from protocols.engine.provenance import code_digest
+from protocols.engine.settings import Settings, digest_of
+from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
+from protocols.engine.training_jobs import is_whole as is_whole
+from vfc.artifact import save_arrays
+from vfc.config import configured
+from vfc.data import Dataset, ImageSet
+from vfc.defense import DEFENSES
+from vfc.errors import UserError
+from vfc.models import default_models, default_training
+from vfc.seeding import derive_seed
+from vfc.splits import Parts
+from vfc.training import TrainSettings
+
+MODEL_FILE = "model.safetensors"
+
+
+def pick_device(name: str) -> str:
+    """The device that `--device` means.
+
+    Raises:
+        UserError: that device is not here.
+    """
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if here[device])
+    if not here[name]:
+        raise UserError(f"expected a {name} device, got a machine without one", "use --device auto")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Families:
+    """Which models are trained.
+
+    Args:
+        target: architecture of the target.
+        unintended: names and architectures of the unintended models; the near twin is among them.
+        twin: name of the near twin, or None.
+        width: channel multiplier.
+    """
+
+    target: str
+    unintended: Mapping[str, str]
+    twin: str | None
+    width: float
+
+    @classmethod
+    def of(cls, settings: Settings, side: int, *, twin: bool = True) -> Families:
+        """The families that settings ask for, or the defaults for the image size."""
+        names, width = default_models(side, settings.target)
+        chosen = settings.unintended or names
+        if settings.target in chosen:
+            raise UserError(
+                f"expected unintended models of other architectures than the target's, got {settings.target!r} twice",
+                "its near twin is always trained besides",
+            )
+        if len(set(chosen)) < len(chosen):
+            raise UserError(f"expected different unintended models, got {', '.join(chosen)}", "name each once")
+        models = {name: name for name in chosen}
+        twin_name = f"{settings.target}-twin" if twin else None
+        if twin_name is not None:
+            models[twin_name] = settings.target
+        return cls(
+            target=settings.target,
+            unintended=models,
+            twin=twin_name,
+            width=settings.width if settings.width is not None else width,
+        )
+
+
+class Trainer:
+    """Trains what is missing and says where it is.
+
+    Args:
+        settings: the run's.
+        device: where to compute.
+        root: folder of the trained parts.
+        scratch: folder for the arrays that jobs read; removed by its owner.
+        executor, reporter: who runs the jobs and who tells.
+        checkpoints: states that the target and VFC's network keep on the way through their training.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        device: str,
+        root: Path,
+        scratch: Path,
+        executor: Executor,
+        reporter: Reporter,
+        *,
+        checkpoints: int = 0,
+    ) -> None:
+        self.settings, self.device, self.root, self.scratch = settings, device, root, scratch
+        self.executor, self.reporter, self.checkpoints = executor, reporter, checkpoints
+        self._code = code_digest(device, settings.threads)
+
+    def models(self, dataset: Dataset, parts: Parts, families: Families) -> tuple[Path, dict[str, Path]]:
+        """The target's file, and those of the unintended models by name; trained side by side."""
+        task, classes = parts.task, dataset.classes[parts.task]
+        target = self._target_job(dataset, parts, families)
+        others = {
+            name: self._model_job(f"unintended {name}", arch, parts.pool_train, task, classes, families.width)
+            for name, arch in families.unintended.items()
+        }
+        missing = [job for job in (target, *others.values()) if not job.whole]
+        self._run("training models", train_model, [(job,) for job in missing])
+        return target.path, {name: job.path for name, job in others.items()}
+
+    def target(self, dataset: Dataset, parts: Parts, families: Families) -> Path:
+        """The target's file alone, trained if it is missing."""
+        job = self._target_job(dataset, parts, families)
+        self._run("training the target", train_model, [] if job.whole else [(job,)])
+        return job.path
+
+    def attribute_models(
+        self, dataset: Dataset, parts: Parts, families: Families, labels: Sequence[str]
+    ) -> dict[str, dict[str, Path]]:
+        """Files of the unintended models trained for each of some labels, by label and name; without the near twin.
+
+        They see clean images of the attacker pool, and are kept in the cache like those trained for the task.
+        """
+        jobs = {
+            label: {
+                name: self._model_job(
+                    f"unintended {name}",
+                    arch,
+                    parts.pool_train,
+                    label,
+                    dataset.classes[label],
+                    families.width,
+                    data=f"pool_train-{digest_of(label)[:12]}",
+                )
+                for name, arch in families.unintended.items()
+                if name != families.twin
+            }
+            for label in labels
+        }
+        missing = [job for named in jobs.values() for job in named.values() if not is_whole(job.path.parent)]
+        self._run("training attribute models", train_model, [(job,) for job in missing])
+        return {label: {name: job.path for name, job in named.items()} for label, named in jobs.items()}
+
+    def defenses(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        dataset: Dataset,
+        parts: Parts,
+        target: Path,
+        *,
+        undefended: bool = True,
+    ) -> tuple[Path, Path | None]:
+        """Folders of a fitted registered defense and of its undefended twin (None if it has none or nobody asks)."""
+        data, validation = self.defender_arrays(parts)
+        jobs = []
+        twin = undefended and configured(DEFENSES.get(name), options, name).undefended() is not None
+        for bare in (False, True)[: 1 + twin]:
+            seed = derive_seed("defense", name, self.settings.seed)
+            key = digest_of(
+                [
+                    name,
+                    dict(options),
+                    bare,
+                    target.parent.name,
+                    parts.digests["defender_train"],
+                    parts.digests["defender_validation"],
+                    seed,
+                    self._code,
+                    *([self.checkpoints] if self.checkpoints and not bare else []),
+                ]
+            )
+            job = DefenseJob(
+                data=data,
+                validation=validation,
+                target=target,
+                path=self.root / f"defense-{key[:24]}",
+                name=name,
+                settings=options,
+                undefended=bare,
+                classes=dataset.classes[parts.task],
+                seed=seed,
+                device=self.device,
+                checkpoints=0 if bare else self.checkpoints,
+            )
+            jobs.append(job)
+        missing = [job for job in jobs if not job.whole]
+        self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
+        return jobs[0].path, jobs[1].path if twin else None
+
+    def defender_arrays(self, parts: Parts) -> tuple[Path, Path]:
+        """Files with the defender's images and task labels: what it fits on, and what it tunes on."""
+        train = self._arrays("defender_train", parts.defender_train, parts.task)
+        return train, self._arrays("defender_validation", parts.defender_validation, parts.task)
+
+    def train_settings(self, n: int, side: int) -> TrainSettings:
+        """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""
+        settings, options = default_training(n, side), self.settings.options("train")
+        epochs = options.pop("epochs", None)
+        settings = configured(TrainSettings, {**asdict(settings), **options}, "train")
+        if epochs is not None:
+            if not isinstance(epochs, (int, float)) or not 0 < epochs < float("inf"):
+                raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
+            settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
+        return settings
+
+    def _target_job(self, dataset: Dataset, parts: Parts, families: Families) -> ModelJob:
+        task, images = parts.task, parts.defender_train
+        job = self._model_job("target", families.target, images, task, dataset.classes[task], families.width)
+        if not self.checkpoints:
+            return job
+        folder = f"{job.path.parent.name}-{self.checkpoints}"
+        return replace(job, path=self.root / folder / MODEL_FILE, checkpoints=self.checkpoints)
+
+    def _model_job(
+        self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float, *, data: str = ""
+    ) -> ModelJob:
+        settings = self.train_settings(len(images), images.images.shape[-1])
+        seed = derive_seed(role, self.settings.seed)
+        key = digest_of([arch, width, classes, images.digest, task, repr(settings), seed, self._code])
+        return ModelJob(
+            data=self._arrays(data or ("defender_train" if role == "target" else "pool_train"), images, task),
+            path=self.root / f"model-{key[:24]}" / MODEL_FILE,
+            name=arch,
+            width=width,
+            classes=classes,
+            settings=settings,
+            seed=seed,
+            device=self.device,
+        )
+
+    def _arrays(self, name: str, images: ImageSet, task: str) -> Path:
+        path = self.scratch / name / "arrays.safetensors"
+        if not path.exists():
+            save_arrays({"images": images.images, "labels": images.labels[task]}, path)
+        return path
+
+    def _run(self, name: str, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
+        with self.reporter.stage(name, len(jobs)) as stage:
+            for position, result in self.executor.run(function, jobs):
+                if isinstance(result, (MemoryError, WorkerDiedError)):
+                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
+                if isinstance(result, BaseException):
+                    raise result
+                stage.advance(str(jobs[position][0].path.parent.name))

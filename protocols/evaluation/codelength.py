@@ -1,0 +1,106 @@
+"""Online codelength of labels, as tasks: `mdl.<label>.bits` and the control with permuted labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from adversaries.evidence import Evidence, Status, Threat, Value
+from adversaries.learning.mdl import online_codelength
+from adversaries.statistics import estimates
+from adversaries.threat import Knowledge, knowledge
+from protocols.engine.handles import Place
+from protocols.engine.task_runner import Order
+from protocols.engine.trial import Outcome, Task
+from protocols.evaluation.context import FEW, Findings, Study
+from vfc.seeding import derive_seed
+
+ROWS = 2000
+"""At most so many targets are coded, the first in content-hash order: a probe on all of them takes long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codelength(Task):
+    """Tell one label of the targets to someone who has their releases.
+
+    Args:
+        label: its name.
+        control: permute it first.
+        rows: how many targets, at most.
+        seed: of the permutation.
+        world: digest of the world.
+    """
+
+    label: str
+    control: bool
+    rows: int
+    seed: int
+    world: str
+
+    def measure(self, place: Place) -> Outcome:
+        """Bits per target."""
+        started = time.perf_counter()
+        world = place.world()
+        targets = world.targets
+        labels = targets.labels[self.label][: self.rows]
+        if self.control:
+            generator = torch.Generator().manual_seed(derive_seed("mdl", self.label, self.seed))
+            labels = labels[torch.randperm(len(labels), generator=generator).to(labels.device)]
+        bits = online_codelength(
+            targets.release[: self.rows], labels, world.classes[self.label], scale=world.train.release
+        )
+        seconds = round(time.perf_counter() - started, 4)
+        return Outcome(status="measured", arrays={"bits": bits.numpy()}, cost={"seconds": seconds})
+
+
+def codelengths(study: Study, protocol: str, labels: Sequence[str]) -> Findings:
+    """`mdl.<label>.*` of some labels; nothing below L2, which grants no labelled release.
+
+    Args:
+        study: the run.
+        protocol: its name.
+        labels: names of labels.
+    """
+    if "L2" not in study.levels:
+        return Findings()
+    prepared = study.prepared
+    tasks = {
+        f"mdl.{label}.{name}": Codelength(
+            label=label, control=control, rows=ROWS, seed=study.settings.seed, world=prepared.digests.world
+        )
+        for label in labels
+        for name, control in (("bits", False), ("control_bits", True))
+    }
+    orders = [Order(task, prepared.place, study.cells, name) for name, task in tasks.items()]
+    flags = ("TOO_FEW_TARGETS",) if len(prepared.world.targets) < FEW else ()
+    metrics: dict[str, Value] = {}
+    evidence = []
+    for (name, task), outcome in zip(tasks.items(), study.bench.do("codelengths", orders), strict=True):
+        if outcome.status == "measured":
+            study.rows[name] = outcome.arrays["bits"]
+            value = estimates.mean(study.rows[name], "bits", rows=name)
+            metrics[name] = value.model_copy(update={"flags": flags})
+            continue
+        metrics[name] = Value.unknown(outcome.reason or outcome.status, unit="bits")
+        evidence.append(_unmeasured(study, protocol, task, outcome))
+    return Findings(evidence=evidence, metrics=metrics)
+
+
+def _unmeasured(study: Study, protocol: str, task: Codelength, outcome: Outcome) -> Evidence:
+    """A codelength that could not be had must not pass unnoticed; one that was measured attacks nobody."""
+    status: Status = outcome.status  # type: ignore[assignment]
+    knows = tuple(k.name.lower() for k in Knowledge if k in knowledge("L2") and k.name)
+    return Evidence(
+        protocol=protocol,
+        adversary="codelength",
+        goal=f"mdl:{task.label}",
+        threat=Threat(level="L2", knows=knows),
+        seed=study.settings.seed,
+        status=status,
+        reason=outcome.reason,
+        health=("CRASHED",) if status == "failed" else (),
+        settings={"control": task.control},
+    )

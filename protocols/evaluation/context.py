@@ -1,0 +1,88 @@
+"""What a protocol is conducted on: everything prepared, the threat level, the budget, and where tasks are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adversaries.evidence import Evidence, Value
+from adversaries.threat import LEVELS
+from protocols.engine.budget import Budget
+from protocols.engine.prepared import Prepared
+from protocols.engine.settings import Settings
+from protocols.engine.task_runner import Bench
+from protocols.engine.trainer import Trainer
+from protocols.evaluation.board import Board
+from protocols.evaluation.cross_protocol import Rival
+from protocols.evaluation.label_evidence import Sidecar
+
+FEW = 100
+"""Fewer targets than this raise TOO_FEW_TARGETS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a protocol found.
+
+    Args:
+        evidence: every attempt.
+        metrics: numbers of the catalog.
+        ladder: the board of the ladder on the task label, which `adaptive.*` comes from.
+        rivals: further adversaries on the task label, who compete for `adaptive.*` from `--threat L3` on.
+    """
+
+    evidence: list[Evidence] = field(default_factory=list)
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+    ladder: Board | None = None
+    rivals: Sequence[Rival] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that a protocol works with. This is the runner's side: adversaries get a `View` of the world.
+
+    Args:
+        settings: the run's.
+        prepared: data, releases, models.
+        budget: how much to spend.
+        threat: the highest level of knowledge.
+        bench: where tasks are done.
+        trainer: trains further models, kept like all trained parts.
+        cells: folder of finished tasks of this run.
+        shared: folder of finished tasks that depend on no release, which runs share.
+        scratch: folder for what only this run's workers need.
+        rows: arrays of the report's sidecar; a protocol adds its own.
+    """
+
+    settings: Settings
+    prepared: Prepared
+    budget: Budget
+    threat: str
+    bench: Bench
+    trainer: Trainer
+    cells: Path
+    shared: Path
+    scratch: Path
+    rows: Sidecar
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels of knowledge up to the threat's."""
+        return LEVELS[: LEVELS.index(self.threat) + 1]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The attack seeds."""
+        return self.settings.attack_seeds()
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Flags that every adversary of the run carries."""
+        # Boards drop it for candidates of whom calibration results were shipped.
+        flags = ["UNCALIBRATED"]
+        if self.prepared.overlap:
+            flags.append("SPLIT_OVERLAP")
+        if len(self.prepared.world.targets) < FEW:
+            flags.append("TOO_FEW_TARGETS")
+        return tuple(flags)

@@ -1,0 +1,62 @@
+"""A protocol: who attacks, what they are after, and how it is conducted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from adversaries.evidence import Evidence, Threat
+from protocols.evaluation.candidate import Candidate as Candidate
+from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
+
+
+def nobody(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
+    """The candidates of a protocol that does not choose among adversaries of labels."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Who attacks, and what they are after.
+
+    Args:
+        name: as `--protocol` takes it.
+        threat: the default threat level.
+        conduct: from everything that was prepared to evidence and metrics.
+        candidates: from the names of the unintended models and of the near twin to the candidates that attack labels,
+            in the order that breaks ties.
+        extra: the optional dependency group that it needs, or None.
+        needs: the packages of that group that it imports.
+    """
+
+    name: str
+    threat: str
+    conduct: Callable[[Study], Findings]
+    candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = nobody
+    extra: str | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> str:
+        """How to install what is missing; empty if everything is there."""
+        if self.extra is None or all(find_spec(package) is not None for package in self.needs):
+            return ""
+        return f"pip install 'vfc-attack[{self.extra}]'"
+
+    def not_run(self, seed: int) -> list[Evidence]:
+        """What is said of each adversary where something is missing."""
+        reason = f"the extra {self.extra!r} is not installed: {self.missing}"
+        return [
+            Evidence(
+                protocol=self.name,
+                adversary=name,
+                goal=self.name,
+                threat=Threat(level=self.threat, knows=()),
+                seed=seed,
+                status="not_run",
+                reason=reason,
+            )
+            for name in dict.fromkeys(candidate.adversary for candidate in self.candidates([], None))
+        ]

@@ -1,0 +1,280 @@
+"""Conducting `evasion`: every attack on the deployed pipeline, its controls, and the per-target worst case.
+
+Axes: a attacks, n targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adversaries.attacks.evasion.ball import Ball
+from adversaries.attacks.evasion.libraries import versions
+from adversaries.health import LEVEL
+from adversaries.statistics import estimates
+from protocols.engine.budget import BALLS
+from protocols.engine.task_runner import Order
+from protocols.engine.trial import Outcome
+from protocols.evaluation.board import CONVERGENCE_MARGIN, Rows
+from protocols.evaluation.context import FEW, Study
+from protocols.evasion.plan import Plan
+from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask, fingerprint, model_digest
+from vfc.errors import NotApplicableError
+
+
+class Key(NamedTuple):
+    """One task: which attack (its position; -1: the baseline), in which norm, on what, with which seed."""
+
+    contender: int
+    norm: str
+    arm: str
+    seed: int
+    doubled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tournament:
+    """All outcomes of one run of `evasion`.
+
+    Args:
+        study: the run.
+        plan: who attacks.
+        outcomes: what is done.
+    """
+
+    study: Study
+    plan: Plan
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Targets that are attacked."""
+        return min(self.plan.rows, len(self.study.prepared.world.targets))
+
+    @property
+    def contenders(self) -> list[int]:
+        """Positions of those whom the threat level allows."""
+        return [i for i, each in enumerate(self.plan.contenders) if each.level in self.study.levels]
+
+    def run(self) -> None:
+        """Everything: attacks, rescues where the defense gives no gradient, controls, and the doubling check.
+
+        Raises:
+            NotApplicableError: there is no pipeline to attack; says why.
+        """
+        self._require()
+        seeds = self.study.seeds
+        arms = ARMS if self.has_ceiling else ARMS[:1]
+        first = [i for i in self.contenders if not self.plan.contenders[i].rescue]
+        self._do("evasion", (Key(-1, norm, arm, seed) for norm in BALLS for arm in arms for seed in seeds))
+        self._do("evasion", self._keys(first, arms))
+        rescues = [i for i in self.contenders if self.plan.contenders[i].rescue]
+        masked = [norm for norm in BALLS if any(self.masked(norm, seed) for seed in seeds)]
+        self._do("evasion without gradients", [key for key in self._keys(rescues, arms) if key.norm in masked])
+        if self.plan.doubling:
+            chosen = {(best.norm, best.contender) for best in self._strongest()}
+            keys = [Key(i, norm, "attack", seed, True) for norm, i in sorted(chosen) for seed in seeds]
+            self._do("doubling checks", keys)
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether the target can be attacked alone."""
+        return self.study.prepared.target.clean is not None
+
+    def measured(self, norm: str, arm: str, seed: int) -> list[tuple[int, Outcome]]:
+        """Attacks in one norm that were measured, with their positions."""
+        found = [(i, self.outcomes.get(Key(i, norm, arm, seed))) for i in range(len(self.plan.contenders))]
+        return [(i, outcome) for i, outcome in found if outcome is not None and outcome.status == "measured"]
+
+    def right(self, key: Key, ball: Ball) -> Rows | None:
+        """Right or wrong per target in one ball; None if it was not measured there."""
+        outcome = self.outcomes.get(key)
+        if outcome is None or outcome.status != "measured":
+            return None
+        budgets = self._budgets(key.norm, key.arm)
+        return outcome.arrays["right"][budgets.index(ball.budget)] if ball.budget in budgets else None
+
+    def worst(self, ball: Ball, arm: str, seed: int, levels: Iterable[str] | None = None) -> Rows | None:
+        """Per target the result of the attack that scored worst before grading; None if nothing was measured.
+
+        Grading draws a release that no choice has seen, so that choosing among many attacks is no luck of the draw.
+        """
+        budgets = self._budgets(ball.norm, arm)
+        baseline = self.outcomes.get(Key(-1, ball.norm, arm, seed))
+        if ball.budget not in budgets or baseline is None or baseline.status != "measured":
+            return None
+        place = budgets.index(ball.budget)
+        levels = self.study.levels if levels is None else levels
+        entries = [
+            outcome.arrays
+            for i, outcome in self.measured(ball.norm, arm, seed)
+            if self.plan.contenders[i].level in levels
+        ]
+        if not entries:
+            return None
+        share = np.stack([baseline.arrays["share"], *(each["share"][place] for each in entries)])
+        margin = np.stack([baseline.arrays["margin"], *(each["margin"][place] for each in entries)])
+        right = np.stack([baseline.arrays["untouched"], *(each["right"][place] for each in entries)])
+        winner = np.lexsort((margin, share), axis=0)[0]
+        worst: Rows = np.take_along_axis(right, winner[None], axis=0)[0]
+        return worst
+
+    def masked(self, norm: str, seed: int) -> bool:
+        """Whether no attack that follows the pipeline's own gradient got any."""
+        exact = [o for i, o in self.measured(norm, "attack", seed) if self.plan.contenders[i].exact]
+        return bool(exact) and all("ZERO_GRADIENT" in outcome.flags for outcome in exact)
+
+    def flags(self, ball: Ball, seed: int) -> tuple[str, ...]:
+        """Doubts about the worst case in one ball."""
+        found = set(self.common)
+        own = [o for key, o in self.outcomes.items() if key.norm == ball.norm and key.arm == "attack"]
+        if any(outcome.status == "failed" or "CRASHED" in outcome.flags for outcome in own):
+            found.add("CRASHED")
+        if any("OUT_OF_BOUNDS" in outcome.flags for outcome in own):
+            found.add("OUT_OF_BOUNDS")
+        if self.masked(ball.norm, seed):
+            found.add("ZERO_GRADIENT")
+        if not self.ceiling_reached(ball, seed):
+            found.add("CEILING_MISSED")
+        if self.above(self.worst(ball, "attack", seed, ["L4"]), self.worst(ball, "attack", seed, ["L3"])):
+            found.add("WEAKER_THAN_LOWER_LEVEL")
+        floor, worst = self.right(Key(-1, ball.norm, "attack", seed), ball), self.worst(ball, "attack", seed)
+        if at_floor(worst, floor):
+            found.add("AT_FLOOR")
+        return tuple(sorted(found | self._convergence(ball, seed)))
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Flags of every attack: the run's own, and those of the release."""
+        observed = set(self.study.prepared.observed.health) & {"RANDOM_RELEASE", "BATCH_DEPENDENT"}
+        few = {"TOO_FEW_TARGETS"} if self.rows < FEW else set()
+        return tuple(sorted({*self.study.common, *observed, *few}))
+
+    def ceiling_reached(self, ball: Ball, seed: int) -> bool:
+        """Whether the attacks fool the target alone better than a random step, in this ball or the largest done."""
+        if not self.has_ceiling:
+            return True
+        budget = ball.budget if ball.budget in self._budgets(ball.norm, "ceiling") else BALLS[ball.norm][-1]
+        shown = Ball(norm=ball.norm, budget=budget)
+        worst = self.worst(shown, "ceiling", seed)
+        floor = self.right(Key(-1, ball.norm, "ceiling", seed), shown)
+        return worst is not None and floor is not None and clearly_below(worst, floor)
+
+    def above(self, right: Rows | None, other: Rows | None) -> bool:
+        """Whether more targets are right under the first than under the second, beyond chance for all tasks."""
+        if right is None or other is None:
+            return False
+        cells = max(1, len(self.outcomes))
+        more, less = int((right > other).sum()), int((right < other).sum())
+        return estimates.mcnemar(more, less) < LEVEL / cells
+
+    def _convergence(self, ball: Ball, seed: int) -> set[str]:
+        """NOT_CONVERGED and BUDGET_NOT_MONOTONE of the doubled attack, or that nobody looked."""
+        if not self.plan.doubling:
+            return {"CONVERGENCE_UNCHECKED"}
+        found = set()
+        for key, _ in list(self.outcomes.items()):
+            if not key.doubled or key.norm != ball.norm or key.seed != seed:
+                continue
+            more, once = self.right(key, ball), self.right(key._replace(doubled=False), ball)
+            if more is None or once is None:
+                continue
+            gained, lost = int((more < once).sum()), int((more > once).sum())
+            if (gained - lost) / len(once) > CONVERGENCE_MARGIN and estimates.mcnemar(gained, lost) < 0.05:
+                found.add("NOT_CONVERGED")
+            if self.above(more, once):
+                found.add("BUDGET_NOT_MONOTONE")
+        return found
+
+    def _strongest(self) -> list[Key]:
+        """For each norm and seed the attack that leaves the fewest targets right, over all balls."""
+        found = []
+        for norm in BALLS:
+            for seed in self.study.seeds:
+                entries = self.measured(norm, "attack", seed)
+                if entries:
+                    best = min(entries, key=lambda entry: (entry[1].arrays["right"].mean(), entry[0]))
+                    found.append(Key(best[0], norm, "attack", seed))
+        return found
+
+    def _keys(self, contenders: Iterable[int], arms: Iterable[str]) -> list[Key]:
+        return [
+            Key(i, norm, arm, seed)
+            for i in contenders
+            for norm in self.plan.contenders[i].norms
+            for arm in arms
+            # On the target alone there is one gradient only, so its stand-ins would be the same attack again.
+            if arm == "attack" or self.plan.contenders[i].settings.get("gradient", "exact") == "exact"
+            for seed in self.study.seeds
+        ]
+
+    def _budgets(self, norm: str, arm: str) -> list[str]:
+        whole = arm == "attack" or self.plan.ceiling_everywhere
+        return list(BALLS[norm] if whole else BALLS[norm][-1:])
+
+    def _require(self) -> None:
+        prepared = self.study.prepared
+        if prepared.publisher is None:
+            raise NotApplicableError("only releases were given, and no defense to ask")
+        if prepared.target.release is None:
+            raise NotApplicableError(prepared.targetless or "the release names no target model")
+        if not self.contenders:
+            raise NotApplicableError("attacks on the input query the pipeline, which --threat L3 and above grant")
+
+    def _do(self, stage: str, keys: Iterable[Key]) -> None:
+        wanted = [key for key in keys if key not in self.outcomes]
+        # Slow ones first, so that no core waits at the end.
+        wanted.sort(key=lambda key: (key.arm == "attack", key.contender), reverse=True)
+        orders = [self._order(key) for key in wanted]
+        self.outcomes.update(zip(wanted, self.study.bench.do(stage, orders), strict=True))
+
+    def _order(self, key: Key) -> Order:
+        prepared = self.study.prepared
+        publisher = prepared.publisher
+        if publisher is None:  # `_require` has looked
+            raise NotApplicableError("only releases were given, and no defense to ask")
+        attacked = key.arm == "attack"
+        # On the target alone nothing is random, and nothing depends on the defense.
+        common: dict[str, Any] = {
+            "norm": key.norm,
+            "budgets": self._budgets(key.norm, key.arm),
+            "label": prepared.parts.task,
+            "rows": self.rows,
+            "draws": self.plan.draws if attacked and prepared.observed.stochastic else 1,
+            "arm": key.arm,
+            "seed": key.seed,
+            "data": prepared.digests.clean,
+            "pipeline": fingerprint(publisher.defense) if attacked else model_digest(publisher.defense.target),
+        }
+        task: EvasionTask = BaselineTask(**common)
+        title = f"random step, {key.norm}, {key.arm}"
+        if key.contender >= 0:
+            contender = self.plan.contenders[key.contender]
+            title = f"{contender.candidate.name}, {key.norm}, {key.arm}"
+            task = AttackTask(
+                **common,
+                adversary=contender.candidate.adversary,
+                settings=dict(contender.settings),
+                doubled=key.doubled,
+                libraries=versions(),
+            )
+        folder = self.study.cells if attacked else self.study.shared
+        return Order(task, prepared.place, folder, title)
+
+
+def clearly_below(worst: Rows, floor: Rows) -> bool:
+    """Whether fewer targets are right under attack than after a random step, bound against bound."""
+    low = estimates.rate(int(floor.sum()), len(floor)).low
+    high = estimates.rate(int(worst.sum()), len(worst)).high
+    return low is not None and high is not None and high < low
+
+
+def at_floor(worst: Rows | None, floor: Rows | None) -> bool:
+    """Whether an attack is not clearly stronger than the random step that was measured."""
+    if worst is None or floor is None:
+        return False
+    high = estimates.rate(int(worst.sum()), len(worst)).high
+    return high is None or high >= float(floor.mean())

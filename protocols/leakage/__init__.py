@@ -1,0 +1,1 @@
+"""Attack-free numbers of a release."""

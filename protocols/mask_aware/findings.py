@@ -1,0 +1,105 @@
+"""Whether releases give the mask away: tasks, and the evidence that comes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adversaries.evidence import Arms, Cost, Evidence, Threat, Value
+from adversaries.statistics import estimates, levels
+from adversaries.threat import Knowledge, knowledge
+from protocols.engine.task_runner import Order
+from protocols.engine.trial import Outcome
+from protocols.evaluation.context import Study
+from protocols.mask_aware.tasks import MaskTask
+
+NAME = "mask-aware"
+MARGIN = 0.02
+"""Twice the steps may raise the Jaccard index by this much before the inference counts as not converged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What inferring the mask gave.
+
+    Args:
+        metric: `mask.recovery`.
+        evidence: one row per seed.
+    """
+
+    metric: Value
+    evidence: list[Evidence]
+
+
+def white_box() -> Threat:
+    """The threat model of everybody who knows the defense."""
+    return Threat(level="L4", knows=tuple(k.name.lower() for k in Knowledge if k in knowledge("L4") and k.name))
+
+
+def recovered(study: Study, defense: str) -> Recovered:
+    """Infer the mask from releases, once per seed, and again with twice the steps where the budget checks that."""
+    prepared = study.prepared
+    turns = [(seed, times) for times in ((1,) if study.budget.doubling == "none" else (1, 2)) for seed in study.seeds]
+    orders = [
+        Order(
+            task=MaskTask(
+                world=prepared.digests.world,
+                defense=defense,
+                seed=seed,
+                settings={},
+                latent=study.settings.options("mask-latent"),
+                times=times,
+            ),
+            place=prepared.place,
+            folder=study.cells,
+            title=f"mask inference{', doubled' * (times - 1)}",
+        )
+        for seed, times in turns
+    ]
+    outcomes = dict(zip(turns, study.bench.do("mask inference", orders), strict=True))
+    evidence = [_row(study, seed, outcomes[seed, 1], outcomes.get((seed, 2))) for seed in study.seeds]
+    values = [row.arms.attack or Value.unknown(row.reason or row.status) for row in evidence]
+    metric = levels.over_seeds(values)
+    flags = tuple(sorted({*metric.flags, *(flag for row in evidence for flag in row.health)}))
+    return Recovered(metric=metric.model_copy(update={"flags": flags}), evidence=evidence)
+
+
+def _row(study: Study, seed: int, outcome: Outcome, doubled: Outcome | None) -> Evidence:
+    facts: dict[str, Any] = {
+        "protocol": NAME,
+        "adversary": "mask-inference",
+        "goal": "mask",
+        "threat": white_box(),
+        "seed": seed,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "cost": Cost.model_validate(outcome.cost),
+    }
+    if outcome.status != "measured":
+        return Evidence(**facts, health=("CRASHED",) if outcome.status == "failed" else ())
+    found = outcome.arrays
+    key = f"{NAME}/mask/{seed}"
+    rows: Any = np.asarray(found["jaccard"])
+    study.rows[key] = rows
+    attack = estimates.mean(rows, "rate", rows=key)
+    floor, ceiling = estimates.mean(found["random"], "rate"), estimates.mean(found["control"], "rate")
+    metrics = {"random": floor}
+    for way in ("learned", "optimized"):
+        if way in found:
+            share = np.asarray(found[way]) / max(float(np.mean(found["spread"])), 1e-12)
+            metrics[f"latent_r2.{way}"] = estimates.mean(1 - share, "share")
+    flags = set(study.common)
+    if (ceiling.low or 0.0) <= (floor.high or 1.0):
+        flags.add("CEILING_MISSED")
+    if (attack.low or 0.0) <= (floor.value or 0.0):
+        flags.add("AT_FLOOR")
+    if doubled is None or doubled.status != "measured":
+        flags.add("CONVERGENCE_UNCHECKED")
+    else:
+        metrics["doubled"] = estimates.mean(doubled.arrays["jaccard"], "rate")
+        if float(np.mean(doubled.arrays["jaccard"])) > float(np.mean(rows)) + MARGIN:
+            flags.add("NOT_CONVERGED")
+    arms = Arms(attack=attack, floor=floor, ceiling=ceiling)
+    return Evidence(**facts, arms=arms, metrics=metrics, health=tuple(sorted(flags)), chosen=True)

@@ -1,0 +1,153 @@
+"""Units of work of the protocol `mask-aware`: attackers who know the defense, and inference of the mask.
+
+Axes: n images, d latent units.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adversaries.attacks.mask.inference import MaskInference, recovery
+from adversaries.attacks.mask.latent import MaskLatent
+from adversaries.attacks.mask.opened_latent import Latent, open_latent
+from adversaries.attacks.mask.readings import Reading, permuted, read_world
+from adversaries.evaluation_data import World
+from adversaries.goals.assess import assess
+from adversaries.goals.label import make_goal
+from adversaries.knowledge import View
+from adversaries.threat import ThreatModel
+from protocols.engine.handles import Place, reordered
+from protocols.engine.trial import Cell, Outcome, Task
+from vfc.config import configured
+from vfc.errors import NotApplicableError
+from vfc.seeding import derive_seed
+
+BITS = "mask-bits"
+"""File beside the world with the mask of every image: `train`, `validation` and `targets`, each (n, d)."""
+
+MOST = 200
+"""So many releases are read to infer a mask, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskCell(Cell):
+    """An adversary that knows the defense, on releases, or on what probes are given in their place.
+
+    Args:
+        defense: digest of the fitted defense.
+        reading: what probes are given; empty for releases.
+        draw: which random mask.
+    """
+
+    defense: str
+    reading: str = ""
+    draw: int = 0
+
+    def measure(self, place: Place) -> Outcome:
+        """Fit and grade."""
+        goal = make_goal(self.goal)
+        world = _reading(place, self.reading, self.draw) if self.reading else place.world()
+        graded = assess(
+            self.make_adversary(),
+            reordered(world, self.seed),
+            goal,
+            ThreatModel(level=self.level, labels_per_class=self.labels_per_class),  # type: ignore[arg-type]
+            arm=self.arm,
+            seed=derive_seed("shuffled", goal.label, self.seed),
+            fit_seed=derive_seed("fit", self.adversary, sorted(map(str, self.settings.items())), self.seed),
+            defense=place.defense(),
+        )
+        return Outcome(
+            status="measured",
+            validation=graded.validation.numpy().astype(np.uint8),
+            targets=graded.targets.numpy().astype(np.uint8),
+            chance=graded.chance,
+            flags=graded.flags,
+            cost=graded.cost.model_dump(),
+        )
+
+
+@lru_cache(maxsize=4)
+def _reading(place: Place, reading: str, draw: int) -> World:
+    world = place.world()
+    return read_world(world, opened(place), place.arrays(BITS), cast(Reading, reading), draw)
+
+
+def opened(place: Place) -> Latent:
+    """The defense's latent.
+
+    Raises:
+        NotApplicableError: there is none, or nobody knows the images that it is tried on.
+    """
+    images = place.world().train.images
+    if images is None:
+        raise NotApplicableError("the originals are unknown")
+    return open_latent(place.defense(), images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskTask(Task):
+    """Infer the mask from targets' releases; and see how well the known mask's latent is read off them.
+
+    Args:
+        world: digest of the world.
+        defense: digest of the fitted defense.
+        seed: attack seed.
+        settings: options of `MaskInference`.
+        latent: options of `mask-latent`.
+        times: factor on all steps.
+    """
+
+    world: str
+    defense: str
+    seed: int
+    settings: dict[str, Any]
+    latent: dict[str, Any]
+    times: int = 1
+
+    def measure(self, place: Place) -> Outcome:
+        """Infer and compare; the inference is handed the decoder and releases, and nothing else."""
+        started = time.perf_counter()
+        latent = opened(place)
+        truth = place.arrays(BITS)["targets"][:MOST] != 0
+        release = place.world().targets.release[:MOST]
+        generator = torch.Generator().manual_seed(derive_seed("mask inference", self.seed))
+        inference = replace(configured(MaskInference, self.settings, "mask-inference"), times=self.times)
+        inverse = inference.fit(latent.decode, latent.units, generator, release.device)
+        found = recovery(inverse(release), truth, per_image=latent.per_image)
+        # The positive control: releases of latents of our own, under other masks of the same size.
+        planted = permuted(truth, self.seed, per_image=latent.per_image, name="planted")
+        own = torch.randn(planted.shape, generator=generator).to(release.device) * planted
+        with torch.no_grad():
+            known = latent.decode(own)
+        control = recovery(inverse(known), planted, per_image=latent.per_image)
+        arrays = {**found, "control": control["jaccard"], **self._errors(place, latent, truth)}
+        return Outcome(
+            status="measured",
+            arrays={name: values.cpu().double().numpy() for name, values in arrays.items()},
+            cost={"seconds": round(time.perf_counter() - started, 4), "gradient_steps": inverse.trained},
+        )
+
+    def _errors(self, place: Place, latent: Latent, truth: Tensor) -> Mapping[str, Tensor]:
+        """Per target: the squared error of the masked latent that `mask-latent` reads, and its squared deviation."""
+        world = place.world()
+        if world.targets.images is None:
+            return {}
+        true = latent.encode(world.targets.images[:MOST]) * truth
+        # Which label the view is about does not matter: none is read.
+        threat, label = ThreatModel(level="L4", labels_per_class="all"), next(iter(world.classes))
+        view = View(world, threat, label, defense=place.defense())
+        found = {"spread": (true - true.mean(0)).square().sum(1)}
+        adversary = configured(MaskLatent, {**self.latent, "recovery": "optimized"}, "mask-latent")
+        optimized = adversary.inverse(view, torch.Generator().manual_seed(derive_seed("read", self.seed)))
+        for way, read in (("learned", replace(optimized, steps=0)), ("optimized", optimized)):
+            found[way] = (read(world.targets.release[:MOST]) - true).square().sum(1)
+        return found

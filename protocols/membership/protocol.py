@@ -1,0 +1,24 @@
+"""Whether a release tells on which images the defense was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.membership.study import CANDIDATES, conduct_membership
+
+
+@PROTOCOLS.register("membership")
+def membership() -> Protocol:
+    """Whether an attacker can tell which images the defense was fitted on.
+
+    Members are images that the defense was fitted on, non-members targets, as many of each. The attacker has the image,
+    its label and its release, and shadow defenses of its own: a threshold on the target's loss, likelihood ratios
+    (offline; online with `--budget full`), and a classifier of releases. The adversary and its threshold are fixed on
+    the shadows and graded once.
+    """
+    return Protocol(name="membership", threat="L4", conduct=conduct_membership, candidates=_candidates)
+
+
+def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
+    return CANDIDATES

@@ -1,0 +1,1 @@
+"""A network over its training."""

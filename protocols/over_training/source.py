@@ -1,0 +1,199 @@
+"""Whose training is looked at: the states of a run folder, of a training of our own, or of a user's module."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from protocols.engine.settings import digest_of
+from protocols.over_training.names import numbered_by
+from vfc.artifact import load_model
+from vfc.checkpoints import FEWEST, Kept
+from vfc.core.objective import kl_per_dimension
+from vfc.core.trainer import Network
+from vfc.defense import DEFENSES
+from vfc.errors import UserError
+from vfc.models import rebuild
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+FROZEN = "target."
+"""Names of parameters in front of which `Deployed` puts this belong to the frozen target."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """States of one network over its training.
+
+    Args:
+        title: how people call it.
+        origin: how errors name it.
+        steps: rising; 0 is the fresh network.
+        digests: of every state.
+        code: digest of the architecture.
+        load: the network at a position, on the CPU in eval mode.
+        ignore: beginning of the names of parameters that are not its own; empty for none.
+    """
+
+    title: str
+    origin: str
+    steps: tuple[int, ...]
+    digests: tuple[str, ...]
+    code: str
+    load: Callable[[int], nn.Module]
+    ignore: str = ""
+
+
+class Deployed(nn.Module):
+    """What becomes of an image: encoder, mask, decoder, and the frozen target's answer.
+
+    Args:
+        network: of VFC.
+        target: releases to logits.
+    """
+
+    def __init__(self, network: Network, target: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.mask, self.decoder, self.target = network.encoder, network.mask, network.decoder, target
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        """The target's logits on the release of the latent's mean."""
+        mu, log_variance = self.encoder(x)
+        kept = self.mask(mu, kl_per_dimension(mu, log_variance), torch.Generator().manual_seed(0))
+        logits: Tensor = self.target(self.decoder(mu * kept).float())
+        return logits
+
+
+def of_target(kept: Kept, title: str) -> Source:
+    """A classifier that `protocols.engine.training_jobs.train_model` trained."""
+
+    def load(position: int) -> nn.Module:
+        model = rebuild(kept.about["architecture"])
+        _fit(model, kept.state(kept.steps[position]), str(kept.folder))
+        return model.eval()
+
+    return Source(
+        title=title,
+        origin=str(kept.folder),
+        steps=kept.steps,
+        digests=kept.digests,
+        code=digest_of(kept.about["architecture"]),
+        load=load,
+    )
+
+
+def of_encoder(kept: Kept, target: Path, title: str) -> Source:
+    """VFC's network in front of its target; the target is the trained one at every step.
+
+    Args:
+        kept: of the part `encoder`.
+        target: file of the target model.
+        title: how people call it.
+    """
+    name, settings = kept.about["defense"], kept.about["training"]
+
+    def load(position: int) -> nn.Module:
+        kind: Any = DEFENSES.get(name)
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        defense = kind(**given).with_state(kept.state(kept.steps[position]), load_model(target))
+        return Deployed(defense.fitted, defense.target).eval()
+
+    return Source(
+        title=title,
+        origin=str(kept.folder),
+        steps=kept.steps,
+        digests=kept.digests,
+        code=digest_of([name, settings]),
+        load=load,
+        ignore=FROZEN,
+    )
+
+
+def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
+    """A user's module and its saved state dicts, in the order of the steps in their names.
+
+    Args:
+        module: takes every state in turn.
+        origin: how errors name it.
+        pattern: of paths, as the shell knows them.
+
+    Raises:
+        UserError: fewer than three files, names that tell no order, or states that do not fit.
+    """
+    files = sorted(Path(name) for name in glob(pattern, recursive=True))
+    odd = [file for file in files if file.suffix not in SUFFIXES]
+    if odd:
+        raise UserError(f"expected {', '.join(SUFFIXES)} files as {pattern}, got {odd[0]}", "narrow the pattern")
+    if len(files) < FEWEST:
+        raise UserError(
+            f"expected {FEWEST} or more checkpoints as {pattern}, got {len(files)} files", "check the path, quoted"
+        )
+    numbered = numbered_by(files)
+    steps = tuple(sorted(numbered))
+
+    def load(position: int) -> nn.Module:
+        file = numbered[steps[position]]
+        _fit(module, _read(file), str(file))
+        return module.eval()
+
+    for position in range(len(steps)):
+        load(position)  # one that does not fit is told before anything is measured
+    digests = tuple(hashlib.sha256(numbered[step].read_bytes()).hexdigest() for step in steps)
+    return Source(title=origin, origin=origin, steps=steps, digests=digests, code=code_of(module), load=load)
+
+
+def code_of(module: nn.Module) -> str:
+    """Digest of a module's architecture and of the files of its classes."""
+    files = set()
+    for part in module.modules():
+        kind = type(part)
+        if not kind.__module__.startswith("torch."):
+            try:
+                files.add(inspect.getfile(kind))
+            except (OSError, TypeError):  # made without a file
+                continue
+    return digest_of([repr(module), [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)]])
+
+
+def _fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"expected a state of {type(module).__name__} in {where}, got another: {said}",
+                        "save model.state_dict() of the same architecture") from error  # fmt: skip
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """A state dict; nothing but tensors and plain containers is unpickled."""
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # of files, of safetensors and of pickle: whichever, the file is no state dict
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"expected a state dict of tensors in {file}, got {type(error).__name__}: {said}",
+                        "save model.state_dict() with torch.save or safetensors") from error  # fmt: skip
+    for name in _WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"expected a state dict in {file}, got {type(found).__name__}", "save model.state_dict()")
+    odd = [name for name in found if not isinstance(name, str)]
+    if odd:
+        raise UserError(
+            f"expected names of parameters as keys of the state dict in {file}, got {odd[0]!r}",
+            "save model.state_dict()",
+        )
+    return found

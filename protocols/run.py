@@ -1,0 +1,218 @@
+"""Runs protocols on a release and turns what was measured into a report."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adversaries.calibration.shipped import Record, look_up
+from adversaries.evidence import Evidence, Value
+from adversaries.goals.image_metrics import psnr, ssim
+from adversaries.statistics import estimates
+from adversaries.threat import parse_level
+from protocols.engine.budget import Budget, get_budget
+from protocols.engine.executors import make_executor
+from protocols.engine.prepare import prepare
+from protocols.engine.prepared import Prepared
+from protocols.engine.progress import Reporter
+from protocols.engine.provenance import code_digest, provenance
+from protocols.engine.settings import Settings
+from protocols.engine.task_runner import Bench
+from protocols.engine.trainer import Trainer
+from protocols.evaluation.bound_check import below_bound
+from protocols.evaluation.context import Study
+from protocols.evaluation.label_evidence import Sidecar
+from protocols.evaluation.label_metrics import target_metrics
+from protocols.evaluation.protocol import PROTOCOLS
+from protocols.task_label.ladder import against_everybody
+from reports.model.report import Report
+from vfc.data import Dataset, user_cache_folder
+from vfc.factory import ReleaseSpec
+from vfc.splits import Parts
+from vfc.version import VERSION
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """Runs protocols one after the other over the same world.
+
+    Args:
+        settings: what was asked for.
+        device: where to compute.
+        out: the run's folder.
+        reporter: who tells.
+    """
+
+    settings: Settings
+    device: str
+    out: Path
+    reporter: Reporter
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.executor = make_executor(
+            settings.executor, workers=settings.workers, threads=settings.threads, device=self.device
+        )
+        self.scratch = self.out / ".work"
+        self.root = self.out if settings.no_cache else user_cache_folder()
+
+    def close(self) -> None:
+        """Stop the workers and remove what only they needed."""
+        self.executor.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def trainer(self) -> Trainer:
+        """Trains into the cache, or into the run's folder without one."""
+        return Trainer(self.settings, self.device, self.root / "trained", self.scratch, self.executor, self.reporter)
+
+    def run(
+        self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
+    ) -> tuple[dict[str, Any], Sidecar]:
+        """Everything of the report but what is known only at the end, and the arrays of its sidecar."""
+        prepared = prepare(self.settings, spec, dataset, parts, self.trainer(), self.scratch)
+        rows: Sidecar = {}
+        evidence: list[Evidence] = []
+        metrics = {**target_metrics(prepared.target, prepared.targetless), **release_metrics(prepared, rows)}
+        if prepared.target.release is not None:
+            rows["target"] = prepared.target.release
+        if prepared.target.clean is not None:
+            rows["target.clean"] = prepared.target.clean
+        budget = get_budget(self.settings.budget)
+        conducted = []
+        for name in names:
+            protocol = PROTOCOLS.get(name)()
+            if protocol.missing:
+                evidence += protocol.not_run(self.settings.seed)
+                continue
+            threat = parse_level(self.settings.threat or protocol.threat)
+            found = protocol.conduct(self.study(prepared, threat=threat, budget=budget, rows=rows))
+            conducted.append(found)
+            evidence += found.evidence
+            # A number that two protocols give comes from the one that was named first.
+            metrics = {**found.metrics, **metrics}
+        if self.settings.threat is not None:
+            threat = parse_level(self.settings.threat)
+            metrics |= against_everybody(self.study(prepared, threat=threat, budget=budget, rows=rows), conducted)
+        evidence, metrics = below_bound(evidence, metrics, rows)
+        report = {
+            "dataset": data_block(prepared.dataset, parts).block,
+            "release": release_block(prepared),
+            "target": {
+                "accuracy": metrics["target.accuracy"],
+                "clean_accuracy": metrics["target.clean_accuracy"],
+            },
+            "evidence": evidence,
+            "metrics": metrics,
+            "calibration": calibration_block(evidence, prepared),
+        }
+        return report, rows
+
+    def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
+        """The report, not judged yet."""
+        said = {
+            "tool": {"name": "vfc-attack", "version": VERSION},
+            "command": command,
+            "provenance": provenance(started, self.device),
+            "verdict": "measured",
+        }
+        return Report.model_validate(said | parts)
+
+    def study(self, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Study:
+        """What a protocol is conducted on."""
+        return Study(
+            settings=self.settings,
+            prepared=prepared,
+            budget=budget,
+            threat=threat,
+            bench=Bench(
+                code=code_digest(self.device, self.settings.threads), executor=self.executor, reporter=self.reporter
+            ),
+            trainer=self.trainer(),
+            cells=self.out / "cells",
+            shared=self.root / "cells",
+            scratch=self.scratch,
+            rows=rows,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataBlock:
+    """The data as the report says it, and the floor of the task."""
+
+    block: dict[str, Any]
+    floor: float
+
+
+def data_block(dataset: Dataset, parts: Parts) -> DataBlock:
+    """Name, digests, task and sizes; and the majority rate on the targets, which the gates' limits depend on."""
+    sizes, digests = parts.sizes, parts.digests
+    truth = parts.targets.labels[parts.task]
+    guess = torch.bincount(parts.pool_train.labels[parts.task]).argmax()
+    return DataBlock(
+        floor=float((truth == guess).double().mean()),
+        block={
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "task": parts.task,
+            "classes": dict(dataset.classes),
+            "split": "paper" if parts.paper else "halves",
+            "parts": {name: {"size": sizes[name], "digest": digests[name]} for name in sizes},
+            "duplicates_removed": parts.duplicates_removed,
+        },
+    )
+
+
+def release_block(prepared: Prepared) -> dict[str, Any]:
+    """The release as the report says it."""
+    return {
+        "kind": prepared.kind,
+        "name": prepared.name,
+        **prepared.observed.report(),
+        "settings": dict(prepared.settings),
+    }
+
+
+def release_metrics(prepared: Prepared, rows: Sidecar) -> dict[str, Value]:
+    """`release.*`: how much the release looks like the image, and how much smaller it is."""
+    targets = prepared.world.targets
+    if targets.images is None:
+        reason = "the originals are unknown"
+        return {name: Value.unknown(reason) for name in ("release.psnr", "release.ssim", "release.compression")}
+    of_image = targets.images[0].numel()
+    of_release = targets.release[0].numel() * targets.release.element_size() / 4
+    metrics = {"release.compression": estimates.exact(of_image / of_release, "ratio")}
+    if targets.release.shape != targets.images.shape or not targets.release.is_floating_point():
+        reason = "the release is not shaped like an image"
+        return metrics | {name: Value.unknown(reason) for name in ("release.psnr", "release.ssim")}
+    values = targets.release.float().nan_to_num(posinf=1e4, neginf=-1e4)
+    for name, unit, measure in (("release.psnr", "dB", psnr), ("release.ssim", "ssim", ssim)):
+        rows[name] = measure(values, targets.images).double().numpy()
+        metrics[name] = estimates.mean(rows[name], unit, rows=name)
+    return metrics
+
+
+def calibration_block(evidence: Sequence[Evidence], prepared: Prepared) -> dict[str, Any]:
+    """What is known of the power of everybody who attacked, as shipped; by name of the adversary.
+
+    An adversary that was measured with several settings is only as well known as the least known of them; what it
+    finds is told for the settings with which it was chosen, else for the first.
+    """
+    known: dict[str, list[tuple[bool, Record]]] = defaultdict(list)
+    for row in evidence:
+        # Diagnostics attack nothing, so they have no power to be known.
+        if row.status == "measured" and (attack := row.arms.attack) is not None:
+            record = look_up(row.adversary, row.settings, n=attack.n, dataset=prepared.dataset.name)
+            known[row.adversary].append((row.chosen, record))
+    found = {}
+    for name, rows in known.items():
+        first, *_ = sorted(rows, key=lambda each: not each[0])
+        status = next((record.status for _, record in rows if record.status != "calibrated"), "calibrated")
+        found[name] = asdict(first[1]) | {"status": status}
+    return found

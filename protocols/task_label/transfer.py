@@ -1,0 +1,36 @@
+"""The published setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.task_label.ladder import conduct_task, models_of
+
+
+def frozen(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
+    """Frozen unintended models on the release as it is, and on the release made a picture."""
+    return tuple(
+        Candidate(adversary=adversary, settings={"model": model, **form}, headline=model != twin)
+        for model in models
+        for adversary, form in (
+            ("frozen", {}),
+            ("frozen-picture", {"form": "clip"}),
+            ("frozen-picture", {"form": "rescale"}),
+        )
+    )
+
+
+@PROTOCOLS.register("transfer")
+def transfer() -> Protocol:
+    """Frozen unintended models read the release (L0): what papers report.
+
+    Models of other architectures, trained on clean images of the attacker pool, are applied to the release as they are
+    and to the release made a real picture. The near twin (the target's architecture, another seed) is reported apart.
+    """
+    return Protocol(name="transfer", threat="L0", candidates=frozen, conduct=_conduct)
+
+
+def _conduct(study: Study) -> Findings:
+    return conduct_task(study, "transfer", frozen(*models_of(study)), adaptive=False)

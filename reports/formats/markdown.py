@@ -1,0 +1,179 @@
+"""The report as Markdown for a CI step summary: the verdict, the gates, the numbers, what is missing.
+
+Everything from the report is text: what Markdown or HTML would take for markup is written as a character reference.
+Never longer than LIMIT bytes, whatever the report: sections that do not fit any more are cut and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.gate.gate import exit_code
+from reports.model.attempt_index import Lineup
+from reports.model.catalog import lookup
+from reports.model.identifiers import labels
+from reports.model.report import Report
+from reports.text.caveats import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
+from reports.text.command import command_words, quoted
+from reports.text.findings import gate_findings
+from reports.text.phrases import EXPECTED, clean, figure, meaning, operators, verdict_sentence
+from reports.text.power import powers
+from vfc.errors import UserError
+
+LIMIT = 60 * 1024
+"""Bytes; step summaries of GitHub take 1 MiB, comments of most services 64 KiB."""
+
+_LONGEST = 160
+_MARKUP = "\\`*_{}[]()#!|<>&@~$^\"'=+:"
+_SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
+
+
+def render_markdown(report: Report) -> str:
+    """The report as GitHub-flavored Markdown; equal reports give equal text.
+
+    Args:
+        report: what was measured.
+    """
+    lineup = Lineup(report)
+    sections = [
+        _verdict(report),
+        _section("Gates", ("", "gate", "why", "where"), _gates(report)),
+        _section("Numbers", ("metric", "value", "targets", "flags", "identifiers"), _metrics(report)),
+        ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(lineup)), *_flags(lineup), ""],
+        _section(
+            "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(lineup)
+        ),
+        _section("Not measured", ("state", "why", "who"), _missing(lineup)),
+        _section("The release and the data", ("", ""), _facts(report)),
+        _command(report),
+    ]
+    shown: list[str] = []
+    room = LIMIT - 200
+    for position, section in enumerate(sections):
+        # Half a table can be read; half a block of code would swallow what follows.
+        whole = any(line.startswith("```") for line in section)
+        for number, line in enumerate(section):
+            needed = section if whole and number == 0 else [line]
+            if room < sum(len(part.encode()) + 1 for part in needed):
+                left = sum(map(len, sections[position:])) - number
+                return "\n".join([*shown, "", f"_{left} more lines are in report.json._", ""])
+            room -= len(line.encode()) + 1
+            shown.append(line)
+    return "\n".join(shown)
+
+
+def _verdict(report: Report) -> list[str]:
+    budget = report.command.settings.with_defaults.get("budget") or "not recorded"
+    facts = {"budget": budget, "data": report.dataset.name, "task": report.dataset.task, "release": report.release.name}
+    return [
+        f"# {_SIGNS[report.verdict]} {report.verdict.upper()}",
+        "",
+        f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
+        "",
+        ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
+        "",
+        inert(meaning(report), 1000),
+        "",
+        inert(EXPECTED, 1000),
+        "",
+    ]
+
+
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+    return [f"## {title}", "", *lines, ""]
+
+
+def _gates(report: Report) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for finding in gate_findings(report):
+        source = finding.result.source
+        where = "command line or preset" if source is None else inert(f"{source.file}, line {source.line}")
+        state = f"{_SIGNS[finding.result.outcome]} {finding.result.outcome}"
+        if finding.excused:
+            state += " (does not count)"
+        rows.append((state, inert(finding.expr), inert(finding.message, 400), where))
+    return rows
+
+
+def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
+    toward = operators(report)
+    rows = []
+    for name, value in sorted(report.metrics.items(), key=lambda item: (not _known(item[0]), item[0])):
+        number = figure(value, toward.get(name, frozenset()))
+        shown = number if value.value is not None else f"unknown: {value.reason or 'no reason was given'}"
+        flags = listed(value.flags)
+        rows.append((inert(name), inert(shown), str(value.n or ""), inert(flags), inert(labels(name))))
+    return rows
+
+
+def _flags(lineup: Lineup) -> list[str]:
+    return [
+        f"- {_bold(found.flag)} ({inert(found.weight)}): {inert(found.meaning)}. "
+        f"{inert(listed((*found.metrics, *found.adversaries)))}"
+        for found in flagged(lineup)
+    ]
+
+
+def _powers(lineup: Lineup) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            inert(each.name if each.status == "calibrated" else f"{each.name} ({each.status})"),
+            inert("; ".join(each.finds) or "-", 400),
+            inert(", ".join(each.misses) or "-", 400),
+            inert(each.alarms or "-"),
+        )
+        for each in powers(lineup)
+        if each.chosen
+    ]
+
+
+def _missing(lineup: Lineup) -> list[tuple[str, str, str]]:
+    return [(inert(state), inert(reason), inert(who)) for state, reason, who in not_measured(lineup)]
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    rows = [("release", inert(fact, 400)) for fact in release_facts(report)]
+    rows.append(("data", inert(data_facts(report), 400)))
+    silent = silent_protocols(report)
+    if silent:
+        rows.append(("not run", inert(f"This report says nothing about {', '.join(silent)}.", 400)))
+    return rows
+
+
+def _command(report: Report) -> list[str]:
+    words = command_words(report)
+    if not words:
+        return []
+    line = " ".join(map(quoted, words))
+    fence = "`" * (max((len(run) for run in _runs(line)), default=0) + 3)
+    facts = f"report {report.digest[:12] or 'not sealed'}, {report.tool.name} {report.tool.version}"
+    return ["## The same again", "", f"{fence}sh", line, fence, "", inert(facts), ""]
+
+
+def _runs(line: str) -> list[str]:
+    """The runs of backticks in a line."""
+    return [run for run in "".join(c if c == "`" else " " for c in line).split(" ") if run]
+
+
+def _known(name: str) -> bool:
+    try:
+        lookup(name)
+    except UserError:
+        return False
+    return True
+
+
+def _bold(text: str) -> str:
+    """A short text in bold; asterisks around nothing would be shown."""
+    return f"**{inert(text.strip(), 60) or 'without a name'}**"
+
+
+def inert(text: str, longest: int = _LONGEST) -> str:
+    """A text of at most so many characters that Markdown shows as it is."""
+    shown = clean(text)
+    shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+    marked = "".join(f"&#{ord(c)};" if c in _MARKUP else c for c in shown)
+    return marked.replace("www.", "www&#46;")

@@ -1,0 +1,164 @@
+"""The terminal report's tables: who reads the release how well, where each number comes from, and the worst cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from adversaries.evidence import Value
+from reports.model.attempt_index import Attempt, Lineup
+from reports.text.phrases import figure, granted, number, operators, plain, short, span
+from reports.text.sections import WORST_ARMS, meaning, worst_cases
+from reports.text.suppression import WITHOUT_LABELS, Cell, Row, suppression
+
+WIDE = 150
+"""Consoles of this width take the whole suppression table at once, with intervals."""
+
+_ARMS = ("attack", "floor", "ceiling", "shuffled", "undefended")
+_Laid = tuple[Text, list[Text]]
+
+
+def table(*headers: str, tight: bool = False) -> Table:
+    """An open table whose cells fold instead of being cut; `tight` leaves one space between columns instead of two."""
+    padding = (0, 0 if tight else 1, 0, 0)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
+    for header in headers:
+        made.add_column(Text(header, "bold"), overflow="fold")
+    return made
+
+
+class Suppression:
+    """The suppression table: unintended models, the target, the floor, and probes without a model.
+
+    Args:
+        lineup: the attempts; every text in its report is harmless already.
+        width: of the console.
+    """
+
+    def __init__(self, lineup: Lineup, width: int) -> None:
+        self.lineup, self.wide = lineup, width >= WIDE
+        self.tight = width < 100 and len(lineup.grid) > 4
+
+    def tables(self) -> list[Table]:
+        """One table with intervals where there is room, else one without labels and one with."""
+        plain_heads, label_heads = [*WITHOUT_LABELS], [f"K = {labels}" for labels in self.lineup.grid]
+        rows = suppression(self.lineup)
+        models = [row for row in rows if row.kind in ("model", "twin")]
+        others = [row for row in rows if row.kind in ("target", "floor")]
+        probes = [row for row in rows if row.kind == "probe"]
+        if self.wide:
+            whole = table("", *plain_heads, *label_heads)
+            for block in (models, others, probes):
+                self._fill(whole, [(self._name(row), self._without(row) + self._labelled(row)) for row in block])
+            return [whole]
+        without = table("", *plain_heads, tight=self.tight)
+        self._fill(without, [(self._name(row), self._without(row)) for row in models])
+        self._fill(without, [(self._name(row), self._without(row)) for row in others])
+        if not label_heads:
+            return [without]
+        with_labels = table("", *label_heads, tight=self.tight)
+        self._fill(with_labels, [(self._name(row), self._labelled(row)) for row in models])
+        self._fill(with_labels, [(self._name(row), self._labelled(row)) for row in probes])
+        return [without, with_labels]
+
+    def _fill(self, into: Table, rows: Sequence[_Laid]) -> None:
+        """One block of rows."""
+        for name, cells in rows:
+            if name.plain.endswith("near twin"):
+                into.add_section()
+            into.add_row(name, *cells)
+        into.add_section()
+
+    def _name(self, row: Row) -> Text:
+        if row.kind in ("target", "floor"):
+            return Text(row.name, f"bold {'green' if row.kind == 'target' else 'yellow'}")
+        if row.kind == "probe":
+            return Text(f"{short(row.name)} probe")
+        text = Text(short(row.name), "bold")
+        return text.append("\nnear twin", "italic") if row.kind == "twin" else text
+
+    def _without(self, row: Row) -> list[Text]:
+        return [self.cell(part) for part in row.without] or [Text("-") for _ in WITHOUT_LABELS]
+
+    def _labelled(self, row: Row) -> list[Text]:
+        return [self.cell(part) for part in row.labelled] or [Text("-") for _ in self.lineup.grid]
+
+    def cell(self, part: Cell) -> Text:
+        """A number, what it came from, and below it the interval where there is room."""
+        if part.value is None or part.value.value is None:
+            return Text(part.word)
+        text = Text(number(part.value.value))
+        if part.mark:
+            text.append(f" {short(part.mark, 12)}", "dim")
+        return text.append(f"\n{span(part.value)}", "dim") if self.wide else text
+
+
+def arms_table(entries: Iterable[tuple[str, Attempt | None, Value | None]], width: int) -> Table | None:
+    """Who reached a number, with all arms side by side; None without any.
+
+    Args:
+        entries: a title, the attempt (None if the report does not tell), and the number.
+        width: of the console.
+    """
+    made = table("number", "chosen, level", *_ARMS, tight=width < 100)
+    for title, attempt, value in entries:
+        head = Text(title.replace(", ", "\n"), "bold")
+        if attempt is None:
+            made.add_row(head, Text("the report does not tell"), _arm(value), *[Text("-")] * 4)
+        else:
+            made.add_row(head, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
+    return _whole_words(made, width) if made.row_count else None
+
+
+def numbers_table(lineup: Lineup, entries: Iterable[tuple[str, Value]], width: int) -> Table | None:
+    """Numbers in words of the catalog; None without any."""
+    made, toward = table("number", "value", "meaning"), operators(lineup.report)
+    for name, value in entries:
+        text = figure(value, toward.get(name, frozenset()), unit=True)
+        made.add_row(Text(name), Text(text), Text(meaning(name), "dim"))
+    if width < 100:
+        made.columns.pop()
+    return made if made.row_count else None
+
+
+def worst_table(lineup: Lineup, width: int) -> Table | None:
+    """The worst case of every protocol; None unless there are several."""
+    shown_arms = WORST_ARMS if width >= 100 else WORST_ARMS[1:]
+    made = table("protocol", "value", "strongest, level", *shown_arms, "flags", tight=width < 100)
+    toward = operators(lineup.report)
+    for worst in worst_cases(lineup):
+        name = Text(worst.protocol, "bold")
+        if worst.value is None or worst.value.value is None:
+            made.add_row(name, Text("-"), Text(worst.reason, "dim"), *[Text("-")] * (len(shown_arms) + 1))
+            continue
+        shown = number(worst.value.value, worst.value.unit, toward.get(worst.metric, frozenset()))
+        value = Text(shown).append(f"\n{span(worst.value)}", "dim")
+        who, arms = Text(worst.nobody), [Text("-") for _ in shown_arms]
+        if worst.attempt is not None:
+            found = [worst.attempt.arm(arm) for arm in shown_arms]
+            who, arms = _who(worst.attempt), [Text(plain(one)) for one in found]
+        first, _, last = worst.metric.rpartition(".")
+        name.append(f"\n{first}.\n{last}", "not bold dim")
+        made.add_row(name, value, who, *arms, Text("\n".join(worst.flags) or "-"))
+    return _whole_words(made, width) if made.row_count else None
+
+
+def _whole_words(made: Table, width: int) -> Table:
+    """The same table with a first column that holds its longest line, as far as there is room."""
+    titles = [text for text in made.columns[0].cells if isinstance(text, Text)]
+    longest = max(line.cell_len for text in titles for line in text.split("\n"))
+    made.columns[0].min_width = min(longest, 18 if width >= 100 else 14 if width >= 80 else 1)
+    return made
+
+
+def _who(attempt: Attempt) -> Text:
+    return Text(short(attempt.name, 40)).append(f"\n{granted(attempt)}", "dim")
+
+
+def _arm(value: Value | None) -> Text:
+    if value is None or value.value is None:
+        return Text("-")
+    return Text(plain(value)).append(f"\n{span(value)}", "dim")

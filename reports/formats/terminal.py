@@ -1,0 +1,281 @@
+"""The report on a terminal: the verdict first, then everything that it rests on, and how to get it again.
+
+Imports no torch. Every text of the report is made harmless before anything is laid out, so no name, path or message
+can move the cursor, color the screen or pass for markup. Nothing is said by color alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from adversaries.health import MEANINGS
+from reports.formats import tables, thumbnails
+from reports.gate.gate import exit_code
+from reports.model.attempt_index import Lineup
+from reports.model.report import Report
+from reports.text import caveats, command, headline, phrases, pictures
+from reports.text.changes import changes
+from reports.text.curve import NOTES, absence, draw, points
+from reports.text.power import powers
+from reports.text.sections import Section, sections
+
+_STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
+_SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
+_ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "–": "-", "“": '"', "”": '"', "─": "-", "…": "."})
+
+
+def render(report: Report, console: Console, rows: Mapping[str, Any] | None = None) -> None:
+    """Print a report.
+
+    Args:
+        report: what was measured.
+        console: where to print; its width, colors and encoding are respected.
+        rows: the sidecar's arrays by key; without them there are no pictures.
+    """
+    plain = console.options.ascii_only
+    color = console.color_system is not None and not console.no_color and not plain
+    page = _Page(report, rows or {}, console.width, plain=plain, color=color)
+    for renderable in page.sections():
+        console.print(_Plain(renderable) if plain else renderable)
+
+
+class _Plain:
+    """A renderable with every character beyond ASCII replaced, for consoles that cannot show others."""
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self.renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.renderable, options):
+            text = segment.text.translate(_ASCII).encode("ascii", "replace").decode()
+            yield Segment(text, segment.style, segment.control)
+
+
+class _Page:
+    """The sections of one report.
+
+    Args:
+        report: as it was read; shown only after cleaning.
+        rows: the sidecar's arrays.
+        width: of the console.
+        plain: ASCII only.
+        color: whether the console shows colors.
+    """
+
+    def __init__(self, report: Report, rows: Mapping[str, Any], width: int, *, plain: bool, color: bool) -> None:
+        self.command = command.command_lines(command.command_words(report), width - 1, plain=plain)
+        self.report = Report.model_validate(phrases.cleaned(report.model_dump(by_alias=True), plain=plain))
+        self.lineup = Lineup(self.report)
+        self.rows, self.width, self.plain, self.color = rows, width, plain, color
+
+    def sections(self) -> Iterable[RenderableType]:
+        """Everything, in the order in which it is read."""
+        yield self._verdict()
+        for title, body in (
+            ("Gates", self._gates()),
+            ("What would change this verdict", self._changes()),
+            ("Who reads the release", self._suppression()),
+            ("What repurposing costs", self._curve()),
+            *((section.title, self._section(section)) for section in sections(self.lineup, pictures.drawn(self.rows))),
+            ("Where the headline numbers come from", self._chosen()),
+            ("Controls and flags", self._controls()),
+            ("What the chosen adversaries are known to find", self._powers()),
+            ("The release and the data", self._facts()),
+            ("Not measured", self._not_measured()),
+            *self._worst(),
+            ("The same again", self._again()),
+        ):
+            yield Text("")
+            yield Rule(Text(title, "bold"), align="left", characters="─", style="dim")
+            yield from body
+
+    def _verdict(self) -> RenderableType:
+        report, style = self.report, _STYLES[self.report.verdict]
+        head = Text(f"{_SIGNS[report.verdict]} {report.verdict.upper()}", f"bold {style}")
+        head.append(f"  {phrases.verdict_sentence(report)}; exit code {exit_code(report.verdict)}", "not bold")
+        facts = headline.facts(report)
+        what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
+        lines: list[RenderableType] = [head, what, Text(""), self._headline(), Text("")]
+        lines += [Text(phrases.meaning(report)), Text(phrases.EXPECTED, "dim")]
+        title = Text(f" {report.tool.name} {report.tool.version} ")
+        return Panel(Group(*lines), title=title, title_align="left", border_style=style, box=box.ROUNDED)
+
+    def _headline(self) -> Table:
+        grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        for _ in range(3):
+            grid.add_column(overflow="fold")
+        for number in headline.numbers(self.report):
+            grid.add_row(Text(number.title), Text(number.figure, "bold"), Text(number.remark, "dim"))
+        return grid
+
+    def _gates(self) -> Iterable[RenderableType]:
+        if not self.report.gates:
+            yield Text("No gate was set. Set one with, for instance, --gate 'adaptive.labels_to_90 >= 50'.")
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=self.width >= 40)
+        grid.add_column(overflow="fold")
+        for gate in self.report.gates:
+            outcome = Text(f"{_SIGNS[gate.outcome]} {gate.outcome}", f"bold {_STYLES[gate.outcome]}")
+            grid.add_row(outcome, Text(gate.expr, "bold").append(f"\n{gate.reason}", "not bold"))
+        yield grid
+
+    def _changes(self) -> Iterable[RenderableType]:
+        last = ""
+        for subject, sentence in changes(self.lineup):
+            if subject != last:
+                yield Text(subject, "bold")
+            yield Padding(Text(sentence), (0, 0, 0, 2))
+            last = subject
+
+    def _suppression(self) -> Iterable[RenderableType]:
+        if not self.lineup.task:
+            yield Text("Nobody attacked the target's own task.")
+            return
+        yield from _spaced(tables.Suppression(self.lineup, self.width).tables())
+        notes = ["Accuracy on the same targets."]
+        if not self.lineup.models:
+            why = ": without the originals none can be trained" if self.report.release.kind == "arrays" else ""
+            notes.append(f"No unintended model attacked{why}.")
+        else:
+            notes.append(
+                "Clean: the frozen model on the images. As a picture: the release clipped or rescaled to [0, 1], 8 bit."
+            )
+        if any(model.endswith("-twin") for model in self.lineup.models):
+            notes.append("The near twin has the target's architecture and is in no headline number.")
+        if self.lineup.grid:
+            notes.append(
+                "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
+            )
+        notes.append("Each cell is the best by the attacker's validation part, never by the targets.")
+        if self.report.target.accuracy.value is None:
+            notes.append(f"No target: {self.report.target.accuracy.reason or 'not measured'}.")
+        yield Text(" ".join(notes), "dim")
+
+    def _curve(self) -> Iterable[RenderableType]:
+        found = points(self.lineup)
+        if not found:
+            yield Text(f"No curve: {absence(self.lineup)}.")
+            return
+        floor, target = self.lineup.floor, self.report.target.accuracy
+        lines = draw(
+            found,
+            width=self.width - 1,
+            floor=None if floor is None else floor.value,
+            target=target.value,
+            note_names=NOTES,
+            plain=self.plain,
+        )
+        yield from lines
+        if not lines:
+            listing = tables.table("K", *NOTES)
+            for point in found:
+                listing.add_row(*map(Text, (point.labels, *point.notes)))
+            yield listing
+        yield Text(
+            "Accuracy of the strongest adversary with K labelled releases per class (0: adapted without labels) and "
+            "its interval; ratio: target / that, or / the floor.",
+            "dim",
+        )
+
+    def _chosen(self) -> Iterable[RenderableType]:
+        made = tables.arms_table(headline.chosen(self.lineup), self.width)
+        if made is None:
+            yield Text("No headline number was measured.")
+        else:
+            yield made
+            yield Text(
+                "K = 10 is adaptive.accuracy@10. Floor: without the release; ceiling: the same adversary on the images;"
+                " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
+                "dim",
+            )
+        others = tables.numbers_table(self.lineup, headline.others(self.lineup), self.width)
+        if others is not None:
+            yield from (Text(""), others)
+
+    def _section(self, section: Section) -> Iterable[RenderableType]:
+        """One protocol: its pictures, its numbers, and who reached them."""
+        yield Text(section.about, "dim")
+        if section.protocol == "inversion":
+            yield from thumbnails.draw(pictures.gallery(self.rows), width=self.width, color=self.color)
+        mask = pictures.mask(self.rows) if section.protocol == "mask-aware" else None
+        if mask is not None:
+            yield from thumbnails.mask_map(mask, width=self.width, plain=self.plain)
+            yield Text(f"{100 * mask.kept:.1f} % of {mask.size:,} latent numbers are kept.", "dim")
+        parts = (
+            tables.numbers_table(self.lineup, section.numbers, self.width),
+            tables.arms_table(((phrases.aim(one), one, None) for one in section.chosen), self.width),
+        )
+        yield from _spaced([part for part in parts if part is not None])
+
+    def _worst(self) -> Iterable[tuple[str, Iterable[RenderableType]]]:
+        """The worst case of every protocol, where several ran."""
+        made = tables.worst_table(self.lineup, self.width)
+        if made is not None:
+            yield "The worst case of every protocol", [made]
+
+    def _controls(self) -> Iterable[RenderableType]:
+        yield from (Text(sentence) for sentence in caveats.controls(self.lineup))
+        for found in caveats.flagged(self.lineup):
+            head = Text(found.flag, "bold red" if found.decides else "bold").append(f" ({found.weight}): ", "not bold")
+            head.append(f"{found.meaning}.", "not bold")
+            yield head
+            chosen = f"; chosen: {caveats.listed(found.chosen)}" if found.chosen else "; none of them chosen"
+            count = len(found.adversaries)
+            names = f": {caveats.listed(found.adversaries)}" if count <= 4 else ""
+            who = f"{count} adversar{'y' if count == 1 else 'ies'}{names}{chosen}. " if count else ""
+            numbers = f"Numbers: {caveats.listed(found.metrics)}." if found.metrics else ""
+            yield Padding(Text(who + numbers, "dim"), (0, 0, 0, 2), expand=False)
+
+    def _powers(self) -> Iterable[RenderableType]:
+        known = powers(self.lineup)
+        chosen = [each for each in known if each.chosen]
+        if not any(attempt.chosen for attempt in self.lineup.attempts):
+            yield Text("No adversary was chosen, so there is nothing to say of any.")
+            return
+        if not any(each.measured_on for each in chosen):
+            yield Text("Nothing was shipped about their power: how strong they are is shown by their ceilings alone.")
+            return
+        yield from (Text(each.sentence) for each in chosen)
+
+    def _facts(self) -> Iterable[RenderableType]:
+        yield from (Text(fact) for fact in caveats.release_facts(self.report))
+        for flag in self.report.release.health:
+            yield Text(flag, "bold").append(f": {MEANINGS.get(flag, 'unknown to this version')}.", "not bold")
+        yield Text(caveats.data_facts(self.report))
+
+    def _not_measured(self) -> Iterable[RenderableType]:
+        for state, reason, who in caveats.not_measured(self.lineup):
+            yield Text(f"{state}: ", "bold").append(f"{reason}.", "not bold")
+            yield Padding(Text(who, "dim"), (0, 0, 0, 2), expand=False)
+        silent = caveats.silent_protocols(self.report)
+        if silent:
+            yield Text(f"This report says nothing about {', '.join(silent)}: those protocols were not run.")
+
+    def _again(self) -> Iterable[RenderableType]:
+        if not any(self.command):
+            yield Text("The report does not say which command made it.")
+        yield from (Text(line, "bold", overflow="fold") for line in self.command)
+        seen = self.report.provenance
+        facts = [f"report {self.report.digest[:12] or 'without a digest'}"]
+        facts += [f"{name} {value}" for name, value in (("python", seen.python), ("torch", seen.torch)) if value]
+        facts += [f"on {seen.device}"] if seen.device else []
+        facts += [f"{seen.duration_s:,.0f} s"] if seen.duration_s is not None else []
+        yield Text("; ".join(facts), "dim")
+
+
+def _spaced(parts: list[Table]) -> Iterable[RenderableType]:
+    for position, part in enumerate(parts):
+        if position:
+            yield Text("")
+        yield part

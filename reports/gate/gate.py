@@ -1,0 +1,266 @@
+"""Gates: `METRIC OP NUMBER` judged against a report. Fails closed: what is not known does not hold.
+
+For `>=` and `>` the lower bound decides whether a gate holds and the upper one whether it is broken, for `<=` and `<`
+the other way round. Bounds are 95 % one-sided, corrected for the number of gates.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adversaries.evidence import Evidence, Value
+from adversaries.health import HONESTY, MEANINGS, forbids_holding
+from adversaries.statistics.estimates import ALPHA
+from adversaries.statistics.levels import needs_rows, recompute
+from reports.model.catalog import check_limit, producible
+from reports.model.report import GateResult, Outcome, Report, Verdict
+from vfc.errors import UserError
+
+Operator = Literal[">=", ">", "<=", "<"]
+EXIT_CODES: dict[Verdict, int] = {"held": 0, "measured": 0, "broken": 1, "inconclusive": 3}
+
+_GATE = re.compile(r"\s*([A-Za-z][^\s<>=]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A limit on a metric.
+
+    Args:
+        metric: full name of the metric.
+        operator: `>=`, `>`, `<=` or `<`.
+        number: the limit; finite.
+        text: the gate as the user wrote it.
+    """
+
+    metric: str
+    operator: Operator
+    number: float
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Gate:
+        """Read `METRIC OP NUMBER`, with or without spaces.
+
+        Raises:
+            UserError: not of that form, or no finite number.
+        """
+        form = "write METRIC OP NUMBER with OP one of >= > <= <, for instance 'adaptive.suppression_ratio >= 3'"
+        found = _GATE.fullmatch(text)
+        if found is None:
+            raise UserError(f"expected a gate METRIC OP NUMBER, got {text!r}", form)
+        metric, operator, digits = found.groups()
+        try:
+            number = float(digits)
+        except ValueError:
+            raise UserError(f"expected a number after {operator} in the gate {text!r}, got {digits!r}", form) from None
+        if not math.isfinite(number):
+            raise UserError(f"expected a finite number in the gate {text!r}, got {digits!r}", form)
+        for known in (">=", ">", "<=", "<"):
+            if operator == known:
+                return cls(metric=metric, operator=known, number=number, text=f"{metric} {operator} {digits}")
+        raise UserError(f"expected one of >= > <= < in the gate {text!r}, got {operator!r}", form)
+
+    @property
+    def upward(self) -> bool:
+        """Whether the gate asks for large values."""
+        return self.operator in (">=", ">")
+
+    def satisfied_by(self, number: float) -> bool:
+        """Whether a number without uncertainty satisfies the gate."""
+        if self.upward:
+            return number >= self.number if self.operator == ">=" else number > self.number
+        return number <= self.number if self.operator == "<=" else number < self.number
+
+
+def judge(
+    report: Report, gates: Sequence[Gate], rows: Mapping[str, Any] | None = None, alpha: float | None = None
+) -> list[GateResult]:
+    """Judge every gate. Pure: the report is not changed.
+
+    Args:
+        report: what was measured.
+        gates: all gates of the run.
+        rows: the sidecar's arrays, which bootstrapped metrics need at other levels (see `rows_needed`).
+        alpha: one-sided level of each gate's bounds; None: 5 % / the number of gates.
+
+    Returns:
+        One result per gate, in order, with the bounds that were judged and why.
+    """
+    level = alpha if alpha is not None else ALPHA / max(1, len(gates))
+    return [_judge_one(gate, report.metrics.get(gate.metric), level, rows) for gate in gates]
+
+
+def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = None) -> bool:
+    """Whether judging these gates needs the sidecar; `alpha` as for `judge`."""
+    if alpha == ALPHA or (alpha is None and len(gates) < 2):
+        return False
+    judged = [report.metrics[gate.metric] for gate in gates if gate.metric in report.metrics]
+    return any(needs_rows(value) for metric in judged for value in (metric, *metric.also))
+
+
+def verdict(
+    results: Sequence[GateResult], evidence: Sequence[Evidence], required: Collection[str] | None = None
+) -> Verdict:
+    """One word for the whole run.
+
+    Args:
+        results: what `judge` returned; empty without gates.
+        evidence: who attacked and whether it was measured.
+        required: names of adversaries that must have been measured; None: every applicable one.
+
+    Returns:
+        With gates that decide (errors that are not waived): broken if one is, else inconclusive if one is or if an
+        adversary that `required` names was not measured, else held. Without: measured if every required adversary was
+        measured, else inconclusive; a run that measured nothing is inconclusive too.
+    """
+    outcomes = {result.outcome for result in results if result.decides}
+    if "broken" in outcomes:
+        return "broken"
+    missing = unmeasured(evidence, required)
+    if outcomes:
+        return "inconclusive" if "inconclusive" in outcomes or (required is not None and missing) else "held"
+    nothing = not any(row.status == "measured" for row in evidence)
+    return "inconclusive" if missing or nothing else "measured"
+
+
+def unmeasured(evidence: Sequence[Evidence], required: Collection[str] | None = None) -> list[str]:
+    """Names of required adversaries that failed, were not run, or (when named) do not appear at all."""
+    wanted = [row for row in evidence if required is None or row.adversary in required]
+    missing = {row.adversary for row in wanted if row.status in ("failed", "not_run")}
+    absent = set(required or ()) - {row.adversary for row in wanted}
+    return sorted(missing | absent)
+
+
+def exit_code(word: Verdict) -> int:
+    """The program's exit code for a verdict: 0, 1 or 3."""
+    return EXIT_CODES[word]
+
+
+def check_gates(
+    gates: Sequence[Gate],
+    protocols: Sequence[str],
+    *,
+    floor: float | None = None,
+    task: str | None = None,
+    attributes: Sequence[str] | None = None,
+    grid: Sequence[int | str] | None = None,
+    budgets: Sequence[str] | None = None,
+) -> None:
+    """Refuse gates that no run of these protocols can satisfy, before anything runs.
+
+    Args:
+        gates: what the user asks for.
+        protocols: the chosen protocols.
+        floor: rate of the task's floor on the targets, if it is known.
+        task: name of the task label.
+        attributes: names of the attacked attributes.
+        grid: labelled releases per class that the budget tries.
+        budgets: evasion budgets as the run writes them.
+
+    Raises:
+        UserError: an unknown metric, one that the protocols cannot produce, or a limit beyond what labels alone allow.
+    """
+    for gate in gates:
+        producible(gate.metric, protocols, task=task, attributes=attributes, grid=grid, budgets=budgets)
+        check_limit(gate.metric, gate.number, floor)
+
+
+def show_bound(value: float, digits: int, operator: str) -> str:
+    """A bound as text, rounded toward failure: down for `>=` and `>`, up for `<=` and `<`.
+
+    Args:
+        value: the bound.
+        digits: digits after the decimal point.
+        operator: the gate's.
+    """
+    from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+    # The shortest decimal that is this float, so that 0.3 stays 0.3 although the float is a little less.
+    exact = Decimal(repr(float(value)))
+    rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if operator in (">=", ">") else ROUND_CEILING)
+    return f"{rounded + 0:f}"
+
+
+def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str, Any] | None) -> GateResult:
+    """Judge one gate at its corrected level."""
+
+    def result(outcome: Outcome, observed: Value, reason: str) -> GateResult:
+        return GateResult(expr=gate.text, outcome=outcome, observed=observed, reason=reason)
+
+    if stored is None:
+        return result("inconclusive", Value.unknown("not measured"), f"{gate.metric} was not measured")
+    if not all(math.isfinite(number) for number in (stored.value, stored.low, stored.high) if number is not None):
+        return result("inconclusive", Value.unknown("not finite"), f"{gate.metric} is not a finite number")
+    value = stored if stored.unit == "count" else recompute(stored, alpha, rows)
+    outcome, reason = _compare(gate, value)
+    if outcome == "broken":
+        return result(outcome, value, reason)
+    # Adversaries clearly stronger on the targets than the chosen one; without clean controls they do not count.
+    for stronger in (recompute(other, alpha, rows) for other in value.also if not set(other.flags) & set(HONESTY)):
+        theirs, why = _compare(gate, stronger)
+        if theirs == "broken":
+            return result(theirs, stronger, f"of an adversary stronger than the chosen one, {why}")
+        if theirs == "inconclusive" and outcome == "held":
+            outcome, reason = theirs, f"of an adversary stronger than the chosen one, {why}"
+    flags = forbids_holding(value.flags)
+    if outcome == "held" and flags:
+        doubts = "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in flags)
+        return result("inconclusive", value, f"{reason}, but the number is in doubt: {doubts}")
+    return result(outcome, value, reason)
+
+
+def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
+    """What one number says of one gate, by its bounds alone."""
+    limit = f"{gate.number:g}"
+    if value.value is None or value.low is None or value.high is None:
+        return "inconclusive", value.reason or "the number or its bounds are unknown"
+    if value.censored:
+        return _compare_censored(gate, value.value)
+    if value.unit == "count" or value.low == value.value == value.high:
+        holds = gate.satisfied_by(value.value)
+        return ("held" if holds else "broken"), f"{value.value:g} is {_side(gate, holds)} {limit}"
+    decisive, opposite = (value.low, value.high) if gate.upward else (value.high, value.low)
+    names = ("lower", "upper") if gate.upward else ("upper", "lower")
+    level = f"{100 * (1 + value.confidence) / 2:.4g} %"
+    if gate.satisfied_by(decisive):
+        shown = _show(decisive, gate, gate.operator)
+        return "held", f"the {level} {names[0]} bound {shown} is {_side(gate, True)} {limit}"
+    if not gate.satisfied_by(opposite):
+        shown = _show(opposite, gate, gate.operator)
+        return "broken", f"even the {level} {names[1]} bound {shown} is {_side(gate, False)} {limit}"
+    shown = _show(decisive, gate, gate.operator)
+    return (
+        "inconclusive",
+        f"the {level} {names[0]} bound {shown} is {_side(gate, False)} {limit}, the {names[1]} is not",
+    )
+
+
+def _compare_censored(gate: Gate, largest: float) -> tuple[Outcome, str]:
+    """The truth is larger than the largest K that was tried, and nobody knows by how much."""
+    if gate.upward and largest >= gate.number:
+        return "held", f"more than {largest:g} is {_side(gate, True)} {gate.number:g}"
+    return "inconclusive", f"only known to be more than {largest:g}, the largest budget tried"
+
+
+def _side(gate: Gate, satisfied: bool) -> str:
+    """Where a number lies that satisfies the gate, or that does not."""
+    words = {
+        ">=": ("at least", "under"),
+        ">": ("over", "not over"),
+        "<=": ("at most", "over"),
+        "<": ("under", "not under"),
+    }
+    return words[gate.operator][0 if satisfied else 1]
+
+
+def _show(bound: float, gate: Gate, operator: str) -> str:
+    """A bound with three significant digits, or as many as it takes not to look equal to the limit."""
+    digits = 2 if abs(bound) >= 1 else 3
+    while digits < 12 and bound != gate.number and float(show_bound(bound, digits, operator)) == gate.number:
+        digits += 1
+    return show_bound(bound, digits, operator)

@@ -1,0 +1,178 @@
+"""The files that hold a report: its digest, canonical JSON, the sidecar of arrays, and reading both with care.
+
+Imports no torch; numpy and safetensors only when the sidecar is read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from reports.model.collector import collector_paused
+from reports.model.files import replace_whole
+from reports.model.report import SCHEMA, Report
+from vfc.errors import UserError
+
+REPORT, SIDECAR = "report.json", "report.safetensors"
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "out",
+        "resume",
+        "fresh",
+        "no_cache",
+        "executor",
+        "workers",
+        "quiet",
+        "verbose",
+        "verbosity",
+        "data_root",
+        "download",
+        "config",
+    }
+)
+"""Settings that cannot change a result, and so are no part of the digest."""
+
+
+def digest(report: Report) -> str:
+    """SHA-256 of everything that can differ between runs that are not equal, as 64 hexadecimal digits.
+
+    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv and settings
+    WITHOUT_EFFECT.
+    """
+    return _digest(_plain(report))
+
+
+def sealed(report: Report) -> Report:
+    """The same report with its digest filled in."""
+    return report.model_copy(update={"digest": digest(report)})
+
+
+def dump(report: Report) -> bytes:
+    """Canonical JSON: sealed, sorted keys, two spaces, UTF-8, no NaN."""
+    content = _plain(sealed(report))
+    return (json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
+    """Write report.json and report.safetensors, each as a whole or not at all, the report last.
+
+    Args:
+        report: what was found.
+        rows: numpy arrays by sidecar key.
+        folder: is made if it does not exist.
+
+    Returns:
+        The path of report.json.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {key: np.ascontiguousarray(rows[key]) for key in sorted(rows)}
+    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": digest(report)}))
+    replace_whole(folder / REPORT, dump(report))
+    return folder / REPORT
+
+
+@collector_paused()
+def load(path: Path | str) -> Report:
+    """Read a report and check that nobody changed it.
+
+    Args:
+        path: report.json, or the folder that holds it.
+
+    Raises:
+        UserError: missing, truncated, no JSON, of a newer schema, not a report, or changed by hand.
+    """
+    file, again = _locate(path), "run vfc attack again"
+    try:
+        content = json.loads(file.read_bytes(), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise UserError(f"expected a report at {file}, got no such file", "run vfc attack first") from None
+    except OSError as error:
+        raise UserError(f"expected a readable report at {file}, got {error}", "check the file") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"expected JSON in {file}, got {error}", f"it is truncated or no report; {again}") from None
+    found = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise UserError(f"expected a report in {file}, got JSON without a schema number", "pass a report.json")
+    if found > SCHEMA:
+        raise UserError(f"expected a report of schema {SCHEMA}, got schema {found} in {file}", "use a newer vfc")
+    try:
+        report = Report.model_validate(content)
+        fresh = _digest(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the report"
+        raise UserError(f"expected a whole report in {file}, got {where}: {first['msg']}", again) from None
+    except ValueError as error:
+        raise UserError(f"expected finite numbers in {file}, got {error}", again) from None
+    if report.digest != fresh:
+        raise UserError(
+            f"expected the digest {fresh[:12]} in {file}, got {report.digest[:12] or 'none'}: changed by hand",
+            f"use the report as vfc wrote it, or {again}",
+        )
+    return report
+
+
+def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
+    """Read the arrays beside a report: numpy arrays by sidecar key.
+
+    Args:
+        path: report.json, or the folder that holds it.
+        report: what `load` returned for it.
+
+    Raises:
+        UserError: the sidecar is missing, truncated, or belongs to another report.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = _locate(path).with_suffix(".safetensors")
+    if not file.is_file():
+        raise UserError(f"expected the per-target rows at {file}, got no such file", "keep it beside the report")
+    try:
+        with safe_open(file, framework="numpy") as arrays:
+            owner = (arrays.metadata() or {}).get("digest")
+            rows = {key: arrays.get_tensor(key) for key in arrays.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"expected the per-target rows at {file}, got {error}", "run vfc attack again") from None
+    if owner != report.digest:
+        raise UserError(
+            f"expected the rows of report {report.digest[:12]} at {file}, got those of {str(owner)[:12]}",
+            "keep both files of one run together",
+        )
+    return rows
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return report.model_dump(mode="json", by_alias=True)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """The digest of a report's JSON, with its keys as they are in the file."""
+    kept = {key: part for key, part in content.items() if key not in ("digest", "provenance")}
+    kept["evidence"] = [{k: part for k, part in row.items() if k != "cost"} for row in content.get("evidence", [])]
+    kept["gates"] = [{k: part for k, part in gate.items() if k != "source"} for gate in content.get("gates", [])]
+    command = {key: part for key, part in content["command"].items() if key != "argv"}
+    command["settings"] = {
+        kind: {name: value for name, value in settings.items() if name.replace("-", "_") not in WITHOUT_EFFECT}
+        for kind, settings in command.get("settings", {}).items()
+    }
+    kept["command"] = command
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _locate(path: Path | str) -> Path:
+    file = Path(path)
+    return file / REPORT if file.is_dir() else file
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is no JSON number")

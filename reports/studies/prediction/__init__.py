@@ -1,0 +1,1 @@
+"""Do attack-free numbers predict attacks?"""

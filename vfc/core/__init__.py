@@ -1,0 +1,1 @@
+"""The core defense: encoder, mask, decoder, objective and trainer."""

@@ -1,0 +1,184 @@
+"""Variational Feature Compression (VFC) as a defense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from vfc.core.decoder import DECODERS, OUTPUTS, output_bounds
+from vfc.core.mask import COMBINATIONS, MASKS, SALIENCIES, SCOPES, SELECTIONS
+from vfc.core.noise import NoiseLaw
+from vfc.core.trainer import Network, Recipe, train
+from vfc.defense import DEFENSES, Defense, FitData
+from vfc.defenses.support import require_choice, require_fitted, require_range, require_state
+from vfc.errors import UserError
+from vfc.release import Release
+from vfc.seeding import seeded
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "decoder": DECODERS,
+    "output": OUTPUTS,
+    "beta_schedule": ("constant", "linear"),
+    "mask": MASKS,
+    "saliency": SALIENCIES,
+    "combination": COMBINATIONS,
+    "selection": SELECTIONS,
+    "scope": SCOPES,
+    "deployment": ("mean", "sample"),
+    "precision": ("float32", "bf16"),
+}
+_CHUNK = 512
+
+
+@DEFENSES.register("vfc")
+@dataclass(frozen=True, kw_only=True)
+class VFC(Recipe, Defense):
+    """Variational Feature Compression: a masked variational latent, decoded for one frozen target model.
+
+    x -> variational encoder -> masked latent -> decoder -> image-shaped release -> frozen target. It is trained with
+    the target's cross-entropy and a KL term to N(0, I), and with no pixel loss; after a warm-up a binary mask keeps the
+    latent dimensions that serve the task and is recomputed now and then. Training needs the target's gradients;
+    publishing needs forward passes only. Attackers who retrain on releases are out of the paper's scope.
+
+    The source publishes no code and leaves the settings open: the options and their defaults are ours.
+
+    Args:
+        latent: latent dimensions; None = 32 for sides up to 16 pixels, else 128.
+        decoder: transposed, upsample, or linear.
+        output: unbounded (not a picture), sigmoid, steep-sigmoid, or clamp.
+        width: channels of the outermost stage of encoder and decoder.
+        beta: weight of the KL term, nats summed over dimensions.
+        beta_schedule: constant, or linear (rising from 0 to beta during the warm-up).
+        mask: none, kl, saliency, both, or random (as many dimensions as top-k would keep, drawn once).
+        saliency: grad = mean |dCE/dz|, or grad-times-latent = mean |z * dCE/dz|.
+        combination: of KL and saliency, each a share of its largest: sum, product, rank-sum, and (the smaller), or
+            (the larger).
+        selection: top-k keeps `keep`; threshold keeps scores >= cutoff; percentile those at or above that quantile.
+        keep: share of the dimensions in (0, 1], or a count (an integer).
+        cutoff: threshold or quantile, in [0, 1].
+        scope: global, or sample (one mask per image, from its own KL and latent and the average training gradient).
+        warmup: share of the epochs without a mask, in [0, 1]; the last epoch always has one.
+        mask_period: epochs between two mask updates.
+        epochs: None = 20 for sides up to 16 pixels, else 14.
+        deployment: mean (deterministic; then KL bounds nothing of what is released), or sample (stochastic).
+        batch: images per step; None = 32 for sides up to 16 pixels, else 64.
+        lr: peak learning rate of AdamW, one warm-up and cosine cycle.
+        precision: float32, or bf16 (autocast) while training.
+
+    Source: Guo et al., Variational Feature Compression, 2026, arXiv 2604.06644.
+    """
+
+    fitted: Network | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for option, choices in CHOICES.items():
+            require_choice(option, getattr(self, option), choices)
+        for option in ("latent", "epochs", "width", "mask_period", "batch"):
+            value = getattr(self, option)
+            if value is not None:
+                require_range(option, value, 1)
+        if isinstance(self.keep, int):
+            require_range("keep", self.keep, 1)
+        else:
+            require_range("keep", self.keep, 0, 1, above=True)
+        require_range("beta", self.beta, 0)
+        require_range("lr", self.lr, 0, above=True)
+        require_range("cutoff", self.cutoff, 0, 1)
+        require_range("warmup", self.warmup, 0, 1)
+        drawn_masks = self.mask == "random" and self.scope == "sample"
+        # A frozen dataclass; the declaration depends on the settings and is itself no setting.
+        object.__setattr__(self, "stochastic", self.deployment == "sample" or drawn_masks)
+
+    def fit(self, data: FitData, generator: torch.Generator) -> VFC:
+        """Train encoder, mask and decoder for `data.target`, on its device; the target does not change.
+
+        Raises:
+            UserError: fewer than two images, or the loss became infinite.
+        """
+        if len(data.images) < 2:
+            raise UserError(f"expected at least 2 images to fit vfc on, got {len(data.images)}", "use more images")
+        c, h, w = data.images.shape[1:]
+        network = seeded(lambda: Network((c, h, w), self), generator).to(_device(data.target, data.images.device))
+        train(network, data.target, data.images, data.labels, self, generator)
+        return self._replace(target=data.target, fitted=network.requires_grad_(False))
+
+    def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
+        """Encode, mask, decode: forward passes only. Differentiable when `x` requires a gradient."""
+        network = require_fitted(self.fitted, "vfc")
+        self._check_shape(network, x)
+        device = next(network.parameters()).device
+        values, masks = [], []
+        for rows in torch.split(x, _CHUNK):
+            release, _, kept = network(rows.to(device), generator, sample=self.deployment == "sample")
+            values.append(release.to(x.device))
+            masks.append(kept.to(x.device))
+        mask = None
+        if self.mask != "none":
+            mask = masks[0][0] if self.scope == "global" else torch.cat(masks).expand(len(x), -1)
+        return Release(values=torch.cat(values), mask=mask, bounds=output_bounds(self.output))
+
+    def predict(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"] | None:
+        """The frozen target's logits on a release."""
+        if self.target is None:
+            return None
+        logits: Tensor = self.target(values.to(_device(self.target, values.device)))
+        return logits.to(values.device)
+
+    def noise_law(self) -> NoiseLaw | None:
+        """The latent's law if a sample of it is what gets decoded; None when its mean is published."""
+        return self.latent_law() if self.deployment == "sample" else None
+
+    def latent_law(self) -> NoiseLaw | None:
+        """q(z|x) of the latent dimensions that the mask keeps; None for masks that depend on the image or on chance.
+
+        Such a mask is published with the release and tells of the image more than the noisy latent does.
+        """
+        network = require_fitted(self.fitted, "vfc")
+        if self.scope == "sample" and self.mask != "none":
+            return None
+        device, kept = next(network.parameters()).device, network.mask.kept
+
+        def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+            mu, log_variance = network.encoder(x.to(device))
+            return mu[:, kept].to(x.device), log_variance[:, kept].to(x.device)
+
+        return NoiseLaw(where="latent", statistics=statistics)
+
+    def undefended(self) -> VFC:
+        """The same network trained with beta 0 and no mask, unfitted."""
+        return self._replace(beta=0.0, mask="none", fitted=None, target=None)
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, statistics and mask of the network, and the image shape (c, h, w)."""
+        network = require_fitted(self.fitted, "vfc")
+        return {**network.state_dict(), "shape": torch.tensor(network.shape)}
+
+    def with_state(self, state: Mapping[str, Tensor], target: nn.Module) -> VFC:
+        """The fitted defense that `state` was taken from, on the target's device.
+
+        Raises:
+            UserError: the tensors do not fit these settings.
+        """
+        c, h, w = require_state(state, "shape").tolist()
+        network = seeded(lambda: Network((c, h, w), self), torch.Generator().manual_seed(0))
+        try:
+            network.load_state_dict({name: value for name, value in state.items() if name != "shape"})
+        except RuntimeError as error:
+            raise UserError(
+                f"expected weights of vfc with these settings, got others: {str(error)[:300]}", "fit it again"
+            ) from error
+        network.to(_device(target, torch.device("cpu"))).eval().requires_grad_(False)
+        return self._replace(target=target, fitted=network)
+
+    @staticmethod
+    def _check_shape(network: Network, x: Float[Tensor, "n c h w"]) -> None:
+        if tuple(x.shape[1:]) != network.shape:
+            raise UserError(f"expected images of shape {network.shape}, got {tuple(x.shape[1:])}", "use that size")
+
+
+def _device(module: nn.Module, default: torch.device) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), default)

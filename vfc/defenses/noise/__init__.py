@@ -1,0 +1,1 @@
+"""Defenses that add noise or drop precision."""

@@ -1,0 +1,1 @@
+"""Releases that keep everything, nothing, or the label alone."""
