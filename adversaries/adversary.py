@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adversaries.attacker import Attacker
 from adversaries.goals.label import Scores
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.registries import ADVERSARIES as ADVERSARIES
 
 
@@ -59,7 +59,7 @@ class Adversary(Attacker):
     """Base of adversaries that guess labels. They never grade themselves: `adversaries.goals.assess` does."""
 
     @abstractmethod
-    def fit(self, view: View, generator: torch.Generator) -> Attack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Attack:
         """Learn from what the view grants.
 
         Args:

@@ -1,4 +1,4 @@
-"""The runner's full knowledge of one evaluation (`World`) and the attacker's restricted sight of it (`View`).
+"""Everything about one evaluation (`EvaluationData`), of which an attacker is shown a part (`Knowledge`).
 
 Axes: n images or releases, c channels, h and w pixels, k classes.
 """
@@ -57,8 +57,8 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """Everything about one evaluation. Adversaries never see it: they see a `View`.
+class EvaluationData:
+    """Everything about one evaluation. Adversaries never see it: they see a `Knowledge`.
 
     Args:
         train: the attacker pool without its validation part; labelled releases are granted in the order of its rows.
@@ -76,7 +76,7 @@ class World:
     models: Mapping[str, nn.Module] = field(default_factory=dict)
     twin: str | None = None
 
-    def on_images(self) -> World:
+    def on_images(self) -> EvaluationData:
         """The ceiling arm: the same world, in which everybody publishes the images themselves."""
         return replace(
             self,
@@ -85,7 +85,7 @@ class World:
             targets=self.targets.on_images(),
         )
 
-    def planted(self, label: str, strength: float, generator: torch.Generator) -> World:
+    def planted(self, label: str, strength: float, generator: torch.Generator) -> EvaluationData:
         """A power control where the originals are unknown: a copy of the releases in which one label was planted.
 
         In a share `strength` of the rows the first k values become a one-hot code of the label, between the smallest
@@ -110,7 +110,7 @@ class World:
 
         return replace(self, train=plant(self.train), validation=plant(self.validation), targets=plant(self.targets))
 
-    def shuffled(self, label: str, generator: torch.Generator) -> World:
+    def shuffled(self, label: str, generator: torch.Generator) -> EvaluationData:
         """The honesty control: one label permuted once over train, validation and targets alike."""
         parts = (self.train, self.validation, self.targets)
         values = torch.cat([part.labels[label] for part in parts])
@@ -122,7 +122,7 @@ class World:
         return replace(self, train=shuffled[0], validation=shuffled[1], targets=shuffled[2])
 
 
-def check_world(world: World) -> None:
+def check_world(world: EvaluationData) -> None:
     """Refuse parts whose rows do not match; raises `UserError`."""
     for name, part in (("train", world.train), ("validation", world.validation), ("targets", world.targets)):
         for label, values in part.labels.items():

@@ -1,4 +1,4 @@
-"""What an attacker sees: the restricted sight of a `World` under one threat model.
+"""What an attacker sees: the restricted sight of a `EvaluationData` under one threat model.
 
 Axes: n images or releases, c channels, h and w pixels, m granted rows.
 """
@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from adversaries.evaluation_data import World
-from adversaries.threat import Knowledge, ThreatModel
+from adversaries.evaluation_data import EvaluationData
+from adversaries.threat import Grant, ThreatModel
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.seeding import derive_seed
@@ -38,7 +38,7 @@ def first_per_class(labels: Int[Tensor, " n"], per_class: int, classes: int) -> 
     return torch.cat(picked).sort().values
 
 
-class View:
+class Knowledge:
     """The attacker's whole world under one threat model.
 
     Asking for what the threat model does not grant raises `KnowledgeError`. What an attacker may change (models) is
@@ -54,7 +54,7 @@ class View:
 
     def __init__(
         self,
-        world: World,
+        world: EvaluationData,
         threat: ThreatModel,
         label: str,
         *,
@@ -90,7 +90,7 @@ class View:
     @property
     def images(self) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
         """The attacker's own clean images with the attacked label (L0)."""
-        self._require(Knowledge.IMAGES, "clean images of its own")
+        self._require(Grant.IMAGES, "clean images of its own")
         part = self._world.train
         if part.images is None:
             raise NotApplicableError("the originals are unknown")
@@ -100,7 +100,7 @@ class View:
     @property
     def own_labels(self) -> Int[Tensor, " n"]:
         """The attacked label of the attacker's own images (L0), known even where the images themselves are not."""
-        self._require(Knowledge.IMAGES, "labels of its own images")
+        self._require(Grant.IMAGES, "labels of its own images")
         labels = self._world.train.labels[self.label]
         return labels[self._order("images", len(labels))]
 
@@ -118,19 +118,19 @@ class View:
         Raises:
             KnowledgeError: the goal does not grant them.
         """
-        self._require(Knowledge.IMAGES, "labels of its own images")
+        self._require(Grant.IMAGES, "labels of its own images")
         seen = self._told
         return None if seen is None else seen[self._order("images", len(seen))]
 
     @property
     def model_names(self) -> tuple[str, ...]:
         """Names of the unintended models (L0)."""
-        self._require(Knowledge.MODELS, "unintended models")
+        self._require(Grant.MODELS, "unintended models")
         return tuple(self._world.models)
 
     def model(self, name: str) -> nn.Module:
         """A fresh copy, in eval mode, of the unintended model called `name` (L0)."""
-        self._require(Knowledge.MODELS, "unintended models")
+        self._require(Grant.MODELS, "unintended models")
         if name not in self._world.models:
             raise NotApplicableError(f"there is no unintended model {name!r} here")
         return copy.deepcopy(self._world.models[name]).eval()
@@ -145,14 +145,14 @@ class View:
     @property
     def unlabelled(self) -> Shaped[Tensor, "n ..."]:
         """Releases of the attacker's pool, without labels (L1), in an order that tells nothing of images or labels."""
-        self._require(Knowledge.UNLABELLED, "unlabelled releases")
+        self._require(Grant.UNLABELLED, "unlabelled releases")
         release = self._world.train.release
         return release[self._order("unlabelled", len(release))]
 
     @property
     def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
         """The labelled releases that the budget grants (L2): K of every class, or the whole pool."""
-        self._require(Knowledge.LABELLED, "labelled releases")
+        self._require(Grant.LABELLED, "labelled releases")
         part = self._world.train
         rows = self._granted
         return part.release[rows], part.labels[self.label][rows]
@@ -164,7 +164,7 @@ class View:
         Raises:
             KnowledgeError: the goal does not grant them.
         """
-        self._require(Knowledge.LABELLED, "labelled releases")
+        self._require(Grant.LABELLED, "labelled releases")
         seen = self._told
         return None if seen is None else seen[self._granted]
 
@@ -175,10 +175,10 @@ class View:
         Raises:
             NotApplicableError: only releases were given.
         """
-        self._require(Knowledge.DEFENSE, "the defense")
+        self._require(Grant.DEFENSE, "the defense")
         if self._defense is None:
             raise NotApplicableError("only releases were given, and no defense to ask")
-        if Knowledge.TARGET in self.threat.knows:
+        if Grant.TARGET in self.threat.knows:
             return self._defense
         return replace(self._defense, target=None)
 
@@ -189,7 +189,7 @@ class View:
         Raises:
             NotApplicableError: the originals are unknown, or the pool has fewer pairs.
         """
-        self._require(Knowledge.PAIRS, "pairs of image and release")
+        self._require(Grant.PAIRS, "pairs of image and release")
         part, budget = self._world.train, self.threat.pairs
         if part.images is None:
             raise NotApplicableError("the originals are unknown, so there are no pairs")
@@ -201,7 +201,7 @@ class View:
     @property
     def labelled_pairs(self) -> Int[Tensor, " m"]:
         """Which of all pairs the labelled releases are, row by row (L3)."""
-        self._require(Knowledge.PAIRS, "pairs of image and release")
+        self._require(Grant.PAIRS, "pairs of image and release")
         return self._granted
 
     @property
@@ -240,6 +240,6 @@ class View:
         generator = torch.Generator().manual_seed(derive_seed("view", what))
         return torch.randperm(rows, generator=generator).to(self._world.train.release.device)
 
-    def _require(self, what: Knowledge, words: str) -> None:
+    def _require(self, what: Grant, words: str) -> None:
         if what not in self.threat.knows:
             raise KnowledgeError(f"{words} asked for, but threat level {self.threat.level} does not grant them")

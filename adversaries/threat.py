@@ -13,7 +13,7 @@ from vfc.errors import unknown
 Labels = int | Literal["all"]
 
 
-class Knowledge(enum.Flag):
+class Grant(enum.Flag):
     """What an attacker may see. Every attacker owns clean, labelled images of its own pool."""
 
     IMAGES = enum.auto()
@@ -26,12 +26,12 @@ class Knowledge(enum.Flag):
 
 
 _LADDER = {
-    "L0": Knowledge.IMAGES | Knowledge.MODELS,
-    "L1": Knowledge.UNLABELLED,
-    "L2": Knowledge.LABELLED,
-    "L3": Knowledge.PAIRS,
-    "L4": Knowledge.DEFENSE,
-    "L5": Knowledge.TARGET,
+    "L0": Grant.IMAGES | Grant.MODELS,
+    "L1": Grant.UNLABELLED,
+    "L2": Grant.LABELLED,
+    "L3": Grant.PAIRS,
+    "L4": Grant.DEFENSE,
+    "L5": Grant.TARGET,
 }
 LEVELS = tuple(_LADDER)
 
@@ -43,9 +43,9 @@ def parse_level(text: str) -> str:
     return text.upper()
 
 
-def knowledge(level: str) -> Knowledge:
+def grants(level: str) -> Grant:
     """Everything that a level grants, which includes all levels below it."""
-    granted = Knowledge(0)
+    granted = Grant(0)
     for name in LEVELS[: LEVELS.index(level) + 1]:
         granted |= _LADDER[name]
     return granted
@@ -64,7 +64,7 @@ class ThreatModel:
     level: str
     labels_per_class: Labels | None = None
     pairs: Labels = "all"
-    knows: Knowledge = field(init=False)
+    knows: Grant = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "knows", knowledge(parse_level(self.level)))
+        object.__setattr__(self, "knows", grants(parse_level(self.level)))

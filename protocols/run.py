@@ -24,10 +24,10 @@ from protocols.engine.prepared import Prepared
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest, provenance
 from protocols.engine.settings import Settings
-from protocols.engine.task_runner import Bench
+from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
 from protocols.evaluation.bound_check import below_bound
-from protocols.evaluation.context import Study
+from protocols.evaluation.context import Context
 from protocols.evaluation.label_evidence import Sidecar
 from protocols.evaluation.label_metrics import target_metrics
 from protocols.evaluation.protocol import PROTOCOLS
@@ -92,14 +92,14 @@ class Runner:
                 evidence += protocol.not_run(self.settings.seed)
                 continue
             threat = parse_level(self.settings.threat or protocol.threat)
-            found = protocol.conduct(self.study(prepared, threat=threat, budget=budget, rows=rows))
+            found = protocol.conduct(self.context(prepared, threat=threat, budget=budget, rows=rows))
             conducted.append(found)
             evidence += found.evidence
             # A number that two protocols give comes from the one that was named first.
             metrics = {**found.metrics, **metrics}
         if self.settings.threat is not None:
             threat = parse_level(self.settings.threat)
-            metrics |= against_everybody(self.study(prepared, threat=threat, budget=budget, rows=rows), conducted)
+            metrics |= against_everybody(self.context(prepared, threat=threat, budget=budget, rows=rows), conducted)
         evidence, metrics = below_bound(evidence, metrics, rows)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
@@ -124,14 +124,14 @@ class Runner:
         }
         return Report.model_validate(said | parts)
 
-    def study(self, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Study:
+    def context(self, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Context:
         """What a protocol is conducted on."""
-        return Study(
+        return Context(
             settings=self.settings,
             prepared=prepared,
             budget=budget,
             threat=threat,
-            bench=Bench(
+            runner=TaskRunner(
                 code=code_digest(self.device, self.settings.threads), executor=self.executor, reporter=self.reporter
             ),
             trainer=self.trainer(),

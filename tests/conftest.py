@@ -28,12 +28,12 @@ def shared_data():
 @pytest.fixture
 def leaky_views(monkeypatch):
     """A bug in the view: it keeps the whole world."""
-    from adversaries.knowledge import View
+    from adversaries.knowledge import Knowledge
 
-    keep = View.__init__
+    keep = Knowledge.__init__
 
     def leak(self, world, *rest, **more):
         keep(self, world, *rest, **more)
         self.leaked = world
 
-    monkeypatch.setattr(View, "__init__", leak)
+    monkeypatch.setattr(Knowledge, "__init__", leak)

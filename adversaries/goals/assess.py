@@ -11,10 +11,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from adversaries.adversary import Adversary, Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
 from adversaries.goals.label import Attribute, LabelGoal
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
@@ -46,7 +46,7 @@ class Graded:
     classes: tuple[Int[Tensor, "v q"], Int[Tensor, "t q"]] | None = None
 
 
-def arm_world(world: World, goal: LabelGoal, arm: str, seed: int) -> World:
+def arm_world(world: EvaluationData, goal: LabelGoal, arm: str, seed: int) -> EvaluationData:
     """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels.
 
     `planted` is a copy of the releases with the label planted in some: an adversary that misses it has no power here.
@@ -66,7 +66,7 @@ def arm_world(world: World, goal: LabelGoal, arm: str, seed: int) -> World:
 
 def assess(
     adversary: Adversary,
-    world: World,
+    world: EvaluationData,
     goal: LabelGoal,
     threat: ThreatModel,
     *,
@@ -79,7 +79,7 @@ def assess(
 
     Args:
         adversary: who attacks.
-        world: everything; the adversary gets a `View` of the arm's version of it.
+        world: everything; the adversary gets a `Knowledge` of the arm's version of it.
         goal: what is graded.
         threat: what the adversary may know.
         arm: `attack`, `ceiling`, `shuffled` or `planted`.
@@ -96,7 +96,7 @@ def assess(
     started = time.perf_counter()
     seen = arm_world(world, goal, arm, seed)
     informed = goal.grants_prediction and adversary.uses_prediction
-    view = View(seen, threat, goal.label, predictions=informed, defense=defense)
+    view = Knowledge(seen, threat, goal.label, predictions=informed, defense=defense)
     if adversary.needs_image_shape and not view.image_shaped:
         raise NotApplicableError("the release is not shaped like an image")
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
@@ -130,7 +130,7 @@ def reads_labels(kind: type[Adversary]) -> bool:
     return kind.trains_on_labels or kind.level >= "L2"
 
 
-def _prior(adversary: Adversary, world: World, goal: LabelGoal, threat: ThreatModel) -> Tensor:
+def _prior(adversary: Adversary, world: EvaluationData, goal: LabelGoal, threat: ThreatModel) -> Tensor:
     """How frequent the classes were in what an adversary learned from: K of each, or the whole pool."""
     classes = world.classes[goal.label]
     if reads_labels(type(adversary)) and isinstance(threat.labels_per_class, int):

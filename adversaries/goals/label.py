@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from vfc.errors import unknown
 
 NOT_GRADED = 2
@@ -55,7 +55,7 @@ class LabelGoal(Goal):
         """Whether the highest score is the label's."""
         return guess.argmax(1) == part.labels[self.label].to(guess.device)
 
-    def graded(self, world: World, part: Part) -> Int[Tensor, " m"]:  # noqa: ARG002  (subclasses use it)
+    def graded(self, world: EvaluationData, part: Part) -> Int[Tensor, " m"]:  # noqa: ARG002  (subclasses use it)
         """Positions of the rows of a part that count: all."""
         return torch.arange(len(part), device=part.labels[self.label].device)
 
@@ -64,7 +64,7 @@ class LabelGoal(Goal):
         guess: Float[Tensor, "n k"],
         scores: Scores,  # noqa: ARG002  (subclasses use it)
         prior: Float[Tensor, " k"],  # noqa: ARG002
-        world: World,  # noqa: ARG002
+        world: EvaluationData,  # noqa: ARG002
     ) -> Float[Tensor, "n k"]:
         """Scores whose largest is the guess that this goal's statistic rewards: as they are.
 
@@ -77,10 +77,10 @@ class LabelGoal(Goal):
         return guess
 
     @abstractmethod
-    def floor(self, world: World) -> Bool[Tensor, " m"]:
+    def floor(self, world: EvaluationData) -> Bool[Tensor, " m"]:
         """Success on each graded target of the best guess that does not read the release."""
 
-    def majority(self, world: World) -> int:
+    def majority(self, world: EvaluationData) -> int:
         """The most frequent class of the attacker pool (the lowest of several)."""
         return int(torch.bincount(world.train.labels[self.label], minlength=world.classes[self.label]).argmax())
 
@@ -95,7 +95,7 @@ class TaskLabel(LabelGoal):
 
     kind: ClassVar[str] = "task"
 
-    def floor(self, world: World) -> Bool[Tensor, " m"]:
+    def floor(self, world: EvaluationData) -> Bool[Tensor, " m"]:
         """Always guess the most frequent class of the attacker pool."""
         return world.targets.labels[self.label] == self.majority(world)
 
@@ -113,14 +113,14 @@ class Attribute(LabelGoal):
     kind: ClassVar[str] = "attribute"
     grants_prediction: ClassVar[bool] = True
 
-    def skewed(self, world: World) -> bool:
+    def skewed(self, world: EvaluationData) -> bool:
         """Whether the rarest class has less than half of its fair share, over all parts."""
         parts = (world.train, world.validation, world.targets)
         counts = torch.bincount(torch.cat([part.labels[self.label] for part in parts]))
         classes = world.classes[self.label]
         return len(counts) < classes or bool(2 * classes * counts.min() < counts.sum())
 
-    def graded(self, world: World, part: Part) -> Int[Tensor, " m"]:
+    def graded(self, world: EvaluationData, part: Part) -> Int[Tensor, " m"]:
         """Positions of the rows that count: all, or as many of every class where classes are skewed."""
         labels = part.labels[self.label]
         if not self.skewed(world):
@@ -129,7 +129,7 @@ class Attribute(LabelGoal):
         return _first(labels, counts.min().expand_as(counts))
 
     def decided(
-        self, guess: Float[Tensor, "n k"], scores: Scores, prior: Float[Tensor, " k"], world: World
+        self, guess: Float[Tensor, "n k"], scores: Scores, prior: Float[Tensor, " k"], world: EvaluationData
     ) -> Float[Tensor, "n k"]:
         """As they are, or over the prior where classes are skewed."""
         if not self.skewed(world):
@@ -137,11 +137,11 @@ class Attribute(LabelGoal):
         share = prior.to(guess).clamp_min(_LEAST)
         return guess - share.log() if scores == "logits" else guess / share
 
-    def majority(self, world: World) -> int:
+    def majority(self, world: EvaluationData) -> int:
         """The most frequent class of the attacker pool (the lowest of several)."""
         return int(torch.bincount(self._pool(world)[1], minlength=world.classes[self.label]).argmax())
 
-    def floor(self, world: World) -> Bool[Tensor, " m"]:
+    def floor(self, world: EvaluationData) -> Bool[Tensor, " m"]:
         """The better, on the attacker pool, of a constant class and a table from prediction to attribute.
 
         The pool is all that the attacker owns, its validation part included: whoever is chosen on that part knows it
@@ -154,7 +154,7 @@ class Attribute(LabelGoal):
             return truth == self.majority(world)
         return truth == table[world.targets.prediction[rows]]
 
-    def table(self, world: World) -> Int[Tensor, " predictions"] | None:
+    def table(self, world: EvaluationData) -> Int[Tensor, " predictions"] | None:
         """The best guess for each class that the target predicts; None without predictions.
 
         That is the most frequent attribute, or argmax p(a | prediction) / p(a) where classes are skewed. A prediction
@@ -169,12 +169,12 @@ class Attribute(LabelGoal):
         table[counts.sum(1) == 0] = self.majority(world)
         return table
 
-    def questions(self, world: World) -> tuple[int, ...]:
+    def questions(self, world: EvaluationData) -> tuple[int, ...]:
         """The classes about which `is it this one or another` is asked: all, or the second of two."""
         classes = world.classes[self.label]
         return (1,) if classes == 2 else tuple(range(classes))
 
-    def by_class(self, says: Bool[Tensor, "n q"], world: World, part: Part) -> Int[Tensor, "n q"]:
+    def by_class(self, says: Bool[Tensor, "n q"], world: EvaluationData, part: Part) -> Int[Tensor, "n q"]:
         """Right (1) and wrong (0) answers to the question about each class, on as many rows of it as of the others.
 
         That makes a plain rate of the balanced accuracy: whoever knows nothing is right half of the time, however often
@@ -190,14 +190,14 @@ class Attribute(LabelGoal):
         return codes
 
     def says(
-        self, guess: Float[Tensor, "n k"], scores: Scores, prior: Float[Tensor, " k"], world: World
+        self, guess: Float[Tensor, "n k"], scores: Scores, prior: Float[Tensor, " k"], world: EvaluationData
     ) -> Bool[Tensor, "n q"]:
         """Whether scores say that it is this class, for each question: p(class | r) above the class's prior."""
         shares = guess.softmax(1) if scores == "logits" else guess / guess.sum(1, keepdim=True).clamp_min(_LEAST)
         asked = list(self.questions(world))
         return shares[:, asked] > prior.to(shares)[asked]
 
-    def class_floor(self, world: World) -> Int[Tensor, "n q"]:
+    def class_floor(self, world: EvaluationData) -> Int[Tensor, "n q"]:
         """`by_class` on the targets of the best answer without the release: p(class | prediction) above p(class)."""
         asked = list(self.questions(world))
         (seen, labels), at = self._pool(world), world.targets.prediction
@@ -209,7 +209,7 @@ class Attribute(LabelGoal):
             says = (shares > counts.sum(0) / counts.sum())[at][:, asked]
         return self.by_class(says, world, world.targets)
 
-    def _pool(self, world: World) -> tuple[Tensor | None, Tensor]:
+    def _pool(self, world: EvaluationData) -> tuple[Tensor | None, Tensor]:
         """Predictions, if there are any, and labels of everything that the attacker owns."""
         mine = (world.train, world.validation)
         seen = [part.prediction for part in mine if part.prediction is not None]

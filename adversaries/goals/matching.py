@@ -18,11 +18,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from adversaries.attacker import Attacker
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
 from adversaries.goals.gallery import GALLERY, alike_rows
 from adversaries.goals.reconstruction import paired_arm
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
 from adversaries.threat import ThreatModel
 from vfc.defense import DEFENSES, Defense
@@ -70,7 +70,7 @@ class Matcher(Attacker):
     needs_images: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(self, view: View, generator: torch.Generator) -> Matching:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Matching:
         """Learn from what the view grants.
 
         Args:
@@ -117,7 +117,7 @@ class GradedMatches:
 
 def assess_matching(
     adversary: Matcher,
-    world: World,
+    world: EvaluationData,
     task: str,
     threat: ThreatModel,
     *,
@@ -149,7 +149,7 @@ def assess_matching(
     seen = paired_arm(world, arm, seed)
     if arm == "ceiling":
         defense = None if defense is None else DEFENSES.get("identity")()
-    view = View(seen, threat, task, predictions=True, defense=defense)
+    view = Knowledge(seen, threat, task, predictions=True, defense=defense)
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     graded = []

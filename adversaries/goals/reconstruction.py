@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.attacker import Attacker
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
 from adversaries.goals.gallery import GALLERY, alike_rows, beside, ranks
 from adversaries.goals.image_metrics import psnr, ssim
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
 from adversaries.threat import ThreatModel
 from vfc.defense import DEFENSES, Defense
@@ -81,7 +81,7 @@ class Reconstructor(Attacker):
     blind: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(self, view: View, generator: torch.Generator) -> Reconstruction:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Reconstruction:
         """Learn from what the view grants.
 
         Args:
@@ -142,7 +142,7 @@ class GradedImages:
     cost: Cost
 
 
-def mispaired(world: World, generator: torch.Generator) -> World:
+def mispaired(world: EvaluationData, generator: torch.Generator) -> EvaluationData:
     """The honesty control: images, with their labels, permuted once against releases over all parts alike."""
     parts = (world.train, world.validation, world.targets)
     if any(part.images is None for part in parts):
@@ -158,7 +158,7 @@ def mispaired(world: World, generator: torch.Generator) -> World:
     return replace(world, train=moved[0], validation=moved[1], targets=moved[2])
 
 
-def paired_arm(world: World, arm: str, seed: int) -> World:
+def paired_arm(world: EvaluationData, arm: str, seed: int) -> EvaluationData:
     """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted pairs."""
     if arm == "ceiling":
         return world.on_images()
@@ -167,7 +167,7 @@ def paired_arm(world: World, arm: str, seed: int) -> World:
 
 def assess_images(
     adversary: Reconstructor,
-    world: World,
+    world: EvaluationData,
     task: str,
     threat: ThreatModel,
     *,
@@ -181,7 +181,7 @@ def assess_images(
 
     Args:
         adversary: who attacks.
-        world: everything; the adversary gets a `View` of the arm's version of it.
+        world: everything; the adversary gets a `Knowledge` of the arm's version of it.
         task: the label that the target predicts.
         threat: what the adversary may know.
         arm: `attack`, `ceiling` or `shuffled`.
@@ -202,7 +202,7 @@ def assess_images(
         defense = None if defense is None else DEFENSES.get("identity")()
         if adversary.reads_repeats:
             seen = _unrepeated(seen)
-    view = View(seen, threat, task, predictions=True, defense=defense)
+    view = Knowledge(seen, threat, task, predictions=True, defense=defense)
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     scores, rebuilt = [], torch.empty(0)
@@ -230,7 +230,7 @@ def assess_images(
 
 
 def _scores(
-    rebuilt: Float[Tensor, "n c h w"], read: Float[Tensor, "n c h w"], part: Part, world: World, task: str
+    rebuilt: Float[Tensor, "n c h w"], read: Float[Tensor, "n c h w"], part: Part, world: EvaluationData, task: str
 ) -> ImageScores:
     """Grade row i of both against row i of the part."""
     if part.images is None:
@@ -274,7 +274,7 @@ def _rebuilt(attack: Reconstruction, part: Part, limit: int | None, *, known: bo
     return rebuilt
 
 
-def _unrepeated(world: World) -> World:
+def _unrepeated(world: EvaluationData) -> EvaluationData:
     """Images in the form of repeated releases: one repeat each."""
     parts = [replace(part, release=part.release[:, None]) for part in (world.train, world.validation, world.targets)]
     return replace(world, train=parts[0], validation=parts[1], targets=parts[2])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversaries.adversary import Attack
 from adversaries.goals.label import joint_counts
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class PredictionTable:
     prior: Float[Tensor, " k"]
 
     @classmethod
-    def fit(cls, view: View) -> PredictionTable | None:
+    def fit(cls, view: Knowledge) -> PredictionTable | None:
         """Count; None where the attacker is not told any prediction."""
         seen = view.own_predictions if view.knows_prediction else None
         if seen is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.attribute.study import conduct_attributes
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.task_label.adaptive_probe import ladder
 from protocols.task_label.ladder import models_of
@@ -35,12 +35,12 @@ def attribute() -> Protocol:
     return Protocol(name="attribute", threat="L2", candidates=attribute_ladder, conduct=_conduct)
 
 
-def _conduct(study: Study) -> Findings:
-    models, twin = models_of(study)
+def _conduct(context: Context) -> Findings:
+    models, twin = models_of(context)
     candidates = attribute_ladder(models, twin)
-    if study.budget.name == "smoke":
+    if context.budget.name == "smoke":
         first = {each.adversary: each.settings.get("model") for each in reversed(candidates)}
         candidates = tuple(
             each for each in candidates if each.adversary not in SLOW or each.settings["model"] == first[each.adversary]
         )
-    return conduct_attributes(study, "attribute", candidates)
+    return conduct_attributes(context, "attribute", candidates)

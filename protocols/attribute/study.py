@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adversaries.evaluation_data import World
+from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Evidence, Threat, Value
 from adversaries.goals.label import Attribute
 from protocols.attribute.metrics import AttributeMetrics
@@ -17,60 +17,60 @@ from protocols.engine.budget import Budget
 from protocols.engine.prepared import digests_with
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.codelength import codelengths
-from protocols.evaluation.context import FEW, Findings, Study
+from protocols.evaluation.context import FEW, Context, Findings
 from protocols.evaluation.label_evidence import evidence_of
 from protocols.task_label.ladder import board_of, campaign_of
 
 NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
 
 
-def conduct_attributes(study: Study, protocol: str, candidates: Sequence[Candidate]) -> Findings:
+def conduct_attributes(context: Context, protocol: str, candidates: Sequence[Candidate]) -> Findings:
     """Attack every private attribute, one after the other.
 
     Args:
-        study: the run.
+        context: the run.
         protocol: its name.
         candidates: who competes.
     """
-    labels = study.settings.attributes or study.prepared.dataset.attributes
+    labels = context.settings.attributes or context.prepared.dataset.attributes
     if not labels:
         reason = "the data set has no label besides the task; --label derives one"
-        return Findings(evidence=[_absent(study, protocol, "attribute", reason)])
-    models = _models(study, labels)
+        return Findings(evidence=[_absent(context, protocol, "attribute", reason)])
+    models = _models(context, labels)
     evidence: list[Evidence] = []
     metrics: dict[str, Value] = {}
     for label in labels:
-        found = _conduct(study, protocol, label, candidates, models.get(label, {}))
+        found = _conduct(context, protocol, label, candidates, models.get(label, {}))
         evidence += found.evidence
         metrics |= found.metrics
-    coded = codelengths(study, protocol, labels)
+    coded = codelengths(context, protocol, labels)
     return Findings(evidence=[*evidence, *coded.evidence], metrics={**metrics, **coded.metrics})
 
 
 def _conduct(
-    study: Study, protocol: str, label: str, candidates: Sequence[Candidate], models: Mapping[str, Path]
+    context: Context, protocol: str, label: str, candidates: Sequence[Candidate], models: Mapping[str, Path]
 ) -> Findings:
     """Attack one attribute."""
-    goal, world = Attribute(label=label), study.prepared.world
+    goal, world = Attribute(label=label), context.prepared.world
     if reason := _ungradable(world, label):
         unknown = {f"attribute.{label}.{name}": Value.unknown(reason) for name in NAMES}
-        return Findings(evidence=[_absent(study, protocol, goal.name, reason)], metrics=unknown)
-    study = _with_models(study, models)
-    board = board_of(study, goal, candidates)
-    campaign = campaign_of(study, board, goal)
-    campaign.run(study.levels)
+        return Findings(evidence=[_absent(context, protocol, goal.name, reason)], metrics=unknown)
+    context = _with_models(context, models)
+    board = board_of(context, goal, candidates)
+    campaign = campaign_of(context, board, goal)
+    campaign.run(context.levels)
     numbers = AttributeMetrics(
         board=board,
         questions=goal.questions(world),
         floors=goal.class_floor(world).cpu().numpy().astype(np.uint8),
         few=FEW,
-        rows=study.rows,
+        rows=context.rows,
     )
     # A choice that its control drops makes room for the next, which needs its controls too.
-    while campaign.control(numbers.class_choices(study.levels)):
+    while campaign.control(numbers.class_choices(context.levels)):
         pass
-    metrics = numbers.all(label, study.levels)
-    evidence = evidence_of(board, protocol, goal.name, numbers.choices(study.levels), study.rows)
+    metrics = numbers.all(label, context.levels)
+    evidence = evidence_of(board, protocol, goal.name, numbers.choices(context.levels), context.rows)
     if goal.skewed(world):
         each = len(board.floor) // world.classes[label]
         said = {"graded": f"balanced accuracy: the first {each} targets of every class"}
@@ -78,13 +78,13 @@ def _conduct(
     return Findings(evidence=evidence, metrics=metrics)
 
 
-def _with_models(study: Study, models: Mapping[str, Path]) -> Study:
+def _with_models(context: Context, models: Mapping[str, Path]) -> Context:
     """The same study with unintended models of another label, without a near twin, and with the budget's grid cut."""
-    prepared = study.prepared
+    prepared = context.prepared
     bare = prepared.undefended
     world = replace(prepared.world, models={}, twin=None)
     return replace(
-        study,
+        context,
         prepared=replace(
             prepared,
             world=world,
@@ -93,7 +93,7 @@ def _with_models(study: Study, models: Mapping[str, Path]) -> Study:
             place=prepared.place.with_models(models),
             undefended=None if bare is None else bare.with_models(models),
         ),
-        budget=_cut(study.budget),
+        budget=_cut(context.budget),
     )
 
 
@@ -102,16 +102,16 @@ def _cut(budget: Budget) -> Budget:
     return budget if budget.name == "full" else replace(budget, labels=budget.labels[-1:])
 
 
-def _models(study: Study, labels: Sequence[str]) -> dict[str, dict[str, Path]]:
+def _models(context: Context, labels: Sequence[str]) -> dict[str, dict[str, Path]]:
     """Unintended models of each attribute; none without images."""
-    prepared = study.prepared
+    prepared = context.prepared
     if prepared.families is None:
         return {}
     usable = [label for label in labels if not _ungradable(prepared.world, label)]
-    return study.trainer.attribute_models(prepared.dataset, prepared.parts, prepared.families, usable)
+    return context.trainer.attribute_models(prepared.dataset, prepared.parts, prepared.families, usable)
 
 
-def _ungradable(world: World, label: str) -> str:
+def _ungradable(world: EvaluationData, label: str) -> str:
     """Why an attribute cannot be attacked; empty if it can."""
     parts = {"attacker's pool": world.train, "attacker's validation part": world.validation, "targets": world.targets}
     for name, part in parts.items():
@@ -122,14 +122,14 @@ def _ungradable(world: World, label: str) -> str:
     return ""
 
 
-def _absent(study: Study, protocol: str, goal: str, reason: str) -> Evidence:
+def _absent(context: Context, protocol: str, goal: str, reason: str) -> Evidence:
     """That the floor's guesser, and with it everybody, had nothing to attack."""
     return Evidence(
         protocol=protocol,
         adversary="table",
         goal=goal,
         threat=Threat(level="L0", knows=()),
-        seed=study.settings.seed,
+        seed=context.settings.seed,
         status="not_applicable",
         reason=reason,
     )

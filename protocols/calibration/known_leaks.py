@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from vfc.seeding import derive_seed
 
 Make = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
@@ -65,7 +65,7 @@ class Planted:
         return GOALS[self.protocol]
 
 
-def plant(world: World, leak: Planted, label: str, task: str, strength: float, seed: int) -> World:
+def plant(world: EvaluationData, leak: Planted, label: str, task: str, strength: float, seed: int) -> EvaluationData:
     """The world with planted releases in place of all others.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adversaries.evaluation_data import World
+from adversaries.evaluation_data import EvaluationData
 from adversaries.goals.reconstruction import ADVERSARIES, ImageScores, assess_images
 from adversaries.statistics import intervals
 from adversaries.threat import ThreatModel
@@ -19,7 +19,7 @@ from vfc.errors import NotApplicableError
 class RebuildingTask(CalibrationTask):
     """The leak tells the image: an alarm is more originals found in the gallery than the target's answer explains."""
 
-    def _tried(self, world: World, leak: Planted) -> Tried:
+    def _tried(self, world: EvaluationData, leak: Planted) -> Tried:
         first = _first_of_repeats(world) if leak.repeated else world
         found: list[Found | None] = []
         floor = 0.0
@@ -29,7 +29,9 @@ class RebuildingTask(CalibrationTask):
             floor = max(floor, chance)
         return Tried(candidates=found, floor=floor)
 
-    def _found(self, name: str, settings: dict[str, Any], repeated: World, first: World) -> tuple[Found | None, float]:
+    def _found(
+        self, name: str, settings: dict[str, Any], repeated: EvaluationData, first: EvaluationData
+    ) -> tuple[Found | None, float]:
         """What one candidate found, and the rate of chance."""
         adversary = configured(ADVERSARIES.get(name), settings, name)
         try:
@@ -56,7 +58,7 @@ def _hits(scores: ImageScores, rule: str) -> int:
     return int((scores.rank[rule] == 0).sum())
 
 
-def _first_of_repeats(world: World) -> World:
+def _first_of_repeats(world: EvaluationData) -> EvaluationData:
     train, validation, targets = (
         replace(part, release=part.release[:, 0]) for part in (world.train, world.validation, world.targets)
     )

@@ -10,18 +10,18 @@ from typing import Any
 
 from adversaries.adversary import ADVERSARIES
 from adversaries.calibration.digest import VARIES, digest_of
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.health import FOUND_IN, OF
 from protocols.attribute.protocol import attribute_ladder
 from protocols.calibration.known_leaks import TABLE, Planted, source_digest
 from protocols.calibration.rebuilding import RebuildingTask
 from protocols.calibration.task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepare import data_of, placed
 from protocols.engine.prepared import world_digest
 from protocols.engine.settings import Settings
-from protocols.engine.task_runner import Bench, Order
+from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.trial import Outcome
 from protocols.evaluation.candidate import Candidate
@@ -94,8 +94,8 @@ class Prepared:
 
     dataset: Dataset
     parts: Parts
-    world: World
-    places: dict[str, Place]
+    world: EvaluationData
+    places: dict[str, EvaluationHandle]
     digests: dict[str, str]
     candidates: dict[str, list[Candidate]]
     labels: dict[str, str]
@@ -113,7 +113,7 @@ def prepare_calibration(settings: Settings, trainer: Trainer, scratch: Path) -> 
         # Everybody is told the task label itself: the strictest floor.
         return Part(images=rows.images, release=rows.images, labels=rows.labels, prediction=rows.labels[parts.task])
 
-    world = World(
+    world = EvaluationData(
         train=part(parts.pool_train),
         validation=part(parts.pool_validation),
         targets=part(parts.targets),
@@ -147,11 +147,11 @@ def _competes(protocol: str, candidate: Candidate) -> bool:
     return ADVERSARIES.get(candidate.adversary).level <= "L2"
 
 
-def calibrate(prepared: Prepared, plan: Plan, bench: Bench, folder: Path) -> dict[str, Any]:
+def calibrate(prepared: Prepared, plan: Plan, runner: TaskRunner, folder: Path) -> dict[str, Any]:
     """Run all cells of one data set and return its part of the results."""
     cells = plan.cells()
     orders = [
-        Order(
+        QueuedTask(
             task=TASKS.get(leak.protocol, LabelTask)(
                 leak=leak.name,
                 protocol=leak.protocol,
@@ -170,7 +170,7 @@ def calibrate(prepared: Prepared, plan: Plan, bench: Bench, folder: Path) -> dic
         )
         for leak, strength, seed in cells
     ]
-    outcomes = bench.do(f"calibrating on {prepared.dataset.name}", orders)
+    outcomes = runner.run(f"calibrating on {prepared.dataset.name}", orders)
     return {
         "n": min(SIZES[2], len(prepared.world.targets)),
         "cpu_seconds": round(sum(outcome.cost.get("cpu", 0.0) for outcome in outcomes), 1),

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import NOT_GRADED, Attribute, LabelGoal, make_goal
 from adversaries.statistics import intervals
 from adversaries.threat import ThreatModel
 from protocols.calibration.known_leaks import Planted, get_leak, plant
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.trial import Outcome, Task
 from vfc.config import configured
 from vfc.errors import NotApplicableError
@@ -104,7 +104,7 @@ class CalibrationTask(Task):
     world: str
     leaks: str
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Fit and grade everybody; `arrays` hold a code per candidate and whether the chosen one raised an alarm."""
         started, used = time.perf_counter(), time.process_time()
         leak = get_leak(self.leak, self.protocol)
@@ -126,7 +126,7 @@ class CalibrationTask(Task):
         )
 
     @abstractmethod
-    def _tried(self, world: World, leak: Planted) -> Tried:
+    def _tried(self, world: EvaluationData, leak: Planted) -> Tried:
         """Fit and grade everybody once. A crash ends the cell: power is not known then."""
 
     def _fit_seed(self, name: str, settings: dict[str, Any]) -> int:
@@ -137,7 +137,7 @@ class CalibrationTask(Task):
 class LabelTask(CalibrationTask):
     """The leak tells a label."""
 
-    def _tried(self, world: World, leak: Planted) -> Tried:
+    def _tried(self, world: EvaluationData, leak: Planted) -> Tried:
         goal = make_goal(self.goal)
         graded = [self._graded(name, settings, world, goal) for name, settings in self.candidates]
         floor = goal.floor(world).cpu().numpy()
@@ -158,7 +158,7 @@ class LabelTask(CalibrationTask):
             worst=_any_class(graded, goal, world) if each_class and isinstance(goal, Attribute) else None,
         )
 
-    def _graded(self, name: str, settings: dict[str, Any], world: World, goal: LabelGoal) -> Graded | None:
+    def _graded(self, name: str, settings: dict[str, Any], world: EvaluationData, goal: LabelGoal) -> Graded | None:
         """How one candidate did, or None where it does not apply."""
         adversary = configured(ADVERSARIES.get(name), settings, name)
         threat = ThreatModel(level=adversary.level, labels_per_class="all" if adversary.level >= "L2" else None)
@@ -170,7 +170,7 @@ class LabelTask(CalibrationTask):
             return None
 
 
-def drawn(world: World, sizes: tuple[int, int, int], seed: int) -> World:
+def drawn(world: EvaluationData, sizes: tuple[int, int, int], seed: int) -> EvaluationData:
     """Random rows of every part; all of a part that has no more."""
     parts = {}
     for name, size in zip(("train", "validation", "targets"), sizes, strict=True):
@@ -203,7 +203,7 @@ def _best(validation: Sequence[float | None]) -> int | None:
     return best if scores[best] >= 0 else None
 
 
-def _any_class(graded: Sequence[Graded | None], goal: Attribute, world: World) -> bool:
+def _any_class(graded: Sequence[Graded | None], goal: Attribute, world: EvaluationData) -> bool:
     """Whether the best on validation at some class raises an alarm there, corrected for the number of classes."""
     floors = goal.class_floor(world).cpu().numpy()
     for column in range(floors.shape[1]):

@@ -130,10 +130,10 @@ def _candidates(models: Sequence[str], twin: str | None) -> list[Candidate]:
 def _measure(runner: Runner, prepared: Prepared) -> dict[str, Value]:
     """The columns of one variant."""
     budget = replace(BUDGETS["smoke"], labels=(10, "all"))
-    study = runner.study(prepared, threat="L2", budget=budget, rows={})
+    context = runner.context(prepared, threat="L2", budget=budget, rows={})
     goal = TaskLabel(label=prepared.parts.task)
-    board = board_of(study, goal, _candidates(*models_of(study)))
-    campaign_of(study, board, goal).run(study.levels)
+    board = board_of(context, goal, _candidates(*models_of(context)))
+    campaign_of(context, board, goal).run(context.levels)
     per_class = len(prepared.world.train) / prepared.dataset.classes[prepared.parts.task]
     numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows={})
     found = target_metrics(prepared.target, "") | numbers.transfer() | numbers.adaptive(("L0", "L1", "L2"))

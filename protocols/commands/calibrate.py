@@ -59,7 +59,7 @@ def run_calibrate(
     from adversaries.calibration.shipped import SCHEMA, save
     from protocols.calibration.study import PLANS, bare, calibrate, failures, prepare_calibration
     from protocols.engine.provenance import code_digest
-    from protocols.engine.task_runner import Bench
+    from protocols.engine.task_runner import TaskRunner
     from protocols.engine.trainer import Trainer, pick_device
     from vfc.data import user_cache_folder
 
@@ -80,7 +80,7 @@ def run_calibrate(
         reporter.note(f"writing to {out}")
         root = out if settings.no_cache else user_cache_folder()
         executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
-        bench = Bench(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
+        runner = TaskRunner(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
         try:
             for name in datasets or DATASETS:
                 scratch = out / ".work" / name
@@ -88,7 +88,7 @@ def run_calibrate(
                 trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
                 prepared = prepare_calibration(own, trainer, scratch)
                 results["datasets"][prepared.dataset.name] = calibrate(
-                    prepared, plan, bench, root / "cells" / "calibration"
+                    prepared, plan, runner, root / "cells" / "calibration"
                 )
         finally:
             executor.close()

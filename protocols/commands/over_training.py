@@ -19,7 +19,7 @@ from protocols.engine.prepare import absolute, data_of
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
-from protocols.engine.task_runner import Bench
+from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer, pick_device
 from protocols.evaluation.overrides import check_overrides
 from protocols.over_training.study import Course
@@ -59,8 +59,8 @@ def run_overtraining(
             settings, device, user_cache_folder() / "trained", scratch, LocalExecutor(), reporter,
             checkpoints=0 if over.checkpoints and options.model else over.count,
         )  # fmt: skip
-        bench = Bench(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
-        course = Course(options, over, settings, dataset, parts, trainer, bench, out / "cells")
+        runner = TaskRunner(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
+        course = Course(options, over, settings, dataset, parts, trainer, runner, out / "cells")
         try:
             data, measured = course.data()
         finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from vfc.artifact import load_arrays, load_defense, load_model, save_arrays
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError
@@ -83,7 +83,7 @@ def fit_data(data: Path | None, validation: Path | None, classes: int, target: n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class EvaluationHandle:
     """What a task works on.
 
     Args:
@@ -98,11 +98,11 @@ class Place:
     source: DefenseSource | None = None
     about: str = ABOUT
 
-    def world(self) -> World:
+    def world(self) -> EvaluationData:
         """The world, on the device."""
         return load_world(self.folder, self.device, self.about)
 
-    def with_models(self, models: Mapping[str, Path]) -> Place:
+    def with_models(self, models: Mapping[str, Path]) -> EvaluationHandle:
         """The same data with other unintended models, by name, and no near twin among them; arrays are not copied."""
         known = json.loads((self.folder / ABOUT).read_text())
         about = {**known, "models": {name: str(path) for name, path in models.items()}, "twin": None}
@@ -131,7 +131,7 @@ class Place:
         save_arrays(dict(arrays), self.folder / f"{name}.safetensors")
 
 
-def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
+def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) -> None:
     """Write a world for the workers; its models are named by their files."""
     arrays: dict[str, Tensor] = {}
     for name in WORLD_PARTS:
@@ -154,7 +154,7 @@ def save_world(world: World, models: Mapping[str, Path], folder: Path) -> None:
 
 
 @lru_cache(maxsize=2)
-def load_world(folder: Path, device: str, file: str = ABOUT) -> World:
+def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
     """Read a world back, on a device."""
     arrays = load_arrays(folder / "arrays.safetensors")
     about = json.loads((folder / file).read_text())
@@ -170,10 +170,10 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> World:
     models: dict[str, nn.Module] = {
         name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
     }
-    return World(**parts, classes=about["classes"], models=models, twin=about["twin"])
+    return EvaluationData(**parts, classes=about["classes"], models=models, twin=about["twin"])
 
 
-def reordered(world: World, seed: int) -> World:
+def reordered(world: EvaluationData, seed: int) -> EvaluationData:
     """The attacker's labelled releases in an order of the seed's own: seeds differ in which labels they are granted."""
     generator = torch.Generator().manual_seed(derive_seed("labels", seed))
     order = torch.randperm(len(world.train), generator=generator)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from adversaries.evaluation_data import Part, World, check_world
-from protocols.engine.handles import DefenseSource, Place, save_world
+from adversaries.evaluation_data import EvaluationData, Part, check_world
+from protocols.engine.handles import DefenseSource, EvaluationHandle, save_world
 from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of
@@ -193,13 +193,15 @@ def _sources(
     return source, None, families, models
 
 
-def placed(world: World, models: Mapping[str, Path], scratch: Path, device: str, source: DefenseSource | None) -> Place:
+def placed(
+    world: EvaluationData, models: Mapping[str, Path], scratch: Path, device: str, source: DefenseSource | None
+) -> EvaluationHandle:
     """Write a world for the workers, who keep what they have read by folder: its name says what is inside."""
     check_world(world)
     folder = scratch / f"world-{world_digest(world, models)[:24]}"
     if not folder.exists():
         save_world(world, models, folder)
-    return Place(folder=folder, device=device, source=source)
+    return EvaluationHandle(folder=folder, device=device, source=source)
 
 
 def defense_options(settings: Settings, name: str) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def defense_options(settings: Settings, name: str) -> dict[str, Any]:
 
 def _published(
     publisher: Publisher, parts: Parts, dataset: Dataset, families: Families | None, reporter: Reporter
-) -> tuple[World, dict[str, Tensor]]:
+) -> tuple[EvaluationData, dict[str, Tensor]]:
     """The world of releases, and the releases by part (the defender's validation part too)."""
     images_of = {
         "train": parts.pool_train,
@@ -240,7 +242,7 @@ def _published(
     if len({(*v.shape[1:], v.dtype) for v in values.values()}) > 1:
         raise UserError("expected releases of one shape and type, got different ones", "publish equal shapes")
 
-    world = World(
+    world = EvaluationData(
         train=part("train", parts.pool_train),
         validation=part("validation", parts.pool_validation),
         targets=part("targets", parts.targets),
@@ -251,7 +253,7 @@ def _published(
 
 
 def _target_rows(
-    publisher: Publisher, defense: Defense, world: World, parts: Parts, defender_release: Tensor
+    publisher: Publisher, defense: Defense, world: EvaluationData, parts: Parts, defender_release: Tensor
 ) -> TargetRows:
     """How the intended use does on the release, on the images, and on the release made a picture."""
     predicted, truth = world.targets.prediction, world.targets.labels[parts.task]

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from adversaries.evaluation_data import World
-from protocols.engine.handles import Place
+from adversaries.evaluation_data import EvaluationData
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.publish import Observed, Publisher
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import Families
@@ -61,10 +61,10 @@ class Prepared:
 
     dataset: Dataset
     parts: Parts
-    world: World
+    world: EvaluationData
     models: Mapping[str, Path]
-    place: Place
-    undefended: Place | None
+    place: EvaluationHandle
+    undefended: EvaluationHandle | None
     digests: Digests
     publisher: Publisher | None
     target: TargetRows
@@ -96,7 +96,7 @@ def _weights(models: Mapping[str, Path]) -> dict[str, str]:
     return {name: contents(path.parent)[path.name]["sha256"] for name, path in models.items()}
 
 
-def world_digest(world: World, models: Mapping[str, Path], *, releases: bool = True) -> str:
+def world_digest(world: EvaluationData, models: Mapping[str, Path], *, releases: bool = True) -> str:
     """Content hash of all images and labels, of the models' weights and, unless told otherwise, of the releases.
 
     Without originals the releases always count, since they stand in for them.

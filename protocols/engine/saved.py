@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adversaries.evaluation_data import Part, World
-from protocols.engine.handles import Place, save_world
+from adversaries.evaluation_data import EvaluationData, Part
+from protocols.engine.handles import EvaluationHandle, save_world
 from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.engine.publish import Observed
 from protocols.engine.settings import Settings
@@ -79,7 +79,7 @@ def prepare_arrays(
         families = Families.of(settings, dataset.shape[1], twin=False)
         _, models = trainer.models(dataset, parts, families)
     classes = {name: count for name, count in dataset.classes.items() if name != "row"}
-    world = World(
+    world = EvaluationData(
         train=part(parts.pool_train),
         validation=part(parts.pool_validation),
         targets=part(parts.targets),
@@ -97,7 +97,7 @@ def prepare_arrays(
         parts=parts,
         world=world,
         models=models,
-        place=Place(folder=folder, device=trainer.device),
+        place=EvaluationHandle(folder=folder, device=trainer.device),
         undefended=None,
         digests=Digests(world=digest, clean=world_digest(world, models, releases=False)),
         publisher=None,

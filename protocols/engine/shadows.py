@@ -15,7 +15,7 @@ from protocols.engine.handles import DefenseSource
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, is_whole
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
-from protocols.evaluation.context import Study
+from protocols.evaluation.context import Context
 from protocols.evasion.tasks import fingerprint
 from vfc.artifact import contents, save_arrays
 from vfc.defense import Defense
@@ -79,28 +79,28 @@ def learns(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
-def fitted_shadows(study: Study, universe: Universe) -> list[Shadow]:
+def fitted_shadows(context: Context, universe: Universe) -> list[Shadow]:
     """Fit what is missing and say where it is.
 
     Raises:
         NotApplicableError: only releases were given, or the defense fits nothing.
         UserError: a fit did not end.
     """
-    prepared = study.prepared
+    prepared = context.prepared
     source = prepared.place.source
     if source is None or prepared.publisher is None or prepared.families is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
     if not learns(prepared.publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
     count = len(universe.member)
-    data = [_arrays(study, universe, shadow) for shadow in range(count)]
-    held = study.scratch / "shadow-validation" / "arrays.safetensors"
+    data = [_arrays(context, universe, shadow) for shadow in range(count)]
+    held = context.scratch / "shadow-validation" / "arrays.safetensors"
     validation = prepared.parts.pool_validation
     if not held.exists():
         save_arrays({"images": validation.images, "labels": validation.labels[prepared.parts.task]}, held)
-    names = [_digests(study, universe, shadow) for shadow in range(count)]
-    models = [_model_job(study, universe, shadow, data[shadow], names[shadow]) for shadow in range(count)]
-    _run(study, "training shadow targets", train_model, [m for m in models if not is_whole(m.path.parent)])
+    names = [_digests(context, universe, shadow) for shadow in range(count)]
+    models = [_model_job(context, universe, shadow, data[shadow], names[shadow]) for shadow in range(count)]
+    _run(context, "training shadow targets", train_model, [m for m in models if not is_whole(m.path.parent)])
     if source.spec is not None:
         sources = [
             replace(
@@ -108,7 +108,7 @@ def fitted_shadows(study: Study, universe: Universe) -> list[Shadow]:
                 target=model.path,
                 data=data[shadow],
                 validation=held,
-                seed=derive_seed("shadow", shadow, study.settings.seed),
+                seed=derive_seed("shadow", shadow, context.settings.seed),
             )
             for shadow, model in enumerate(models)
         ]
@@ -118,17 +118,17 @@ def fitted_shadows(study: Study, universe: Universe) -> list[Shadow]:
             data=data[shadow],
             validation=held,
             target=model.path,
-            path=study.trainer.root / f"shadow-{names[shadow][:24]}",
+            path=context.trainer.root / f"shadow-{names[shadow][:24]}",
             name=_registered(source),
             settings=prepared.publisher.defense.settings(),
             undefended=False,
             classes=prepared.dataset.classes[prepared.parts.task],
-            seed=derive_seed("shadow", shadow, study.settings.seed),
+            seed=derive_seed("shadow", shadow, context.settings.seed),
             device=prepared.place.device,
         )
         for shadow, model in enumerate(models)
     ]
-    _run(study, "fitting shadow defenses", fit_defense, [job for job in jobs if not is_whole(job.path)])
+    _run(context, "fitting shadow defenses", fit_defense, [job for job in jobs if not is_whole(job.path)])
     return [
         Shadow(source=DefenseSource(target=model.path, folder=job.path), digest=name)
         for model, job, name in zip(models, jobs, names, strict=True)
@@ -142,9 +142,9 @@ def _registered(source: DefenseSource) -> str:
     return str(contents(source.folder)[f"{source.file}.safetensors"]["name"])
 
 
-def _digests(study: Study, universe: Universe, shadow: int) -> str:
+def _digests(context: Context, universe: Universe, shadow: int) -> str:
     """Everything that a shadow depends on."""
-    prepared = study.prepared
+    prepared = context.prepared
     families, publisher, source = prepared.families, prepared.publisher, prepared.place.source
     if families is None or publisher is None or source is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
@@ -152,38 +152,38 @@ def _digests(study: Study, universe: Universe, shadow: int) -> str:
     what = [source.spec.text if source.spec is not None else _registered(source), fingerprint(publisher.defense)]
     member = universe.member[shadow]
     rows = tensor_digest(universe.images[member], universe.labels[member], prepared.parts.pool_validation.images)
-    trained = repr(study.trainer.train_settings(int(member.sum()), universe.images.shape[-1]))
-    run = [families.target, families.width, trained, study.settings.seed, shadow, study.bench.code]
+    trained = repr(context.trainer.train_settings(int(member.sum()), universe.images.shape[-1]))
+    run = [families.target, families.width, trained, context.settings.seed, shadow, context.runner.code]
     return digest_of([what, rows, *run])
 
 
-def _model_job(study: Study, universe: Universe, shadow: int, data: Path, digest: str) -> ModelJob:
-    prepared = study.prepared
+def _model_job(context: Context, universe: Universe, shadow: int, data: Path, digest: str) -> ModelJob:
+    prepared = context.prepared
     families = prepared.families
     if families is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
     return ModelJob(
         data=data,
-        path=study.trainer.root / f"shadow-target-{digest[:24]}" / MODEL_FILE,
+        path=context.trainer.root / f"shadow-target-{digest[:24]}" / MODEL_FILE,
         name=families.target,
         width=families.width,
         classes=prepared.dataset.classes[prepared.parts.task],
-        settings=study.trainer.train_settings(int(universe.member[shadow].sum()), universe.images.shape[-1]),
-        seed=derive_seed("shadow target", shadow, study.settings.seed),
+        settings=context.trainer.train_settings(int(universe.member[shadow].sum()), universe.images.shape[-1]),
+        seed=derive_seed("shadow target", shadow, context.settings.seed),
         device=prepared.place.device,
     )
 
 
-def _arrays(study: Study, universe: Universe, shadow: int) -> Path:
+def _arrays(context: Context, universe: Universe, shadow: int) -> Path:
     member = universe.member[shadow]
-    path = study.scratch / f"shadow-{shadow}" / "arrays.safetensors"
+    path = context.scratch / f"shadow-{shadow}" / "arrays.safetensors"
     save_arrays({"images": universe.images[member], "labels": universe.labels[member]}, path)
     return path
 
 
-def _run(study: Study, name: str, function: Any, jobs: list[Any]) -> None:
-    with study.bench.reporter.stage(name, len(jobs)) as stage:
-        for position, result in study.bench.executor.run(function, [(job,) for job in jobs]):
+def _run(context: Context, name: str, function: Any, jobs: list[Any]) -> None:
+    with context.runner.reporter.stage(name, len(jobs)) as stage:
+        for position, result in context.runner.executor.run(function, [(job,) for job in jobs]):
             if isinstance(result, (MemoryError, WorkerDiedError)):
                 raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
             if isinstance(result, BaseException):

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.engine.executors import Executor, WorkerDiedError, give_back
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.training_jobs import run_task
 from protocols.engine.trial import Outcome, Task, load_outcome
 
 
-class Order(NamedTuple):
+class QueuedTask(NamedTuple):
     """A task, where its data are, in which folder its result is kept, and how progress calls it."""
 
     task: Task
-    place: Place
+    place: EvaluationHandle
     folder: Path
     title: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class TaskRunner:
     """Does tasks.
 
     Args:
@@ -36,7 +36,7 @@ class Bench:
     executor: Executor
     reporter: Reporter
 
-    def do(self, stage: str, orders: Sequence[Order]) -> list[Outcome]:
+    def run(self, stage: str, orders: Sequence[QueuedTask]) -> list[Outcome]:
         """The outcome of every order, in their order; whatever is not there yet runs in the order given.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protocols.engine.handles import Place, fit_data
+from protocols.engine.handles import EvaluationHandle, fit_data
 from protocols.engine.trial import Outcome, Task, save_outcome
 from vfc.artifact import contents, load_arrays, load_model, save_defense, save_model
 from vfc.checkpoints import FOLDER, Keeper
@@ -183,7 +183,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def run_task(task: Task, place: Place, path: Path) -> Outcome:
+def run_task(task: Task, place: EvaluationHandle, path: Path) -> Outcome:
     """Do and save one task. Whatever an adversary does wrong becomes a failed outcome, never a crash."""
     try:
         outcome = task.measure(place)

@@ -23,7 +23,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import make_goal
 from adversaries.threat import ThreatModel
-from protocols.engine.handles import Place, reordered
+from protocols.engine.handles import EvaluationHandle, reordered
 from protocols.engine.settings import digest_of
 from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
@@ -41,7 +41,7 @@ class Task(ABC):
         return digest_of({"task": type(self).__name__, **asdict(self), "code": code})[:32]
 
     @abstractmethod
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Compute it.
 
         Args:
@@ -93,7 +93,7 @@ class Cell(Task):
             raise NotApplicableError("it does not train by gradient steps")
         return doubled
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Fit the adversary and grade it."""
         goal = make_goal(self.goal)
         # The same draw in every arm: on the identity release attack and ceiling are one and the same.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from adversaries.adversary import ADVERSARIES
 from protocols.engine.budget import Budget
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
-from protocols.engine.task_runner import Bench, Order
+from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trial import Cell
 from protocols.evaluation.board import Attempt, Board, Entry
 from protocols.evaluation.candidate import Candidate
@@ -31,18 +31,18 @@ class Campaign:
         budget: how much to spend.
         cells: folder of finished cells.
         ceilings: folder of finished ceiling cells; they depend on no release, so runs may share them.
-        bench: where cells are done.
+        runner: where cells are done.
     """
 
     board: Board
     goal: str
-    place: Place
-    undefended: Place | None
+    place: EvaluationHandle
+    undefended: EvaluationHandle | None
     digests: Digests
     budget: Budget
     cells: Path
     ceilings: Path
-    bench: Bench
+    runner: TaskRunner
 
     def run(self, levels: Sequence[str]) -> None:
         """All stages."""
@@ -171,14 +171,14 @@ class Campaign:
         for entry in entries:
             candidate = self.board.candidates[entry.attempt.candidate].name
             orders.append(
-                Order(
+                QueuedTask(
                     task=self._cell(entry),
                     place=self.undefended if entry.arm == "undefended" and self.undefended else self.place,
                     folder=self.ceilings if entry.arm == "ceiling" else self.cells,
                     title=f"{candidate}, K = {entry.attempt.labels}, {entry.arm}",
                 )
             )
-        for entry, outcome in zip(entries, self.bench.do(name, orders), strict=True):
+        for entry, outcome in zip(entries, self.runner.run(name, orders), strict=True):
             self.board.outcomes[entry] = outcome
 
     def _guessed_cost(self, entry: Entry) -> float:

@@ -11,11 +11,11 @@ import torch
 from adversaries.evidence import Evidence, Status, Threat, Value
 from adversaries.learning.mdl import online_codelength
 from adversaries.statistics import estimates
-from adversaries.threat import Knowledge, knowledge
-from protocols.engine.handles import Place
-from protocols.engine.task_runner import Order
+from adversaries.threat import Grant, grants
+from protocols.engine.handles import EvaluationHandle
+from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Outcome, Task
-from protocols.evaluation.context import FEW, Findings, Study
+from protocols.evaluation.context import FEW, Context, Findings
 from vfc.seeding import derive_seed
 
 ROWS = 2000
@@ -40,7 +40,7 @@ class Codelength(Task):
     seed: int
     world: str
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Bits per target."""
         started = time.perf_counter()
         world = place.world()
@@ -56,49 +56,49 @@ class Codelength(Task):
         return Outcome(status="measured", arrays={"bits": bits.numpy()}, cost={"seconds": seconds})
 
 
-def codelengths(study: Study, protocol: str, labels: Sequence[str]) -> Findings:
+def codelengths(context: Context, protocol: str, labels: Sequence[str]) -> Findings:
     """`mdl.<label>.*` of some labels; nothing below L2, which grants no labelled release.
 
     Args:
-        study: the run.
+        context: the run.
         protocol: its name.
         labels: names of labels.
     """
-    if "L2" not in study.levels:
+    if "L2" not in context.levels:
         return Findings()
-    prepared = study.prepared
+    prepared = context.prepared
     tasks = {
         f"mdl.{label}.{name}": Codelength(
-            label=label, control=control, rows=ROWS, seed=study.settings.seed, world=prepared.digests.world
+            label=label, control=control, rows=ROWS, seed=context.settings.seed, world=prepared.digests.world
         )
         for label in labels
         for name, control in (("bits", False), ("control_bits", True))
     }
-    orders = [Order(task, prepared.place, study.cells, name) for name, task in tasks.items()]
+    orders = [QueuedTask(task, prepared.place, context.cells, name) for name, task in tasks.items()]
     flags = ("TOO_FEW_TARGETS",) if len(prepared.world.targets) < FEW else ()
     metrics: dict[str, Value] = {}
     evidence = []
-    for (name, task), outcome in zip(tasks.items(), study.bench.do("codelengths", orders), strict=True):
+    for (name, task), outcome in zip(tasks.items(), context.runner.run("codelengths", orders), strict=True):
         if outcome.status == "measured":
-            study.rows[name] = outcome.arrays["bits"]
-            value = estimates.mean(study.rows[name], "bits", rows=name)
+            context.rows[name] = outcome.arrays["bits"]
+            value = estimates.mean(context.rows[name], "bits", rows=name)
             metrics[name] = value.model_copy(update={"flags": flags})
             continue
         metrics[name] = Value.unknown(outcome.reason or outcome.status, unit="bits")
-        evidence.append(_unmeasured(study, protocol, task, outcome))
+        evidence.append(_unmeasured(context, protocol, task, outcome))
     return Findings(evidence=evidence, metrics=metrics)
 
 
-def _unmeasured(study: Study, protocol: str, task: Codelength, outcome: Outcome) -> Evidence:
+def _unmeasured(context: Context, protocol: str, task: Codelength, outcome: Outcome) -> Evidence:
     """A codelength that could not be had must not pass unnoticed; one that was measured attacks nobody."""
     status: Status = outcome.status  # type: ignore[assignment]
-    knows = tuple(k.name.lower() for k in Knowledge if k in knowledge("L2") and k.name)
+    knows = tuple(k.name.lower() for k in Grant if k in grants("L2") and k.name)
     return Evidence(
         protocol=protocol,
         adversary="codelength",
         goal=f"mdl:{task.label}",
         threat=Threat(level="L2", knows=knows),
-        seed=study.settings.seed,
+        seed=context.settings.seed,
         status=status,
         reason=outcome.reason,
         health=("CRASHED",) if status == "failed" else (),

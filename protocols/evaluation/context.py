@@ -11,7 +11,7 @@ from adversaries.threat import LEVELS
 from protocols.engine.budget import Budget
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import Settings
-from protocols.engine.task_runner import Bench
+from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
 from protocols.evaluation.board import Board
 from protocols.evaluation.cross_protocol import Rival
@@ -39,15 +39,15 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """Everything that a protocol works with. This is the runner's side: adversaries get a `View` of the world.
+class Context:
+    """Everything that a protocol works with. This is the runner's side: adversaries get a `Knowledge` of the world.
 
     Args:
         settings: the run's.
         prepared: data, releases, models.
         budget: how much to spend.
         threat: the highest level of knowledge.
-        bench: where tasks are done.
+        runner: where tasks are done.
         trainer: trains further models, kept like all trained parts.
         cells: folder of finished tasks of this run.
         shared: folder of finished tasks that depend on no release, which runs share.
@@ -59,7 +59,7 @@ class Study:
     prepared: Prepared
     budget: Budget
     threat: str
-    bench: Bench
+    runner: TaskRunner
     trainer: Trainer
     cells: Path
     shared: Path

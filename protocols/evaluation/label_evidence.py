@@ -8,7 +8,7 @@ import numpy as np
 
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.statistics import estimates
-from adversaries.threat import Knowledge, knowledge
+from adversaries.threat import Grant, grants
 from protocols.engine.trial import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry, Rows
 
@@ -47,7 +47,7 @@ def reference_row(protocol: str, goal: str, target: Rows, floor: Rows, seed: int
 
 
 def _knows(level: str) -> tuple[str, ...]:
-    return tuple(k.name.lower() for k in Knowledge if k in knowledge(level) and k.name)
+    return tuple(k.name.lower() for k in Grant if k in grants(level) and k.name)
 
 
 def _row(

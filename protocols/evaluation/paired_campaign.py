@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from protocols.engine.budget import Budget
-from protocols.engine.task_runner import Bench, Order
+from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Study
+from protocols.evaluation.context import Context
 from protocols.evaluation.paired_tasks import PairedTask
 from protocols.evaluation.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
 
@@ -31,7 +31,7 @@ class PairedCampaign:
         aspects: how outcomes are measured.
         kinds: the class of every candidate.
         budget: how much to spend.
-        bench: where tasks are done.
+        runner: where tasks are done.
         order: from a spot on the board to what is done there.
     """
 
@@ -39,8 +39,8 @@ class PairedCampaign:
     aspects: Sequence[Aspect]
     kinds: Sequence[Kind]
     budget: Budget
-    bench: Bench
-    order: Callable[[Spot], Order]
+    runner: TaskRunner
+    order: Callable[[Spot], QueuedTask]
 
     def run(self, name: str) -> None:
         """All stages; `name` is how progress calls the attack."""
@@ -103,7 +103,7 @@ class PairedCampaign:
         """Do what no outcome is known of; what costs most goes first, so that no core waits at the end."""
         spots = [spot for spot in dict.fromkeys(spots) if spot not in self.board.outcomes]
         spots.sort(key=self._guessed_cost, reverse=True)
-        for spot, outcome in zip(spots, self.bench.do(name, [self.order(spot) for spot in spots]), strict=True):
+        for spot, outcome in zip(spots, self.runner.run(name, [self.order(spot) for spot in spots]), strict=True):
             self.board.outcomes[spot] = outcome
 
     def _guessed_cost(self, spot: Spot) -> float:
@@ -114,13 +114,13 @@ class PairedCampaign:
 
 
 def paired_order(
-    task: type[PairedTask], study: Study, candidate: Candidate, level: str, spot: Spot, defense: str, **own: Any
-) -> Order:
+    task: type[PairedTask], context: Context, candidate: Candidate, level: str, spot: Spot, defense: str, **own: Any
+) -> QueuedTask:
     """What is done at a spot.
 
     Args:
         task: the kind of task.
-        study: what is attacked.
+        context: what is attacked.
         candidate: who attacks.
         level: its threat level.
         spot: where the outcome stands.
@@ -128,7 +128,7 @@ def paired_order(
         own: further fields of that kind of task.
     """
     pairs = "" if spot.attempt.pairs is None else f", {spot.attempt.pairs} pairs"
-    return Order(
+    return QueuedTask(
         task=task(
             adversary=candidate.adversary,
             settings=dict(candidate.settings),
@@ -137,12 +137,12 @@ def paired_order(
             arm=spot.arm,
             seed=spot.seed,
             doubled=spot.doubled,
-            task=study.prepared.parts.task,
-            world=study.prepared.digests.world,
+            task=context.prepared.parts.task,
+            world=context.prepared.digests.world,
             defense=defense if level >= "L4" else "",
             **own,
         ),
-        place=study.prepared.place,
-        folder=study.cells,
+        place=context.prepared.place,
+        folder=context.cells,
         title=f"{candidate.name}{pairs}, {spot.arm}",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from adversaries import health
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.statistics import estimates
-from adversaries.threat import Knowledge, knowledge
+from adversaries.threat import Grant, grants
 from protocols.evaluation.label_evidence import Sidecar
 from protocols.evaluation.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
 
@@ -166,7 +166,7 @@ class PairedFindings:
     def _threat(self, attempt: Attempt, steps: int | None) -> Threat:
         level = self.board.levels[attempt.candidate]
         pairs = attempt.pairs if isinstance(attempt.pairs, int) else None
-        known = tuple(k.name.lower() for k in Knowledge if k in knowledge(level) and k.name)
+        known = tuple(k.name.lower() for k in Grant if k in grants(level) and k.name)
         return Threat(level=level, knows=known, budget=AttackBudget(pairs=pairs, steps=steps))
 
     def _settings(self, contestant: Contestant) -> dict[str, object]:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.matching import ADVERSARIES as MATCHERS
 from adversaries.goals.matching import Matches, assess_matching
 from adversaries.goals.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.goals.reconstruction import ImageScores, assess_images
 from adversaries.threat import ThreatModel
-from protocols.engine.handles import Place, reordered
+from protocols.engine.handles import EvaluationHandle, reordered
 from protocols.engine.trial import Arrays, Outcome, Task
 from vfc.config import configured
 from vfc.defense import Defense
@@ -62,7 +62,7 @@ class PairedTask(Task):
     def _threat(self) -> ThreatModel:
         return ThreatModel(level=self.level, pairs=self.pairs)  # type: ignore[arg-type]
 
-    def _defense(self, place: Place) -> Defense | None:
+    def _defense(self, place: EvaluationHandle) -> Defense | None:
         return place.defense() if self.level >= "L4" else None
 
     def _seeds(self) -> dict[str, int]:
@@ -81,7 +81,7 @@ class InversionTask(PairedTask):
 
     limits: tuple[int, int] | None = None
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Fit, rebuild, grade."""
         adversary = configured(RECONSTRUCTORS.get(self.adversary), self.settings, self.adversary)
         if self.doubled:
@@ -120,7 +120,7 @@ class LinkageTask(PairedTask):
 
     kind: str = "image"
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Fit, match, grade."""
         matcher = configured(MATCHERS.get(self.adversary), self.settings, self.adversary)
         if self.doubled:
@@ -143,7 +143,7 @@ class LinkageTask(PairedTask):
         return _outcome(arrays, graded.flags, graded.cost.model_dump())
 
 
-def first_rows(world: World, repeats: dict[str, Tensor]) -> World:
+def first_rows(world: EvaluationData, repeats: dict[str, Tensor]) -> EvaluationData:
     """The first rows of every part, with several releases of each in the place of one."""
 
     def first(name: str) -> Part:
@@ -154,14 +154,14 @@ def first_rows(world: World, repeats: dict[str, Tensor]) -> World:
     return replace(world, train=first("train"), validation=first("validation"), targets=first("targets"))
 
 
-def beside_images(world: World, again: dict[str, Tensor]) -> World:
+def beside_images(world: EvaluationData, again: dict[str, Tensor]) -> EvaluationData:
     """A world in which other releases stand in the images' place, each as one row of pixels."""
 
     def beside(name: str) -> Part:
         part: Part = getattr(world, name)
         return replace(part, images=again[name].float().reshape(len(part), 1, 1, -1))
 
-    return World(
+    return EvaluationData(
         train=beside("train"), validation=beside("validation"), targets=beside("targets"), classes=world.classes
     )
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from adversaries.evidence import Evidence, Threat
 from protocols.evaluation.candidate import Candidate as Candidate
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
 
 
@@ -33,7 +33,7 @@ class Protocol:
 
     name: str
     threat: str
-    conduct: Callable[[Study], Findings]
+    conduct: Callable[[Context], Findings]
     candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = nobody
     extra: str | None = None
     needs: tuple[str, ...] = ()

@@ -7,10 +7,10 @@ import numpy as np
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.statistics import estimates, levels
-from adversaries.threat import Knowledge, knowledge
+from adversaries.threat import Grant, grants
 from protocols.engine.trial import Outcome
 from protocols.evaluation.board import Rows
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evasion.plan import Contender, Plan, balls
 from protocols.evasion.study import Key, Tournament, at_floor
 from vfc.errors import NotApplicableError
@@ -18,18 +18,18 @@ from vfc.errors import NotApplicableError
 NAME = "evasion"
 
 
-def conduct_evasion(study: Study) -> Findings:
+def conduct_evasion(context: Context) -> Findings:
     """Attack the input of the deployed pipeline in every ball."""
-    tournament = Tournament(study=study, plan=Plan.of(study.settings))
+    tournament = Tournament(context=context, plan=Plan.of(context.settings))
     try:
         tournament.run()
     except NotApplicableError as reason:
-        return nothing(study, str(reason))
+        return nothing(context, str(reason))
     evidence = [
         row
         for position in tournament.contenders
         for norm in tournament.plan.contenders[position].norms
-        for seed in study.seeds
+        for seed in context.seeds
         for row in _rows(tournament, position, norm, seed)
     ]
     return Findings(
@@ -37,43 +37,43 @@ def conduct_evasion(study: Study) -> Findings:
     )
 
 
-def nothing(study: Study, reason: str) -> Findings:
+def nothing(context: Context, reason: str) -> Findings:
     """What is said where there is no pipeline to attack."""
-    goal = goal_of(study)
+    goal = goal_of(context)
     evidence = [
         Evidence(
             protocol=NAME,
             adversary=each.candidate.adversary,
             goal=goal,
             threat=_threat(each),
-            seed=study.settings.seed,
+            seed=context.settings.seed,
             status="not_applicable",
             reason=reason,
             settings=dict(each.candidate.settings),
         )
-        for each in Plan.of(study.settings).contenders
+        for each in Plan.of(context.settings).contenders
     ]
     return Findings(
         evidence=evidence, metrics={f"evasion.accuracy@{ball.budget}": Value.unknown(reason) for ball in balls()}
     )
 
 
-def goal_of(study: Study) -> str:
+def goal_of(context: Context) -> str:
     """What the attacks are after: that the task label is no longer predicted."""
-    return f"evasion:{study.prepared.parts.task}"
+    return f"evasion:{context.prepared.parts.task}"
 
 
 def _metric(tournament: Tournament, ball: Ball) -> Value:
     """Target accuracy under the per-target worst case in one ball."""
     values = []
-    for seed in tournament.study.seeds:
+    for seed in tournament.context.seeds:
         flags = tournament.flags(ball, seed)
         worst = tournament.worst(ball, "attack", seed)
         if worst is None:
             values.append(Value.unknown("no attack was measured in this ball", flags=flags))
             continue
         key = f"{NAME}/worst@{ball.budget}/{seed}"
-        values.append(_rate(worst, tournament.study.rows, key).model_copy(update={"flags": flags}))
+        values.append(_rate(worst, tournament.context.rows, key).model_copy(update={"flags": flags}))
     return levels.over_seeds(values)
 
 
@@ -91,7 +91,7 @@ def _rows(tournament: Tournament, position: int, norm: str, seed: int) -> list[E
         Evidence(
             protocol=NAME,
             adversary=contender.candidate.adversary,
-            goal=goal_of(tournament.study),
+            goal=goal_of(tournament.context),
             threat=_threat(contender),
             seed=seed,
             status=status,
@@ -111,7 +111,7 @@ def _measured(tournament: Tournament, position: int, ball: Ball, seed: int, outc
     untouched = tournament.outcomes[key._replace(contender=-1)].arrays["untouched"]
     place = [each.budget for each in balls() if each.norm == ball.norm].index(ball.budget)
     left, crashed = (int(outcome.arrays[name][place].sum()) for name in ("left", "crashed"))
-    goal = goal_of(tournament.study)
+    goal = goal_of(tournament.context)
     slug = f"{contender.candidate.name.replace(' ', '-')}@{ball.budget}"
     metrics = {
         "unperturbed": _rate(untouched),
@@ -128,7 +128,7 @@ def _measured(tournament: Tournament, position: int, ball: Ball, seed: int, outc
         seed=seed,
         status="measured",
         arms=Arms(
-            attack=_rate(right, tournament.study.rows, f"{NAME}/{slug}/{seed}"),
+            attack=_rate(right, tournament.context.rows, f"{NAME}/{slug}/{seed}"),
             floor=_rate(floor),
             ceiling=None if ceiling is None else _rate(ceiling),
         ),
@@ -163,7 +163,7 @@ def _strongest(tournament: Tournament, ball: Ball, seed: int) -> int | None:
 
 
 def _threat(contender: Contender, outcome: Outcome | None = None, targets: int = 1) -> Threat:
-    knows = tuple(k.name.lower() for k in Knowledge if k in knowledge(contender.level) and k.name)
+    knows = tuple(k.name.lower() for k in Grant if k in grants(contender.level) and k.name)
     if outcome is None:
         return Threat(level=contender.level, knows=knows)
     steps, queries = int(outcome.cost["gradient_steps"]), int(outcome.cost["queries"])

@@ -16,10 +16,10 @@ from adversaries.attacks.evasion.libraries import versions
 from adversaries.health import LEVEL
 from adversaries.statistics import estimates
 from protocols.engine.budget import BALLS
-from protocols.engine.task_runner import Order
+from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Outcome
 from protocols.evaluation.board import CONVERGENCE_MARGIN, Rows
-from protocols.evaluation.context import FEW, Study
+from protocols.evaluation.context import FEW, Context
 from protocols.evasion.plan import Plan
 from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask, fingerprint, model_digest
 from vfc.errors import NotApplicableError
@@ -40,24 +40,24 @@ class Tournament:
     """All outcomes of one run of `evasion`.
 
     Args:
-        study: the run.
+        context: the run.
         plan: who attacks.
         outcomes: what is done.
     """
 
-    study: Study
+    context: Context
     plan: Plan
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Targets that are attacked."""
-        return min(self.plan.rows, len(self.study.prepared.world.targets))
+        return min(self.plan.rows, len(self.context.prepared.world.targets))
 
     @property
     def contenders(self) -> list[int]:
         """Positions of those whom the threat level allows."""
-        return [i for i, each in enumerate(self.plan.contenders) if each.level in self.study.levels]
+        return [i for i, each in enumerate(self.plan.contenders) if each.level in self.context.levels]
 
     def run(self) -> None:
         """Everything: attacks, rescues where the defense gives no gradient, controls, and the doubling check.
@@ -66,7 +66,7 @@ class Tournament:
             NotApplicableError: there is no pipeline to attack; says why.
         """
         self._require()
-        seeds = self.study.seeds
+        seeds = self.context.seeds
         arms = ARMS if self.has_ceiling else ARMS[:1]
         first = [i for i in self.contenders if not self.plan.contenders[i].rescue]
         self._do("evasion", (Key(-1, norm, arm, seed) for norm in BALLS for arm in arms for seed in seeds))
@@ -82,7 +82,7 @@ class Tournament:
     @property
     def has_ceiling(self) -> bool:
         """Whether the target can be attacked alone."""
-        return self.study.prepared.target.clean is not None
+        return self.context.prepared.target.clean is not None
 
     def measured(self, norm: str, arm: str, seed: int) -> list[tuple[int, Outcome]]:
         """Attacks in one norm that were measured, with their positions."""
@@ -107,7 +107,7 @@ class Tournament:
         if ball.budget not in budgets or baseline is None or baseline.status != "measured":
             return None
         place = budgets.index(ball.budget)
-        levels = self.study.levels if levels is None else levels
+        levels = self.context.levels if levels is None else levels
         entries = [
             outcome.arrays
             for i, outcome in self.measured(ball.norm, arm, seed)
@@ -149,9 +149,9 @@ class Tournament:
     @property
     def common(self) -> tuple[str, ...]:
         """Flags of every attack: the run's own, and those of the release."""
-        observed = set(self.study.prepared.observed.health) & {"RANDOM_RELEASE", "BATCH_DEPENDENT"}
+        observed = set(self.context.prepared.observed.health) & {"RANDOM_RELEASE", "BATCH_DEPENDENT"}
         few = {"TOO_FEW_TARGETS"} if self.rows < FEW else set()
-        return tuple(sorted({*self.study.common, *observed, *few}))
+        return tuple(sorted({*self.context.common, *observed, *few}))
 
     def ceiling_reached(self, ball: Ball, seed: int) -> bool:
         """Whether the attacks fool the target alone better than a random step, in this ball or the largest done."""
@@ -193,7 +193,7 @@ class Tournament:
         """For each norm and seed the attack that leaves the fewest targets right, over all balls."""
         found = []
         for norm in BALLS:
-            for seed in self.study.seeds:
+            for seed in self.context.seeds:
                 entries = self.measured(norm, "attack", seed)
                 if entries:
                     best = min(entries, key=lambda entry: (entry[1].arrays["right"].mean(), entry[0]))
@@ -208,7 +208,7 @@ class Tournament:
             for arm in arms
             # On the target alone there is one gradient only, so its stand-ins would be the same attack again.
             if arm == "attack" or self.plan.contenders[i].settings.get("gradient", "exact") == "exact"
-            for seed in self.study.seeds
+            for seed in self.context.seeds
         ]
 
     def _budgets(self, norm: str, arm: str) -> list[str]:
@@ -216,7 +216,7 @@ class Tournament:
         return list(BALLS[norm] if whole else BALLS[norm][-1:])
 
     def _require(self) -> None:
-        prepared = self.study.prepared
+        prepared = self.context.prepared
         if prepared.publisher is None:
             raise NotApplicableError("only releases were given, and no defense to ask")
         if prepared.target.release is None:
@@ -229,10 +229,10 @@ class Tournament:
         # Slow ones first, so that no core waits at the end.
         wanted.sort(key=lambda key: (key.arm == "attack", key.contender), reverse=True)
         orders = [self._order(key) for key in wanted]
-        self.outcomes.update(zip(wanted, self.study.bench.do(stage, orders), strict=True))
+        self.outcomes.update(zip(wanted, self.context.runner.run(stage, orders), strict=True))
 
-    def _order(self, key: Key) -> Order:
-        prepared = self.study.prepared
+    def _order(self, key: Key) -> QueuedTask:
+        prepared = self.context.prepared
         publisher = prepared.publisher
         if publisher is None:  # `_require` has looked
             raise NotApplicableError("only releases were given, and no defense to ask")
@@ -261,8 +261,8 @@ class Tournament:
                 doubled=key.doubled,
                 libraries=versions(),
             )
-        folder = self.study.cells if attacked else self.study.shared
-        return Order(task, prepared.place, folder, title)
+        folder = self.context.cells if attacked else self.context.shared
+        return QueuedTask(task, prepared.place, folder, title)
 
 
 def clearly_below(worst: Rows, floor: Rows) -> bool:

@@ -13,7 +13,7 @@ from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Bare, Deployed
 from adversaries.goals.evasion import Scene, random_corners, try_attack
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.settings import digest_of
 from protocols.engine.trial import Outcome, Task
 from vfc.config import configured
@@ -60,7 +60,7 @@ class EvasionTask(Task):
         """The balls."""
         return [Ball(norm=self.norm, budget=budget) for budget in self.budgets]
 
-    def scene(self, place: Place) -> Scene:
+    def scene(self, place: EvaluationHandle) -> Scene:
         """What is attacked.
 
         Raises:
@@ -107,7 +107,7 @@ class AttackTask(EvasionTask):
         adversary = configured(ADVERSARIES.get(self.adversary), self.settings, self.adversary)
         return adversary.doubled() if self.doubled else adversary
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Attack and grade."""
         trial = try_attack(self.make_adversary(), self.scene(place), self.balls)
         right = trial.right.numpy().astype(np.uint8)
@@ -130,7 +130,7 @@ class AttackTask(EvasionTask):
 class BaselineTask(EvasionTask):
     """The images as they are, and a random step of full length in every ball: no attack at all."""
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Score both."""
         scene = self.scene(place)
         right = torch.stack([random_corners(scene, ball) for ball in self.balls])

@@ -15,9 +15,9 @@ from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from protocols.engine.handles import WORLD_PARTS
 from protocols.engine.prepared import Prepared
-from protocols.engine.task_runner import Order
+from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate, calibrated
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.cross_protocol import from_scores
 from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.paired_campaign import PairedCampaign, paired_order
@@ -94,46 +94,46 @@ def reader_aspect(readers: Sequence[str], task: str) -> Aspect:
     return Aspect(name="inversion.reader_accuracy", goal=f"task:{task}", array="read", variants=tuple(readers) or ("",))
 
 
-def conduct_inversion(study: Study) -> Findings:
+def conduct_inversion(context: Context) -> Findings:
     """Attack, choose for every aspect, and report."""
-    prepared = study.prepared
+    prepared = context.prepared
     task = prepared.parts.task
     readers = [name for name in prepared.models if prepared.families is None or name != prepared.families.twin]
     aspects = aspects_of(readers, task)
     planar = prepared.world.train.release.ndim == 4
-    competing = rebuilders(study.budget.name, planar=planar)
-    candidates = [each for each in competing if _kind(each).level in study.levels]
+    competing = rebuilders(context.budget.name, planar=planar)
+    candidates = [each for each in competing if _kind(each).level in context.levels]
     kinds = [_kind(each) for each in candidates]
-    candidates = [_spending(study, each) for each in candidates]
+    candidates = [_spending(context, each) for each in candidates]
     board = ScoreBoard(
         candidates=candidates,
         levels=[kind.level for kind in kinds],
-        seeds=study.seeds,
-        grid=PAIRS.get(study.budget.name, PAIRS["standard"]),
+        seeds=context.seeds,
+        grid=PAIRS.get(context.budget.name, PAIRS["standard"]),
         blind=frozenset(i for i, kind in enumerate(kinds) if kind.blind),
-        common=study.common,
+        common=context.common,
         floors=_floors(prepared),
         trained=frozenset(i for i, each in enumerate(candidates) if _trains(each)),
         calibrated=calibrated(candidates, n=len(prepared.world.targets), dataset=prepared.dataset.name),
     )
-    known = _knowledge(study)
+    known = _knowledge(context)
     campaign = PairedCampaign(
         board=board,
         aspects=aspects,
         kinds=kinds,
-        budget=study.budget,
-        bench=study.bench,
-        order=lambda spot: _order(study, board, kinds, spot, *known),
+        budget=context.budget,
+        runner=context.runner,
+        order=lambda spot: _order(context, board, kinds, spot, *known),
     )
     campaign.run("rebuilding images")
     beside = _anchors(prepared, board, aspects)
-    findings = PairedFindings(board=board, protocol=NAME, sidecar=study.rows, beside=beside)
+    findings = PairedFindings(board=board, protocol=NAME, sidecar=context.rows, beside=beside)
     metrics = {aspect.name: findings.metric(aspect) for aspect in aspects}
     if not readers:
         reason = "there is no clean model to read reconstructions"
         metrics["inversion.reader_accuracy"] = Value.unknown(reason)
     evidence = [row for aspect in aspects for row in findings.evidence(aspect, absent=aspect is aspects[0])]
-    _show(study, board, aspects[0])
+    _show(context, board, aspects[0])
     rivals = from_scores(board, aspects[-1])
     return Findings(evidence=evidence, metrics=metrics, rivals=rivals)
 
@@ -146,32 +146,32 @@ def _trains(candidate: Candidate) -> bool:
     return _kind(candidate)(**candidate.settings).doubled() is not None
 
 
-def _spending(study: Study, candidate: Candidate) -> Candidate:
+def _spending(context: Context, candidate: Candidate) -> Candidate:
     """The candidate with the user's options, and where there are none with what the budget spends."""
-    chosen = with_overrides(candidate, study.settings)
-    spent = dict(SPENT[study.budget.name].get(candidate.adversary, {}))
-    if candidate.adversary in ("gradient-inversion", "deep-prior") and study.prepared.observed.stochastic:
+    chosen = with_overrides(candidate, context.settings)
+    spent = dict(SPENT[context.budget.name].get(candidate.adversary, {}))
+    if candidate.adversary in ("gradient-inversion", "deep-prior") and context.prepared.observed.stochastic:
         spent["draws"] = DRAWS
     return Candidate(adversary=chosen.adversary, settings={**spent, **chosen.settings})
 
 
 def _order(
-    study: Study, board: ScoreBoard, kinds: Sequence[type[Reconstructor]], spot: Spot, defense: str, repeats: str
-) -> Order:
+    context: Context, board: ScoreBoard, kinds: Sequence[type[Reconstructor]], spot: Spot, defense: str, repeats: str
+) -> QueuedTask:
     candidate, kind = board.candidates[spot.attempt.candidate], kinds[spot.attempt.candidate]
-    limits = LIMITS[study.budget.name] if kind.per_target else None
+    limits = LIMITS[context.budget.name] if kind.per_target else None
     if candidate.adversary == "deep-prior":
-        limits = FEWER.get(study.budget.name, limits)
+        limits = FEWER.get(context.budget.name, limits)
     beside = repeats if kind.reads_repeats else ""
-    return paired_order(InversionTask, study, candidate, kind.level, spot, defense, beside=beside, limits=limits)
+    return paired_order(InversionTask, context, candidate, kind.level, spot, defense, beside=beside, limits=limits)
 
 
-def _knowledge(study: Study) -> tuple[str, str]:
+def _knowledge(context: Context) -> tuple[str, str]:
     """Digests of the defense and of several releases of the first images, which are published here if they differ."""
-    prepared = study.prepared
-    if prepared.publisher is None or study.threat < "L4":
+    prepared = context.prepared
+    if prepared.publisher is None or context.threat < "L4":
         return "", ""
-    defense = digest_of_defense(study)
+    defense = digest_of_defense(context)
     if not prepared.observed.stochastic:
         return defense, ""
     repeats = {}
@@ -180,7 +180,7 @@ def _knowledge(study: Study) -> tuple[str, str]:
     ):
         some = images.images[: ROWS[name]]
         drawn = [
-            prepared.publisher.publish(some, f"repeat {name} {turn}") for turn in range(REPEATED[study.budget.name])
+            prepared.publisher.publish(some, f"repeat {name} {turn}") for turn in range(REPEATED[context.budget.name])
         ]
         repeats[name] = torch.stack(drawn, dim=1)
     prepared.place.save_beside(REPEATS, repeats)
@@ -226,15 +226,15 @@ def _anchors(prepared: Prepared, board: ScoreBoard, aspects: Sequence[Aspect]) -
     return found
 
 
-def _show(study: Study, board: ScoreBoard, aspect: Aspect) -> None:
+def _show(context: Context, board: ScoreBoard, aspect: Aspect) -> None:
     """The worst leaks of the chosen reconstruction, for people to look at."""
     chosen = board.choose(aspect, board.contestants(aspect, board.tried()))
-    targets = study.prepared.world.targets
+    targets = context.prepared.world.targets
     if chosen is None or targets.images is None:
         return
-    arrays = board.outcomes[Spot(chosen.attempt, "attack", study.seeds[0])].arrays
+    arrays = board.outcomes[Spot(chosen.attempt, "attack", context.seeds[0])].arrays
     picked = np.asarray(arrays["shown.rows"])
-    rows = study.rows
+    rows = context.rows
     rows["gallery/original"] = targets.images[torch.from_numpy(picked)].numpy()
     rows["gallery/reconstruction"] = np.asarray(arrays["shown.images"])
     rows["gallery/psnr"], rows["gallery/ssim"] = (arrays[f"targets.{name}"][picked] for name in ("psnr", "ssim"))

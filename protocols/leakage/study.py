@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from adversaries.diagnostics.release import UNITS, LeakageSettings, measure_release, measure_values
 from adversaries.diagnostics.score import ScorePrior, gaussian_prior, sliced_score_prior
-from adversaries.evaluation_data import World
+from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Cost, Evidence, Threat, Value
-from adversaries.threat import Knowledge, knowledge
-from protocols.engine.handles import Place
-from protocols.engine.task_runner import Order
+from adversaries.threat import Grant, grants
+from protocols.engine.handles import EvaluationHandle
+from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Outcome, Task
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 
@@ -45,7 +45,7 @@ class LeakageTask(Task):
     samples: int
     bound_samples: int
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Measure the release of the targets; without a defense to ask, what published values alone tell."""
         started = time.perf_counter()
         world = place.world()
@@ -74,7 +74,7 @@ class LeakageTask(Task):
             arrays={**arrays, "said": np.frombuffer(text, np.uint8).copy()},
         )
 
-    def _prior(self, world: World) -> ScorePrior | str:
+    def _prior(self, world: EvaluationData) -> ScorePrior | str:
         images = world.train.images
         if self.dataset == "gaussian":
             return gaussian_prior()
@@ -86,27 +86,27 @@ class LeakageTask(Task):
             return str(error)
 
 
-def conduct_leakage(study: Study) -> Findings:
+def conduct_leakage(context: Context) -> Findings:
     """Measure the release and every number of the catalog, each with its interval or its reason."""
-    prepared = study.prepared
+    prepared = context.prepared
     settings = LeakageSettings()
     task = LeakageTask(
         world=prepared.digests.world,
         dataset=prepared.dataset.name,
-        seed=study.settings.seed,
+        seed=context.settings.seed,
         samples=settings.samples,
         bound_samples=settings.bound_samples,
     )
-    (outcome,) = study.bench.do(NAME, [Order(task, prepared.place, study.cells, "attack-free numbers")])
+    (outcome,) = context.runner.run(NAME, [QueuedTask(task, prepared.place, context.cells, "attack-free numbers")])
     threat = Threat(
-        level=study.threat, knows=tuple(k.name.lower() for k in Knowledge if k in knowledge(study.threat) and k.name)
+        level=context.threat, knows=tuple(k.name.lower() for k in Grant if k in grants(context.threat) and k.name)
     )
     row = Evidence(
         protocol=NAME,
         adversary="diagnostics",
         goal="release",
         threat=threat,
-        seed=study.settings.seed,
+        seed=context.settings.seed,
         status="failed",
         reason=outcome.reason,
         health=("CRASHED",),
@@ -116,7 +116,7 @@ def conduct_leakage(study: Study) -> Findings:
         return Findings(evidence=[row], metrics=missing)
     said = json.loads(outcome.arrays["said"].tobytes())
     values = {name: Value.model_validate(value) for name, value in said["values"].items()}
-    study.rows.update({name: rows for name, rows in outcome.arrays.items() if name != "said"})
+    context.rows.update({name: rows for name, rows in outcome.arrays.items() if name != "said"})
     row = row.model_copy(
         update={
             "status": "measured",

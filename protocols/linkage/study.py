@@ -8,12 +8,12 @@ import torch
 
 from adversaries.evidence import Evidence, Threat, Value
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
-from adversaries.threat import Knowledge, knowledge
+from adversaries.threat import Grant, grants
 from protocols.engine.handles import WORLD_PARTS
 from protocols.engine.publish import Publisher
-from protocols.engine.task_runner import Order
+from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.paired_campaign import PairedCampaign, paired_order
 from protocols.evaluation.paired_findings import PairedFindings
@@ -45,48 +45,48 @@ def aspect_of(kind: str) -> Aspect:
     return Aspect(name=f"linkage.{kind}.top1", goal=f"match:{kind}", array="hit", variants=RULES)
 
 
-def conduct_linkage(study: Study) -> Findings:
+def conduct_linkage(context: Context) -> Findings:
     """Match releases with images, then releases with releases."""
     evidence: list[Evidence] = []
     metrics: dict[str, Value] = {}
     for kind in ("image", "release"):
         try:
-            again = _publish_again(study) if kind == "release" else ""
+            again = _publish_again(context) if kind == "release" else ""
         except NotApplicableError as reason:
             metrics[aspect_of(kind).name] = Value.unknown(str(reason))
-            evidence += _not_applicable(study, kind, str(reason))
+            evidence += _not_applicable(context, kind, str(reason))
             continue
-        found = _conduct(study, kind, again)
+        found = _conduct(context, kind, again)
         evidence += found.evidence
         metrics |= found.metrics
     return Findings(evidence=evidence, metrics=metrics)
 
 
-def _conduct(study: Study, kind: str, again: str) -> Findings:
+def _conduct(context: Context, kind: str, again: str) -> Findings:
     """All tasks of one kind of gallery."""
-    prepared, aspect = study.prepared, aspect_of(kind)
-    candidates = [each for each in matchers(kind) if _kind(each).level in study.levels]
+    prepared, aspect = context.prepared, aspect_of(kind)
+    candidates = [each for each in matchers(kind) if _kind(each).level in context.levels]
     kinds = [_kind(each) for each in candidates]
     board = ScoreBoard(
-        candidates=[_drawing(study, each) for each in candidates],
+        candidates=[_drawing(context, each) for each in candidates],
         levels=[matcher.level for matcher in kinds],
-        seeds=study.seeds,
-        grid=PAIRS.get(study.budget.name, PAIRS["standard"]),
-        common=study.common,
+        seeds=context.seeds,
+        grid=PAIRS.get(context.budget.name, PAIRS["standard"]),
+        common=context.common,
         floors={"hit": chance_of(prepared.world.targets)},
     )
-    white = study.threat >= "L4" and prepared.publisher is not None
-    defense = digest_of_defense(study) if white else ""
+    white = context.threat >= "L4" and prepared.publisher is not None
+    defense = digest_of_defense(context) if white else ""
 
-    def order(spot: Spot) -> Order:
+    def order(spot: Spot) -> QueuedTask:
         candidate, matcher = board.candidates[spot.attempt.candidate], kinds[spot.attempt.candidate]
-        return paired_order(LinkageTask, study, candidate, matcher.level, spot, defense, beside=again, kind=kind)
+        return paired_order(LinkageTask, context, candidate, matcher.level, spot, defense, beside=again, kind=kind)
 
     campaign = PairedCampaign(
-        board=board, aspects=[aspect], kinds=kinds, budget=study.budget, bench=study.bench, order=order
+        board=board, aspects=[aspect], kinds=kinds, budget=context.budget, runner=context.runner, order=order
     )
     campaign.run(f"matching releases with {kind}s")
-    findings = PairedFindings(board=board, protocol=NAME, sidecar=study.rows, beside={})
+    findings = PairedFindings(board=board, protocol=NAME, sidecar=context.rows, beside={})
     return Findings(evidence=findings.evidence(aspect, absent=True), metrics={aspect.name: findings.metric(aspect)})
 
 
@@ -94,27 +94,27 @@ def _kind(candidate: Candidate) -> type[Matcher]:
     return ADVERSARIES.get(candidate.adversary)
 
 
-def _drawing(study: Study, candidate: Candidate) -> Candidate:
+def _drawing(context: Context, candidate: Candidate) -> Candidate:
     """The candidate with the user's options, and several draws for a defense whose releases differ."""
-    chosen = with_overrides(candidate, study.settings)
-    random = candidate.adversary == "replay" and study.prepared.observed.stochastic
+    chosen = with_overrides(candidate, context.settings)
+    random = candidate.adversary == "replay" and context.prepared.observed.stochastic
     return Candidate(adversary=chosen.adversary, settings={**({"draws": DRAWS} if random else {}), **chosen.settings})
 
 
-def _publish_again(study: Study) -> str:
+def _publish_again(context: Context) -> str:
     """One more release of every image, under another key if the defense has one; its digest.
 
     Raises:
         NotApplicableError: it would be the same release.
     """
-    prepared = study.prepared
+    prepared = context.prepared
     publisher = prepared.publisher
     if publisher is None:
         raise NotApplicableError(NO_DEFENSE)
     if not (prepared.observed.stochastic or publisher.defense.keyed):
         raise NotApplicableError(EQUAL)
     if publisher.defense.keyed:
-        publisher = _rekeyed(study, publisher)
+        publisher = _rekeyed(context, publisher)
     parts = prepared.parts
     again = {
         name: publisher.publish(images.images, f"again {name}")
@@ -124,9 +124,9 @@ def _publish_again(study: Study) -> str:
     return tensor_digest(*again.values())
 
 
-def _rekeyed(study: Study, publisher: Publisher) -> Publisher:
+def _rekeyed(context: Context, publisher: Publisher) -> Publisher:
     """The same defense, fitted again with another key."""
-    prepared, defense = study.prepared, publisher.defense
+    prepared, defense = context.prepared, publisher.defense
     parts, device = prepared.parts, publisher.device
     if defense.target is None:
         raise NotApplicableError("the defense has no target, so it cannot be fitted again with another key")
@@ -138,24 +138,24 @@ def _rekeyed(study: Study, publisher: Publisher) -> Publisher:
         num_classes=publisher.classes,
         target=defense.target,
     )
-    generator = torch.Generator().manual_seed(derive_seed("another key", study.settings.seed))
+    generator = torch.Generator().manual_seed(derive_seed("another key", context.settings.seed))
     return replace(publisher, defense=defense.fit(data, generator))
 
 
-def _not_applicable(study: Study, kind: str, reason: str) -> list[Evidence]:
+def _not_applicable(context: Context, kind: str, reason: str) -> list[Evidence]:
     rows = []
     for candidate in matchers(kind):
         level = _kind(candidate).level
-        if level not in study.levels:
+        if level not in context.levels:
             continue
-        known = tuple(k.name.lower() for k in Knowledge if k in knowledge(level) and k.name)
+        known = tuple(k.name.lower() for k in Grant if k in grants(level) and k.name)
         rows.append(
             Evidence(
                 protocol=NAME,
                 adversary=candidate.adversary,
                 goal=aspect_of(kind).goal,
                 threat=Threat(level=level, knows=known),
-                seed=study.settings.seed,
+                seed=context.settings.seed,
                 status="not_applicable",
                 reason=reason,
                 settings=dict(candidate.settings),

@@ -9,10 +9,10 @@ import numpy as np
 
 from adversaries.evidence import Arms, Cost, Evidence, Threat, Value
 from adversaries.statistics import estimates, levels
-from adversaries.threat import Knowledge, knowledge
-from protocols.engine.task_runner import Order
+from adversaries.threat import Grant, grants
+from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Outcome
-from protocols.evaluation.context import Study
+from protocols.evaluation.context import Context
 from protocols.mask_aware.tasks import MaskTask
 
 NAME = "mask-aware"
@@ -35,38 +35,40 @@ class Recovered:
 
 def white_box() -> Threat:
     """The threat model of everybody who knows the defense."""
-    return Threat(level="L4", knows=tuple(k.name.lower() for k in Knowledge if k in knowledge("L4") and k.name))
+    return Threat(level="L4", knows=tuple(k.name.lower() for k in Grant if k in grants("L4") and k.name))
 
 
-def recovered(study: Study, defense: str) -> Recovered:
+def recovered(context: Context, defense: str) -> Recovered:
     """Infer the mask from releases, once per seed, and again with twice the steps where the budget checks that."""
-    prepared = study.prepared
-    turns = [(seed, times) for times in ((1,) if study.budget.doubling == "none" else (1, 2)) for seed in study.seeds]
+    prepared = context.prepared
+    turns = [
+        (seed, times) for times in ((1,) if context.budget.doubling == "none" else (1, 2)) for seed in context.seeds
+    ]
     orders = [
-        Order(
+        QueuedTask(
             task=MaskTask(
                 world=prepared.digests.world,
                 defense=defense,
                 seed=seed,
                 settings={},
-                latent=study.settings.options("mask-latent"),
+                latent=context.settings.options("mask-latent"),
                 times=times,
             ),
             place=prepared.place,
-            folder=study.cells,
+            folder=context.cells,
             title=f"mask inference{', doubled' * (times - 1)}",
         )
         for seed, times in turns
     ]
-    outcomes = dict(zip(turns, study.bench.do("mask inference", orders), strict=True))
-    evidence = [_row(study, seed, outcomes[seed, 1], outcomes.get((seed, 2))) for seed in study.seeds]
+    outcomes = dict(zip(turns, context.runner.run("mask inference", orders), strict=True))
+    evidence = [_row(context, seed, outcomes[seed, 1], outcomes.get((seed, 2))) for seed in context.seeds]
     values = [row.arms.attack or Value.unknown(row.reason or row.status) for row in evidence]
     metric = levels.over_seeds(values)
     flags = tuple(sorted({*metric.flags, *(flag for row in evidence for flag in row.health)}))
     return Recovered(metric=metric.model_copy(update={"flags": flags}), evidence=evidence)
 
 
-def _row(study: Study, seed: int, outcome: Outcome, doubled: Outcome | None) -> Evidence:
+def _row(context: Context, seed: int, outcome: Outcome, doubled: Outcome | None) -> Evidence:
     facts: dict[str, Any] = {
         "protocol": NAME,
         "adversary": "mask-inference",
@@ -82,7 +84,7 @@ def _row(study: Study, seed: int, outcome: Outcome, doubled: Outcome | None) -> 
     found = outcome.arrays
     key = f"{NAME}/mask/{seed}"
     rows: Any = np.asarray(found["jaccard"])
-    study.rows[key] = rows
+    context.rows[key] = rows
     attack = estimates.mean(rows, "rate", rows=key)
     floor, ceiling = estimates.mean(found["random"], "rate"), estimates.mean(found["control"], "rate")
     metrics = {"random": floor}
@@ -90,7 +92,7 @@ def _row(study: Study, seed: int, outcome: Outcome, doubled: Outcome | None) -> 
         if way in found:
             share = np.asarray(found[way]) / max(float(np.mean(found["spread"])), 1e-12)
             metrics[f"latent_r2.{way}"] = estimates.mean(1 - share, "share")
-    flags = set(study.common)
+    flags = set(context.common)
     if (ceiling.low or 0.0) <= (floor.high or 1.0):
         flags.add("CEILING_MISSED")
     if (attack.low or 0.0) <= (floor.value or 0.0):

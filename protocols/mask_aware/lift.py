@@ -12,9 +12,9 @@ from adversaries import health
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Value
 from adversaries.goals.label import Attribute, LabelGoal, TaskLabel
 from adversaries.statistics import estimates
-from protocols.engine.task_runner import Order
+from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Cell, Outcome
-from protocols.evaluation.context import Study
+from protocols.evaluation.context import Context
 from protocols.mask_aware.findings import NAME, white_box
 from protocols.mask_aware.tasks import MaskCell
 
@@ -30,24 +30,24 @@ class Lift:
     """Probes of latents, and of mask bits where masks differ between images.
 
     Args:
-        study: the run.
+        context: the run.
         defense: digest of the fitted defense.
         per_image: whether masks differ between images.
     """
 
-    study: Study
+    context: Context
     defense: str
     per_image: bool
 
     def evidence(self) -> list[Evidence]:
         """Rows for the task label; with more than the smoke budget for every private attribute too."""
-        goals: list[LabelGoal] = [TaskLabel(label=self.study.prepared.parts.task)]
-        if self.study.budget.name != "smoke":
-            world = self.study.prepared.world
-            names = self.study.settings.attributes or [name for name in world.classes if name != goals[0].label]
+        goals: list[LabelGoal] = [TaskLabel(label=self.context.prepared.parts.task)]
+        if self.context.budget.name != "smoke":
+            world = self.context.prepared.world
+            names = self.context.settings.attributes or [name for name in world.classes if name != goals[0].label]
             goals += [Attribute(label=name) for name in names]
         readings = [("unmasked latent", 0), ("masked latent", 0)]
-        readings += [("random mask", draw) for draw in range(DRAWS.get(self.study.budget.name, 5))]
+        readings += [("random mask", draw) for draw in range(DRAWS.get(self.context.budget.name, 5))]
         readings += [("mask bits", 0)] if self.per_image else []
         wanted = [(goal, reading, draw, probe) for goal in goals for reading, draw in readings for probe in PROBES]
         found = self._do("probes of latents", wanted, "attack")
@@ -58,7 +58,7 @@ class Lift:
             shuffled = self._do(
                 "shuffled probes", [(goal, reading, 0, probe) for reading, probe in chosen.items()], "shuffled"
             )
-            for seed in self.study.seeds:
+            for seed in self.context.seeds:
                 rows += self._rows(goal, seed, found, chosen, shuffled, ceilings)
         return rows
 
@@ -72,7 +72,7 @@ class Lift:
         ceilings: dict[Any, Outcome],
     ) -> list[Evidence]:
         """One row per reading."""
-        floor = goal.floor(self.study.prepared.world).cpu().numpy()
+        floor = goal.floor(self.context.prepared.world).cpu().numpy()
         hits: dict[str, Any] = {}
         rows = []
         for reading, probe in chosen.items():
@@ -84,7 +84,7 @@ class Lift:
                 "goal": f"lift:{goal.name}",
                 "threat": white_box().model_copy(update={"budget": AttackBudget(labels_per_class=self._labels)}),
                 "seed": seed,
-                "settings": {"input": reading, **self.study.settings.options(probe)},
+                "settings": {"input": reading, **self.context.settings.options(probe)},
             }
             if broken is not None:
                 doubts = ("CRASHED",) if broken.status == "failed" else ()
@@ -113,7 +113,7 @@ class Lift:
 
     def _attack(self, hits: Any, draws: int, key: str) -> Value:
         """A rate, or the mean over random masks of each target's hits."""
-        self.study.rows[key] = hits if draws > 1 else hits.astype(np.uint8)
+        self.context.rows[key] = hits if draws > 1 else hits.astype(np.uint8)
         if draws > 1:
             return estimates.mean(hits, "rate", rows=key)
         return _rate(hits).model_copy(update={"rows": key})
@@ -127,12 +127,12 @@ class Lift:
         found = {"hidden_by_mask": estimates.difference(whole > 0, masked > 0)}
         for name, rows in pairs.items():
             key = f"{NAME}/lift/{goal.name}/{name}/{seed}"
-            self.study.rows[key] = rows
+            self.context.rows[key] = rows
             found[name] = estimates.mean(rows, "difference", rows=key)
         return found
 
     def _flags(self, arms: Arms, outcomes: Sequence[Outcome], shuffled: Outcome | None, cells: int) -> tuple[str, ...]:
-        flags = set(self.study.common) | {flag for outcome in outcomes for flag in outcome.flags}
+        flags = set(self.context.common) | {flag for outcome in outcomes for flag in outcome.flags}
         floor = arms.floor or Value.unknown("no floor")
         if arms.ceiling is None or (arms.ceiling.low or 0.0) <= (floor.high or 1.0):
             flags.add("CEILING_MISSED")
@@ -156,12 +156,12 @@ class Lift:
 
     @property
     def _labels(self) -> Any:
-        return self.study.budget.labels[-1]
+        return self.context.budget.labels[-1]
 
     def _cell(self, goal: LabelGoal, probe: str, arm: str, seed: int, world: str, level: str) -> dict[str, Any]:
         return {
             "adversary": probe,
-            "settings": self.study.settings.options(probe),
+            "settings": self.context.settings.options(probe),
             "level": level,
             "labels_per_class": self._labels,
             "goal": goal.name,
@@ -175,10 +175,10 @@ class Lift:
         self, stage: str, wanted: Sequence[tuple[LabelGoal, str, int, str]], arm: str
     ) -> dict[tuple[str, str, int, str, int], Outcome]:
         """Outcomes by goal, reading, draw, probe and seed."""
-        prepared = self.study.prepared
+        prepared = self.context.prepared
         keys, orders = [], []
         for goal, reading, draw, probe in wanted:
-            for seed in self.study.seeds:
+            for seed in self.context.seeds:
                 task = MaskCell(
                     **self._cell(goal, probe, arm, seed, prepared.digests.world, "L4"),
                     defense=self.defense,
@@ -186,23 +186,23 @@ class Lift:
                     draw=draw,
                 )
                 keys.append((goal.name, reading, draw, probe, seed))
-                orders.append(Order(task, prepared.place, self.study.cells, f"{probe} on the {reading}, {arm}"))
-        return dict(zip(keys, self.study.bench.do(stage, orders), strict=True))
+                orders.append(QueuedTask(task, prepared.place, self.context.cells, f"{probe} on the {reading}, {arm}"))
+        return dict(zip(keys, self.context.runner.run(stage, orders), strict=True))
 
     def _ceilings(self, wanted: Sequence[tuple[LabelGoal, str]]) -> dict[tuple[str, str, int], Outcome]:
         """The probes on the images, as every protocol keeps them."""
-        prepared = self.study.prepared
-        keys = [(goal, probe, seed) for goal, probe in wanted for seed in self.study.seeds]
+        prepared = self.context.prepared
+        keys = [(goal, probe, seed) for goal, probe in wanted for seed in self.context.seeds]
         orders = [
-            Order(
+            QueuedTask(
                 Cell(**self._cell(goal, probe, "ceiling", seed, prepared.digests.clean, "L2")),
                 prepared.place,
-                self.study.shared,
+                self.context.shared,
                 f"{probe} on the images",
             )
             for goal, probe, seed in keys
         ]
-        outcomes = self.study.bench.do("probes of images", orders)
+        outcomes = self.context.runner.run("probes of images", orders)
         return {(g.name, probe, seed): o for (g, probe, seed), o in zip(keys, outcomes, strict=True)}
 
 

@@ -18,7 +18,7 @@ from protocols.engine.trial import Cell
 from protocols.evaluation.board import Board, Entry
 from protocols.evaluation.campaign import Campaign
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.cross_protocol import from_board
 from protocols.evaluation.label_evidence import evidence_of
 from protocols.evaluation.label_metrics import LabelMetrics
@@ -53,41 +53,41 @@ def agnostic(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
     )
 
 
-def conduct_masks(study: Study) -> Findings:
+def conduct_masks(context: Context) -> Findings:
     """Everything about the mask."""
-    prepared = study.prepared
+    prepared = context.prepared
     goal = TaskLabel(label=prepared.parts.task)
     try:
-        if study.threat < "L4":
+        if context.threat < "L4":
             raise NotApplicableError("the mask is known from --threat L4 on")
-        defense = digest_of_defense(study)
-        per_image = _save_bits(study)
+        defense = digest_of_defense(context)
+        per_image = _save_bits(context)
     except NotApplicableError as reason:
-        return nothing(str(reason), goal.name, study.settings.seed)
-    study = replace(study, budget=replace(study.budget, labels=study.budget.labels[-1:], transforms="none"))
-    models, twin = models_of(study)
-    if study.budget.name == "smoke":
+        return nothing(str(reason), goal.name, context.settings.seed)
+    context = replace(context, budget=replace(context.budget, labels=context.budget.labels[-1:], transforms="none"))
+    models, twin = models_of(context)
+    if context.budget.name == "smoke":
         # Retraining is what takes long, with the mask and without it.
         models = [model for model in models if model != twin][:1]
-    options = {probe: study.settings.options(probe) for probe in PROBES}
-    knowing = board_of(study, goal, aware(models, twin, options))
-    ignorant = board_of(study, goal, agnostic(models, twin))
-    _campaign(Campaign, study, ignorant, goal.name).run(["L2"])
-    _campaign(MaskCampaign, study, knowing, goal.name, defense=defense).run(["L4"])
+    options = {probe: context.settings.options(probe) for probe in PROBES}
+    knowing = board_of(context, goal, aware(models, twin, options))
+    ignorant = board_of(context, goal, agnostic(models, twin))
+    _campaign(Campaign, context, ignorant, goal.name).run(["L2"])
+    _campaign(MaskCampaign, context, knowing, goal.name, defense=defense).run(["L4"])
     evidence = [
         row
         for board, levels in ((knowing, ["L4"]), (ignorant, ["L2"]))
-        for row in evidence_of(board, NAME, goal.name, board.choices(levels), study.rows)
+        for row in evidence_of(board, NAME, goal.name, board.choices(levels), context.rows)
     ]
-    seen = recovered(study, defense)
-    lifts = Lift(study=study, defense=defense, per_image=per_image).evidence()
-    metrics = {"mask.gain": gain(study, knowing, ignorant), "mask.recovery": seen.metric}
+    seen = recovered(context, defense)
+    lifts = Lift(context=context, defense=defense, per_image=per_image).evidence()
+    metrics = {"mask.gain": gain(context, knowing, ignorant), "mask.recovery": seen.metric}
     return Findings(evidence=[*evidence, *seen.evidence, *lifts], metrics=metrics, rivals=from_board(knowing))
 
 
-def gain(study: Study, knowing: Board, ignorant: Board) -> Value:
+def gain(context: Context, knowing: Board, ignorant: Board) -> Value:
     """Accuracy of the best who knows the mask - that of the best who does not, on the same targets."""
-    numbers = LabelMetrics(board=knowing, target=study.prepared.target, per_class=0.0, rows=study.rows)
+    numbers = LabelMetrics(board=knowing, target=context.prepared.target, per_class=0.0, rows=context.rows)
     rivals = ignorant.attempts(ignorant.grid[-1], levels=["L2"])
     other = ignorant.choose(rivals)
     if other is None:
@@ -128,20 +128,20 @@ class MaskCampaign(Campaign):
         return replace(cell, adversary=reader, settings={**own, **self.settings.options(reader)}, level="L2")
 
 
-def _campaign(kind: type[Campaign], study: Study, board: Board, goal: str, **more: Any) -> Campaign:
-    prepared = study.prepared
+def _campaign(kind: type[Campaign], context: Context, board: Board, goal: str, **more: Any) -> Campaign:
+    prepared = context.prepared
     if kind is MaskCampaign:
-        more["settings"] = study.settings
+        more["settings"] = context.settings
     return kind(
         board=board,
         goal=goal,
         place=prepared.place,
         undefended=None,
         digests=prepared.digests,
-        budget=study.budget,
-        cells=study.cells,
-        ceilings=study.shared,
-        bench=study.bench,
+        budget=context.budget,
+        cells=context.cells,
+        ceilings=context.shared,
+        runner=context.runner,
         **more,
     )
 
@@ -162,32 +162,32 @@ def nothing(reason: str, goal: str, seed: int) -> Findings:
     return Findings(evidence=rows, metrics=metrics)
 
 
-def digest_of_defense(study: Study) -> str:
+def digest_of_defense(context: Context) -> str:
     """Content hash of the fitted defense.
 
     Raises:
         NotApplicableError: only releases were given.
     """
-    defense = _defense(study)
+    defense = _defense(context)
     state = defense.state()
     names = sorted(state)
     settings = {name: str(value) for name, value in defense.settings().items()}
     return digest_of([type(defense).__name__, settings, names, tensor_digest(*(state[name] for name in names))])
 
 
-def _defense(study: Study) -> Defense:
-    if study.prepared.publisher is None:
+def _defense(context: Context) -> Defense:
+    if context.prepared.publisher is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
-    return study.prepared.publisher.defense
+    return context.prepared.publisher.defense
 
 
 @torch.no_grad()
-def _save_bits(study: Study) -> bool:
+def _save_bits(context: Context) -> bool:
     """Write the mask of every image beside the world, and some for people into the sidecar; whether they differ.
 
     Masks are taken from publishing again with the same randomness, because some defenses draw them.
     """
-    prepared, device = study.prepared, study.prepared.place.device
+    prepared, device = context.prepared, context.prepared.place.device
     publisher = prepared.publisher
     if publisher is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
@@ -202,5 +202,5 @@ def _save_bits(study: Study) -> bool:
         bits[name] = latent.published(images.images.to(device), generator)[1].cpu().contiguous()
     prepared.place.save_beside(BITS, {name: kept.to(torch.uint8) for name, kept in bits.items()})
     shown = bits["targets"]
-    study.rows["mask/bits"] = (shown[:16] if latent.per_image else shown[0]).numpy().astype(np.uint8)
+    context.rows["mask/bits"] = (shown[:16] if latent.per_image else shown[0]).numpy().astype(np.uint8)
     return latent.per_image

@@ -19,12 +19,12 @@ from adversaries.attacks.mask.inference import MaskInference, recovery
 from adversaries.attacks.mask.latent import MaskLatent
 from adversaries.attacks.mask.opened_latent import Latent, open_latent
 from adversaries.attacks.mask.readings import Reading, permuted, read_world
-from adversaries.evaluation_data import World
+from adversaries.evaluation_data import EvaluationData
 from adversaries.goals.assess import assess
 from adversaries.goals.label import make_goal
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
-from protocols.engine.handles import Place, reordered
+from protocols.engine.handles import EvaluationHandle, reordered
 from protocols.engine.trial import Cell, Outcome, Task
 from vfc.config import configured
 from vfc.errors import NotApplicableError
@@ -51,7 +51,7 @@ class MaskCell(Cell):
     reading: str = ""
     draw: int = 0
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Fit and grade."""
         goal = make_goal(self.goal)
         world = _reading(place, self.reading, self.draw) if self.reading else place.world()
@@ -76,12 +76,12 @@ class MaskCell(Cell):
 
 
 @lru_cache(maxsize=4)
-def _reading(place: Place, reading: str, draw: int) -> World:
+def _reading(place: EvaluationHandle, reading: str, draw: int) -> EvaluationData:
     world = place.world()
     return read_world(world, opened(place), place.arrays(BITS), cast(Reading, reading), draw)
 
 
-def opened(place: Place) -> Latent:
+def opened(place: EvaluationHandle) -> Latent:
     """The defense's latent.
 
     Raises:
@@ -113,7 +113,7 @@ class MaskTask(Task):
     latent: dict[str, Any]
     times: int = 1
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Infer and compare; the inference is handed the decoder and releases, and nothing else."""
         started = time.perf_counter()
         latent = opened(place)
@@ -136,7 +136,7 @@ class MaskTask(Task):
             cost={"seconds": round(time.perf_counter() - started, 4), "gradient_steps": inverse.trained},
         )
 
-    def _errors(self, place: Place, latent: Latent, truth: Tensor) -> Mapping[str, Tensor]:
+    def _errors(self, place: EvaluationHandle, latent: Latent, truth: Tensor) -> Mapping[str, Tensor]:
         """Per target: the squared error of the masked latent that `mask-latent` reads, and its squared deviation."""
         world = place.world()
         if world.targets.images is None:
@@ -144,7 +144,7 @@ class MaskTask(Task):
         true = latent.encode(world.targets.images[:MOST]) * truth
         # Which label the view is about does not matter: none is read.
         threat, label = ThreatModel(level="L4", labels_per_class="all"), next(iter(world.classes))
-        view = View(world, threat, label, defense=place.defense())
+        view = Knowledge(world, threat, label, defense=place.defense())
         found = {"spread": (true - true.mean(0)).square().sum(1)}
         adversary = configured(MaskLatent, {**self.latent, "recovery": "optimized"}, "mask-latent")
         optimized = adversary.inverse(view, torch.Generator().manual_seed(derive_seed("read", self.seed)))

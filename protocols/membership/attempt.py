@@ -28,9 +28,9 @@ from adversaries.goals.membership import (
 )
 from adversaries.health import LEVEL
 from adversaries.statistics import estimates, levels
-from adversaries.threat import Knowledge, knowledge
+from adversaries.threat import Grant, grants
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import FEW, Study
+from protocols.evaluation.context import FEW, Context
 from protocols.evaluation.overrides import with_overrides
 from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
@@ -46,7 +46,7 @@ PLANTED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class MembershipInputs:
     """All readings of one world: of the defense, or of the target alone.
 
     Args:
@@ -57,11 +57,11 @@ class World:
     shadows: Shadows
     real: Readings
 
-    def shuffled(self, generator: np.random.Generator) -> World:
+    def shuffled(self, generator: np.random.Generator) -> MembershipInputs:
         """Who is a member among the shadows' images, permuted."""
         return replace(self, shadows=shuffled(self.shadows, generator))
 
-    def planted(self, truth: Truth, generator: np.random.Generator) -> World:
+    def planted(self, truth: Truth, generator: np.random.Generator) -> MembershipInputs:
         """A copy in which half of the members show, under every defense."""
         shadows = self.shadows
         universe = [
@@ -72,7 +72,7 @@ class World:
             planted(each, inside, PLANTED, generator)
             for each, inside in zip(shadows.candidates, shadows.inside, strict=True)
         ]
-        return World(
+        return MembershipInputs(
             shadows=replace(shadows, universe=universe, candidates=candidates),
             real=planted(self.real, truth, PLANTED, generator),
         )
@@ -95,7 +95,9 @@ class Graded:
     finite: bool
 
 
-def grade(adversary: MembershipAdversary, world: World, truth: Truth, alpha: float = estimates.ALPHA) -> Graded:
+def grade(
+    adversary: MembershipAdversary, world: MembershipInputs, truth: Truth, alpha: float = estimates.ALPHA
+) -> Graded:
     """Fix a threshold on the shadows, score the images in question, and count.
 
     Args:
@@ -144,12 +146,18 @@ class Attempt:
 
     @classmethod
     def of(
-        cls, study: Study, candidate: Candidate, world: World, bare: World | None, truth: Truth, seed: int
+        cls,
+        context: Context,
+        candidate: Candidate,
+        world: MembershipInputs,
+        bare: MembershipInputs | None,
+        truth: Truth,
+        seed: int,
     ) -> Attempt:
         """Attack in every arm; what goes wrong becomes a failed attempt, never silence.
 
         Args:
-            study: the run.
+            context: the run.
             candidate: who attacks.
             world: the defense.
             bare: the target on the images themselves, or None.
@@ -157,9 +165,9 @@ class Attempt:
             seed: of the controls.
         """
         started = time.perf_counter()
-        candidate = with_overrides(candidate, study.settings)
+        candidate = with_overrides(candidate, context.settings)
         name, shadows = candidate.adversary, len(world.shadows.universe)
-        graded, arms, health = None, dict[str, Value | None](), set(study.common)
+        graded, arms, health = None, dict[str, Value | None](), set(context.common)
         reason, failed = None, False
         try:
             adversary = configured(ADVERSARIES.get(name), dict(candidate.settings), name)
@@ -248,12 +256,12 @@ class Attempt:
 
 def threat() -> Threat:
     """The defense and its training are known; the image, its label, its release and the target's answer are given."""
-    knows = tuple(k.name.lower() for k in Knowledge if k in knowledge("L4") and k.name)
+    knows = tuple(k.name.lower() for k in Grant if k in grants("L4") and k.name)
     return Threat(level="L4", knows=knows, budget=AttackBudget(releases=1))
 
 
 def _controls(
-    adversary: MembershipAdversary, world: World, bare: World | None, truth: Truth, seed: int
+    adversary: MembershipAdversary, world: MembershipInputs, bare: MembershipInputs | None, truth: Truth, seed: int
 ) -> tuple[dict[str, Value | None], set[str]]:
     """Permuted truth, a planted leak, and the target alone."""
     doubts = set()

@@ -17,11 +17,11 @@ from adversaries.evidence import Evidence, Value
 from adversaries.goals.membership import Shadows, roc
 from adversaries.statistics import levels
 from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
-from protocols.engine.task_runner import Order
+from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evasion.tasks import fingerprint
-from protocols.membership.attempt import GOAL, NAME, Attempt, World, threat
+from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
 from protocols.membership.tasks import ReadTask, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
@@ -51,12 +51,12 @@ class Question:
     member: Tensor
 
     @classmethod
-    def of(cls, study: Study) -> Question:
+    def of(cls, context: Context) -> Question:
         """As many members as non-members, from one random draw."""
-        parts = study.prepared.parts
+        parts = context.prepared.parts
         inside, outside = parts.defender_train, parts.targets
         n = min(len(inside), len(outside), MOST)
-        generator = torch.Generator().manual_seed(derive_seed("membership draw", study.settings.seed))
+        generator = torch.Generator().manual_seed(derive_seed("membership draw", context.settings.seed))
         chosen = [torch.randperm(len(group), generator=generator)[:n] for group in (inside, outside)]
         images = torch.cat([group.images[rows] for group, rows in zip((inside, outside), chosen, strict=True)])
         labels = torch.cat(
@@ -66,29 +66,29 @@ class Question:
         return cls(images=images[mixed], labels=labels[mixed], member=(torch.arange(2 * n) < n)[mixed])
 
 
-def conduct_membership(study: Study) -> Findings:
+def conduct_membership(context: Context) -> Findings:
     """Ask of members and non-members who is who."""
     try:
-        _require(study)
-        question = Question.of(study)
-        universe = _universe(study, question)
-        shadows = fitted_shadows(study, universe)
-        rounds = [_round(study, question, universe, shadows, seed) for seed in study.seeds]
+        _require(context)
+        question = Question.of(context)
+        universe = _universe(context, question)
+        shadows = fitted_shadows(context, universe)
+        rounds = [_round(context, question, universe, shadows, seed) for seed in context.seeds]
     except NotApplicableError as reason:
-        return nothing(study, str(reason), "not_applicable")
+        return nothing(context, str(reason), "not_applicable")
     except RuntimeError as error:
-        return nothing(study, str(error), "failed")
+        return nothing(context, str(error), "failed")
     evidence = [row for rows, _ in rounds for row in rows]
     metrics = {name: levels.over_seeds([found[name] for _, found in rounds]) for name in rounds[0][1]}
     return Findings(evidence=evidence, metrics=metrics)
 
 
-def nothing(study: Study, reason: str, status: Any) -> Findings:
+def nothing(context: Context, reason: str, status: Any) -> Findings:
     """What is said where membership cannot be asked."""
     flags = ("CRASHED",) if status == "failed" else ()
     rows = [
         Evidence(
-            protocol=NAME, adversary=each.adversary, goal=GOAL, threat=threat(), seed=study.settings.seed,
+            protocol=NAME, adversary=each.adversary, goal=GOAL, threat=threat(), seed=context.settings.seed,
             status=status, reason=reason, health=flags, settings=dict(each.settings),
         )
         for each in CANDIDATES
@@ -102,46 +102,46 @@ def nothing(study: Study, reason: str, status: Any) -> Findings:
     )
 
 
-def _require(study: Study) -> None:
-    publisher = study.prepared.publisher
+def _require(context: Context) -> None:
+    publisher = context.prepared.publisher
     if publisher is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
-    if study.threat < "L4":
+    if context.threat < "L4":
         raise NotApplicableError("who fits shadow defenses knows the defense, which --threat L4 and above grant")
-    if study.budget.shadows < 2:
+    if context.budget.shadows < 2:
         raise NotApplicableError("needs shadow defenses (--budget standard or full)")
 
 
-def _universe(study: Study, question: Question) -> Universe:
+def _universe(context: Context, question: Question) -> Universe:
     """The attacker's images; online also those in question, which the attacker holds."""
-    pool = study.prepared.parts.pool_train
-    images, labels = pool.images[:LARGEST_UNIVERSE], pool.labels[study.prepared.parts.task][:LARGEST_UNIVERSE]
-    if _online(study):
+    pool = context.prepared.parts.pool_train
+    images, labels = pool.images[:LARGEST_UNIVERSE], pool.labels[context.prepared.parts.task][:LARGEST_UNIVERSE]
+    if _online(context):
         images, labels = torch.cat([question.images, images]), torch.cat([question.labels, labels])
-    return Universe.drawn(images, labels, study.budget.shadows, study.settings.seed)
+    return Universe.drawn(images, labels, context.budget.shadows, context.settings.seed)
 
 
-def _online(study: Study) -> bool:
-    return study.budget.name == "full"
+def _online(context: Context) -> bool:
+    return context.budget.name == "full"
 
 
 def _round(
-    study: Study, question: Question, universe: Universe, shadows: list[Shadow], seed: int
+    context: Context, question: Question, universe: Universe, shadows: list[Shadow], seed: int
 ) -> tuple[list[Evidence], dict[str, Value]]:
     """One seed: read everything, attack, choose on the shadows, grade once."""
-    world = _read(study, question, universe, shadows, seed, bare=False)
+    world = _read(context, question, universe, shadows, seed, bare=False)
     bare = None
-    if study.prepared.target.clean is not None:
-        bare = _read(study, question, universe, shadows, seed, bare=True)
+    if context.prepared.target.clean is not None:
+        bare = _read(context, question, universe, shadows, seed, bare=True)
     truth = question.member.numpy()
-    tried = [Attempt.of(study, candidate, world, bare, truth, seed) for candidate in CANDIDATES]
+    tried = [Attempt.of(context, candidate, world, bare, truth, seed) for candidate in CANDIDATES]
     ranked = [attempt for attempt in tried if attempt.graded is not None]
     for attempt in ranked:
-        _keep_curve(study, attempt, truth, seed)
+        _keep_curve(context, attempt, truth, seed)
     best = _choice(ranked)
-    flags = set(study.common) | ({"CRASHED"} if any(attempt.failed for attempt in tried) else set())
+    flags = set(context.common) | ({"CRASHED"} if any(attempt.failed for attempt in tried) else set())
     flags |= {flag for attempt in ranked if attempt.dishonest for flag in attempt.health}
     evidence = [attempt.evidence(seed, truth, chosen=attempt is best) for attempt in tried]
     if best is None or best.graded is None:
@@ -166,21 +166,21 @@ def _choice(ranked: Sequence[Attempt]) -> Attempt | None:
     return max(honest, key=lambda each: each.graded.calibrated.advantage if each.graded else -1.0, default=None)
 
 
-def _keep_curve(study: Study, attempt: Attempt, truth: Any, seed: int) -> None:
+def _keep_curve(context: Context, attempt: Attempt, truth: Any, seed: int) -> None:
     """The curve of one attempt, for people to look at."""
     if attempt.graded is None:
         return
-    curves: dict[str, Any] = study.rows
+    curves: dict[str, Any] = context.rows
     false, true, _ = roc(attempt.graded.scores, truth)
-    name = attempt.candidate.name.replace(" ", "-") + (f"-{seed}" if len(study.seeds) > 1 else "")
+    name = attempt.candidate.name.replace(" ", "-") + (f"-{seed}" if len(context.seeds) > 1 else "")
     curves[f"roc/{name}/fpr"], curves[f"roc/{name}/tpr"] = false, true
 
 
 def _read(
-    study: Study, question: Question, universe: Universe, shadows: list[Shadow], seed: int, *, bare: bool
-) -> World:
+    context: Context, question: Question, universe: Universe, shadows: list[Shadow], seed: int, *, bare: bool
+) -> MembershipInputs:
     """Readings of all shadows on the universe and on the images in question, and of the real defense on those."""
-    prepared = study.prepared
+    prepared = context.prepared
     publisher, place = prepared.publisher, prepared.place
     if publisher is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
@@ -190,31 +190,31 @@ def _read(
         place.save_beside(f"membership-{name}", {"images": images, "labels": labels})
         digests[name] = tensor_digest(images, labels)
 
-    def order(defense: str, where: Any, name: str, title: str) -> Order:
+    def order(defense: str, where: Any, name: str, title: str) -> QueuedTask:
         task = ReadTask(defense=defense, images=digests[name], name=f"membership-{name}", bare=bare, seed=seed)
-        return Order(task, where, study.cells, f"{title}, {name}{', target alone' * bare}")
+        return QueuedTask(task, where, context.cells, f"{title}, {name}{', target alone' * bare}")
 
     orders = [order(fingerprint(publisher.defense), place, "candidates", "the defense")]
     for position, shadow in enumerate(shadows):
         where = replace(place, source=shadow.source)
         orders += [order(shadow.digest, where, name, f"shadow {position}") for name in ("universe", "candidates")]
-    found = [measured(outcome) for outcome in study.bench.do("reading signals", orders)]
-    return World(
+    found = [measured(outcome) for outcome in context.runner.run("reading signals", orders)]
+    return MembershipInputs(
         real=found[0].readings,
         shadows=Shadows(
             names=found[0].names,
             universe=[each.readings for each in found[1::2]],
             member=universe.member.numpy(),
             candidates=[each.readings for each in found[2::2]],
-            inside=_inside(study, question, universe),
-            online=_online(study),
+            inside=_inside(context, question, universe),
+            online=_online(context),
         ),
     )
 
 
-def _inside(study: Study, question: Question, universe: Universe) -> Any:
+def _inside(context: Context, question: Question, universe: Universe) -> Any:
     """Which shadow was fitted on which image in question."""
     n = len(question.member)
-    if _online(study):
+    if _online(context):
         return universe.member[:, :n].numpy()
     return np.zeros((len(universe.member), n), dtype=bool)

@@ -10,7 +10,7 @@ from torch import nn
 
 from adversaries.attacks.membership.signals import Measured, measure
 from adversaries.goals.membership import Readings
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.trial import Outcome, Task
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
@@ -44,7 +44,7 @@ class ReadTask(Task):
     bare: bool
     seed: int
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Read.
 
         Raises:

@@ -20,7 +20,7 @@ from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Shado
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import levels
 from protocols.evaluation.context import FEW
-from protocols.membership.attempt import Graded, World, grade
+from protocols.membership.attempt import Graded, MembershipInputs, grade
 from protocols.membership.study import Question
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
@@ -71,9 +71,9 @@ class Sightings:
     inside: Truth
 
     @property
-    def world(self) -> World:
+    def world(self) -> MembershipInputs:
         """As adversaries are shown it."""
-        return World(
+        return MembershipInputs(
             real=self.real.readings,
             shadows=Shadows(
                 names=self.real.names,
@@ -148,7 +148,7 @@ def _doubts(chosen: str, graded: Mapping[str, Graded]) -> set[str]:
 def _by_shadows(
     adversaries: Mapping[str, MembershipAdversary],
     graded: Mapping[str, Graded],
-    world: World,
+    world: MembershipInputs,
     truth: Truth,
     seed: int,
     cells: int,

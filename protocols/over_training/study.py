@@ -20,7 +20,7 @@ from adversaries.goals.membership import Truth
 from protocols.commands.leakage import LeakageOptions, build, spread
 from protocols.commands.options.over_training import OverTraining
 from protocols.engine.settings import Settings
-from protocols.engine.task_runner import Bench, Order
+from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.training_jobs import HASH
 from protocols.over_training import findings as findings
@@ -82,7 +82,7 @@ class Course:
         options, over, settings: what was asked for.
         dataset, parts: the data.
         trainer: trains what is missing.
-        bench: where checkpoints are measured.
+        runner: where checkpoints are measured.
         cells: folder of what is finished.
     """
 
@@ -94,11 +94,11 @@ class Course:
         dataset: Dataset,
         parts: Parts,
         trainer: Trainer,
-        bench: Bench,
+        runner: TaskRunner,
         cells: Path,
     ) -> None:
         self.options, self.over, self.settings = options, over, settings
-        self.dataset, self.parts, self.trainer, self.bench, self.cells = dataset, parts, trainer, bench, cells
+        self.dataset, self.parts, self.trainer, self.runner, self.cells = dataset, parts, trainer, runner, cells
         self.subject = self._subject()
         module = self.subject.source.load(0)
         default = ENCODER_LAYERS if self.subject.encoder is not None else ("*",)
@@ -114,12 +114,12 @@ class Course:
     def data(self) -> tuple[dict[str, Any], bool]:
         """Everything that was found, and whether any layer could be measured."""
         source = self.subject.source
-        found = [said(outcome) for outcome in self.bench.do("measuring checkpoints", self._layer_orders())]
+        found = [said(outcome) for outcome in self.runner.run("measuring checkpoints", self._layer_orders())]
         layers = findings.layers_over(source.steps, found)
         whole, about = None, dict[str, Any]()
         try:
             orders, about = self._membership_orders()
-            asked = [said(outcome) for outcome in self.bench.do("asking who was a member", orders)]
+            asked = [said(outcome) for outcome in self.runner.run("asking who was a member", orders)]
             whole = findings.with_membership(layers, asked, MODEL)
         except NotApplicableError as reason:
             about = {"reason": str(reason)}
@@ -175,7 +175,7 @@ class Course:
                 "train again with this data and split",
             )
 
-    def _layer_orders(self) -> list[Order]:
+    def _layer_orders(self) -> list[QueuedTask]:
         source, device = self.subject.source, self.trainer.device
         digest = tensor_digest(self.images)
         orders = []
@@ -198,10 +198,10 @@ class Course:
                 images=self.images,
                 origin=source.origin,
             )
-            orders.append(Order(task, scene, self.cells, f"step {step}"))
+            orders.append(QueuedTask(task, scene, self.cells, f"step {step}"))
         return orders
 
-    def _membership_orders(self) -> tuple[list[Order], dict[str, Any]]:
+    def _membership_orders(self) -> tuple[list[QueuedTask], dict[str, Any]]:
         source, subject, parts = self.subject.source, self.subject, self.parts
         if subject.target is None:
             raise NotApplicableError(UNKNOWN_MEMBERS)
@@ -211,7 +211,7 @@ class Course:
         universe = universe_of(parts, self.over.shadows, seed, whole=subject.encoder is None)
         how = Training(
             target=subject.target, encoder=subject.encoder, root=self.trainer.root, scratch=self.trainer.scratch,
-            seed=seed, device=device, code=self.bench.code, reporter=self.bench.reporter,
+            seed=seed, device=device, code=self.runner.code, reporter=self.runner.reporter,
         )  # fmt: skip
         shadows = trained_shadows(how, universe, parts, self.dataset.classes[parts.task])
         question = question_of(parts, self.over.members, seed)
@@ -245,7 +245,7 @@ class Course:
                 member=universe.member[:, rows].numpy(),
                 inside=inside,
             )
-            orders.append(Order(task, company, self.cells, f"step {step}"))
+            orders.append(QueuedTask(task, company, self.cells, f"step {step}"))
         members = int(question.member.sum())
         return orders, {
             "members": members,

@@ -18,7 +18,7 @@ from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, measure_
 from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.diagnostics.spectra import Effort
 from adversaries.goals.membership import Truth
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.trial import Outcome, Task
 from protocols.over_training.membership import Sightings, attacked
 from vfc.seeding import derive_seed
@@ -27,7 +27,7 @@ Load = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene(Place):
+class Scene(EvaluationHandle):
     """What a checkpoint is measured on; tasks of a course run in this process, so it holds what they need.
 
     Args:
@@ -84,7 +84,7 @@ class LayersTask(Task):
     straight_through: bool
     seed: int
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Measure."""
         scene = _scene(place)
         started = time.perf_counter()
@@ -128,7 +128,7 @@ class MembershipTask(Task):
     seed: int
     cells: int
 
-    def measure(self, place: Place) -> Outcome:
+    def measure(self, place: EvaluationHandle) -> Outcome:
         """Read everything, then attack layer by layer."""
         company = _company(place)
         started = time.perf_counter()
@@ -162,13 +162,13 @@ def said(outcome: Outcome) -> Any:
     return json.loads(outcome.arrays["said"].tobytes())
 
 
-def _scene(place: Place) -> Scene:
+def _scene(place: EvaluationHandle) -> Scene:
     if not isinstance(place, Scene):
         raise TypeError(f"expected a scene, got {type(place).__name__}")
     return place
 
 
-def _company(place: Place) -> Company:
+def _company(place: EvaluationHandle) -> Company:
     if not isinstance(place, Company):
         raise TypeError(f"expected a company, got {type(place).__name__}")
     return place

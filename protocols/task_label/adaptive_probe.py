@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.task_label.ladder import conduct_task, models_of
 from protocols.task_label.transfer import frozen
@@ -63,5 +63,5 @@ def adaptive_probe() -> Protocol:
     return Protocol(name="adaptive-probe", threat="L2", candidates=ladder, conduct=_conduct)
 
 
-def _conduct(study: Study) -> Findings:
-    return conduct_task(study, "adaptive-probe", ladder(*models_of(study)), adaptive=True)
+def _conduct(context: Context) -> Findings:
+    return conduct_task(context, "adaptive-probe", ladder(*models_of(context)), adaptive=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.evaluation.context import Findings, Study
+from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.task_label.ladder import conduct_task, models_of
 
@@ -32,5 +32,5 @@ def transfer() -> Protocol:
     return Protocol(name="transfer", threat="L0", candidates=frozen, conduct=_conduct)
 
 
-def _conduct(study: Study) -> Findings:
-    return conduct_task(study, "transfer", frozen(*models_of(study)), adaptive=False)
+def _conduct(context: Context) -> Findings:
+    return conduct_task(context, "transfer", frozen(*models_of(context)), adaptive=False)

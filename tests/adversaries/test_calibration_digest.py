@@ -44,7 +44,7 @@ class Attack(Base):
     level: ClassVar[str] = "L2"
     steps: int = 10
 
-    def fit(self, view: View, *, rate: float = 0.5) -> Fitted:
+    def fit(self, view: Knowledge, *, rate: float = 0.5) -> Fitted:
         """More words."""
         # because
         total = [F.relu(scale(part, by=rate)) for part in view.parts if part > LIMIT]
@@ -131,7 +131,7 @@ SAME = {
     "reorder": attack((HELPERS, ""), ("LIMIT, ", HELPERS + "LIMIT, ")),
     "words": attack(("About", "Of"), ("Words", "Said"), ("# because", '"""why"""'), ("What it", "As it")),
     "layout": attack(("[F.relu", "[\n            F.relu"), ("even(n - 1)", "even((n - 1))"), ("0.5", ".50")),
-    "annotations": attack(("view: View", "view"), (" -> Fitted", ""), ("def even(n)", "def even(n: int) -> bool")),
+    "annotations": attack(("view: Knowledge", "view"), (" -> Fitted", ""), ("def even(n)", "def even(n: int) -> bool")),
     "unreached": attack(("def even", "def unused():\n    return Small\n\n\ndef even")) | nets(("= x\n", "= 0\n")),
     "local names": attack(("view", "knowledge"), ("total", "found"), ("part ", "one "), ("(part,", "(one,")),
     "registered name": attack(('register("it")\n', 'register("it")\n@ADVERSARIES.register("us")\n')),
@@ -242,7 +242,7 @@ def test_a_mark_takes_out_the_definition_below_it_or_the_file():
         ("adversaries/attacks/label/probes/linear.py", "_MANY_ROWS = 2000", "_MANY_ROWS = 2001", True),
         ("adversaries/learning/kernels.py", "_FAR = 1e4", "_FAR = 1e5", True),
         ("adversaries/learning/kernels.py", "_FIXED_RIDGE = 0.1", "_FIXED_RIDGE = 0.2", False),
-        ("adversaries/evaluation_data.py", "class World", "class Everything", False),
+        ("adversaries/evaluation_data.py", "class EvaluationData", "class Everything", False),
         ("adversaries/knowledge.py", 'derive_seed("view", what)', "1", False),
         ("adversaries/attacker.py", "        return None", "        return self", False),
         ("vfc/errors.py", "class NotApplicableError", "X = 1\n\n\nclass NotApplicableError", False),

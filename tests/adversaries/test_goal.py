@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.label import NOT_GRADED, Attribute, TaskLabel
 
 
@@ -20,7 +20,7 @@ def part(labels, prediction=None, task=None):
 
 def world(train, targets=None, classes=2):
     targets = train if targets is None else targets
-    return World(train=train, validation=train, targets=targets, classes={"a": classes, "y": 2})
+    return EvaluationData(train=train, validation=train, targets=targets, classes={"a": classes, "y": 2})
 
 
 GOAL = Attribute(label="a")
@@ -35,7 +35,7 @@ def test_the_floor_is_the_table_from_prediction_to_attribute():
 
 def test_the_floor_learns_from_all_that_the_attacker_owns():
     train, held, targets = part([0, 0, 1], [0, 0, 0]), part([1, 1, 1], [0, 0, 0]), part([1, 0], [0, 0])
-    one = World(train=train, validation=held, targets=targets, classes={"a": 2, "y": 2})
+    one = EvaluationData(train=train, validation=held, targets=targets, classes={"a": 2, "y": 2})
     assert GOAL.floor(one).tolist() == [True, False]
     assert GOAL.floor(world(train, targets)).tolist() == [False, True]
 

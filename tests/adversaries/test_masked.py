@@ -17,10 +17,10 @@ from adversaries.attacks.mask.latent import MaskLatent
 from adversaries.attacks.mask.opened_latent import open_latent, spread_mask
 from adversaries.attacks.mask.readings import permuted, read_world
 from adversaries.attacks.mask.replay import MaskReplay
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.defenses.nulls.identity import Identity
 from vfc.errors import KnowledgeError, NotApplicableError
@@ -77,7 +77,7 @@ def make(module=None, *, leak=True):
         for a, b, c in zip(x.split(SIZES), release.split(SIZES), y.split(SIZES), strict=True)
     ]
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 3))
-    world = World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 3}, models={"m": model})
+    world = EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 3}, models={"m": model})
     return world, defense
 
 
@@ -87,7 +87,7 @@ def grade(adversary, world, defense, arm="attack", level="L4"):
 
 
 def view_of(world, defense, level="L4"):
-    return View(world, ThreatModel(level=level, labels_per_class="all"), "y", defense=defense)
+    return Knowledge(world, ThreatModel(level=level, labels_per_class="all"), "y", defense=defense)
 
 
 QUICK = {"steps": 200, "copies": 2}

@@ -20,7 +20,7 @@ from adversaries.goals.membership import (
     roc,
 )
 from adversaries.statistics import estimates, intervals, levels
-from protocols.membership.attempt import World, grade
+from protocols.membership.attempt import MembershipInputs, grade
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError
 from vfc.release import Release
@@ -51,7 +51,7 @@ def world(effect=0.0, difficulty=0.0, flagged=0.0, *, shadows=S, online=False, s
         release[member & (source.random(len(member)) < flagged), 2] = 8.0
         return Readings(signals=signals, release=release)
 
-    return truth, World(
+    return truth, MembershipInputs(
         real=readings(hard, truth),
         shadows=Shadows(
             names=("confidence",),
@@ -185,7 +185,9 @@ def test_broken_scores_are_seen():
 
 def test_the_threshold_does_not_depend_on_the_images_in_question():
     truth, seen = world(effect=1.0)
-    moved = World(real=Readings(signals=seen.real.signals + 100, release=seen.real.release), shadows=seen.shadows)
+    moved = MembershipInputs(
+        real=Readings(signals=seen.real.signals + 100, release=seen.real.release), shadows=seen.shadows
+    )
     once, again = (grade(attack("loss-threshold"), each, truth) for each in (seen, moved))
     assert once.calibrated == again.calibrated
     assert again.advantage.value == 0

@@ -18,9 +18,9 @@ from adversaries.attacks.inversion.descent import Descent, best_of
 from adversaries.attacks.inversion.gradient_inversion import GradientInversion
 from adversaries.attacks.inversion.mean_image import MeanImage
 from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import Reconstruction, Reconstructor, assess_images
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.evaluation.luck import above_chance
 from vfc.defense import DEFENSES, Defense
@@ -56,7 +56,9 @@ def world(release, *, prediction=True, images=None):
         Part(images=i, release=r, labels={"y": label}, prediction=label.clone() if prediction else None)
         for i, r, label in pieces
     ]
-    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}, models={"clean": model})
+    return EvaluationData(
+        train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}, models={"clean": model}
+    )
 
 
 def grade(adversary, some, *, arm="attack", pairs="all", level="L3", defense=None, limits=None):
@@ -258,10 +260,10 @@ def test_without_images_nothing_is_silently_safe():
 def test_pairs_are_granted_from_l3_on_and_predictions_with_the_goal():
     some = world(originals()[0])
     with pytest.raises(KnowledgeError):
-        _ = View(some, ThreatModel(level="L2"), "y").pairs
+        _ = Knowledge(some, ThreatModel(level="L2"), "y").pairs
     with pytest.raises(KnowledgeError):
-        _ = View(some, ThreatModel(level="L3"), "y").pair_predictions
-    view = View(some, ThreatModel(level="L3", pairs=5), "y", predictions=True)
+        _ = Knowledge(some, ThreatModel(level="L3"), "y").pair_predictions
+    view = Knowledge(some, ThreatModel(level="L3", pairs=5), "y", predictions=True)
     assert len(view.pairs[0]) == len(view.pair_predictions) == 5
 
 

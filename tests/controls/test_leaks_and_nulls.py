@@ -13,10 +13,10 @@ from scipy import stats
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import TaskLabel
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
@@ -212,7 +212,9 @@ def world(leak):
     pieces = zip(x.split(SIZES), release.split(SIZES), y.split(SIZES), strict=True)
     parts = [Part(images=image, release=some, labels={"y": label}) for image, some, label in pieces]
     train, validation, targets = parts
-    return World(train=train, validation=validation, targets=targets, classes={"y": classes}, models={"clean": model})
+    return EvaluationData(
+        train=train, validation=validation, targets=targets, classes={"y": classes}, models={"clean": model}
+    )
 
 
 def grade(adversary, leak, arm="attack"):
@@ -321,7 +323,7 @@ def test_the_shuffled_arm_catches_an_adversary_that_has_seen_the_targets():
 
 
 def test_a_view_holds_nothing_that_the_attacker_is_graded_on():
-    view = View(world(noise), ThreatModel(level="L5", labels_per_class="all"), GOAL.label)
+    view = Knowledge(world(noise), ThreatModel(level="L5", labels_per_class="all"), GOAL.label)
     assert len(view._world.targets) == len(view._world.validation) == 0
     assert len(view._world.train) > 0
 

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from adversaries.adversary import Adversary, Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess, reads_labels
 from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
 from protocols.engine.budget import get_budget
-from protocols.engine.handles import Place
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
 from protocols.engine.settings import Settings
-from protocols.engine.task_runner import Bench
+from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trial import Cell
 from protocols.evaluation.board import Attempt, Board
 from protocols.evaluation.campaign import Campaign
@@ -29,7 +29,7 @@ LEVELS = ("L0", "L1", "L2")
 DIGESTS = Digests(world="attacked", clean="clean", undefended="bare")
 
 
-class Table(Bench):
+class Table(TaskRunner):
     """A bench that looks outcomes up: `says(task)` gives the share of hits, or shares on (targets, validation)."""
 
     def __init__(self, says):
@@ -55,13 +55,13 @@ def campaign(says, *names, budget="smoke", undefended=None):
     conducted = Campaign(
         board=board,
         goal="task:y",
-        place=Place(folder=Path("attacked"), device="cpu"),
+        place=EvaluationHandle(folder=Path("attacked"), device="cpu"),
         undefended=undefended,
         digests=DIGESTS,
         budget=replace(get_budget(budget), labels=board.grid, transforms="none"),
         cells=Path("cells"),
         ceilings=Path("ceilings"),
-        bench=Table(says),
+        runner=Table(says),
     )
     conducted.run(LEVELS)
     return conducted
@@ -129,10 +129,10 @@ def test_the_strongest_on_the_images_is_controlled_too():
 
 
 def test_the_undefended_arm_is_run_in_the_undefended_world():
-    bare = Place(folder=Path("bare"), device="cpu")
+    bare = EvaluationHandle(folder=Path("bare"), device="cpu")
     done = campaign(says(knn={"attack": 0.8}, signs={"attack": 0.6}), "knn", "signs", undefended=bare)
     assert arms(done, "undefended") == {Attempt(0, "all")}
-    for order in done.bench.orders:
+    for order in done.runner.orders:
         ours = order.task.arm == "undefended"
         assert order.place.folder == Path("bare" if ours else "attacked"), order.title
         expected = {"undefended": "bare", "ceiling": "clean"}.get(order.task.arm, "attacked")
@@ -150,7 +150,7 @@ def test_the_standard_budget_doubles_the_training_of_every_choice_and_smoke_says
     assert arms(standard, "attack", doubled=True) == {Attempt(0, 1), Attempt(0, "all")}
     assert arms(full, "attack", doubled=True) == {Attempt(i, k) for i in (0, 1) for k in (1, "all")}
     assert not arms(smoke, "attack", doubled=True)
-    doubled = [order.task for order in standard.bench.orders if order.task.doubled]
+    doubled = [order.task for order in standard.runner.orders if order.task.doubled]
     assert all(task.make_adversary() == replace(task, doubled=False).make_adversary().doubled() for task in doubled)
     for done, flagged in ((smoke, True), (standard, False), (full, False)):
         assert ("CONVERGENCE_UNCHECKED" in done.board.doubts(Attempt(0, "all"))) is flagged
@@ -175,7 +175,7 @@ def tiny():
         release = torch.randn(n, 4, generator=source)
         images = (torch.randn(n, 1, 2, 2, generator=source) * 0.1 + y[:, None, None, None]).clamp(0, 1)
         parts.append(Part(images=images, release=release, labels={"y": y}))
-    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
+    return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
 
 
 class Here:
@@ -214,7 +214,7 @@ def test_the_shuffled_arm_permutes_the_labels_of_everything_at_once():
         for c, n in enumerate(sizes)
         for rows in (torch.arange(n),)
     ]
-    world = World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 3, "z": 60})
+    world = EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 3, "z": 60})
     found = world.shuffled("y", torch.Generator().manual_seed(0))
     mixed = [getattr(found, name) for name in ("train", "validation", "targets")]
     for before, after in zip(parts, mixed, strict=True):
@@ -255,7 +255,7 @@ def test_whoever_is_granted_labels_has_a_shuffled_control_whatever_it_declares()
 def test_a_board_knows_who_reads_labels_and_what_holds_for_everybody():
     world = tiny()
     prepared = SimpleNamespace(world=world, dataset=SimpleNamespace(name="made"), parts=SimpleNamespace(task="y"))
-    study = SimpleNamespace(
+    context = SimpleNamespace(
         prepared=prepared,
         levels=LEVELS,
         settings=Settings(),
@@ -264,7 +264,7 @@ def test_a_board_knows_who_reads_labels_and_what_holds_for_everybody():
         common=("SPLIT_OVERLAP",),
     )
     candidates = ladder(("mlp", "cnn-twin"), "cnn-twin")
-    board = board_of(study, TaskLabel(label="y"), candidates)
+    board = board_of(context, TaskLabel(label="y"), candidates)
     assert [board.candidates[i].adversary for i in range(len(candidates))] == [each.adversary for each in candidates]
     assert board.readers == {i for i in range(len(candidates)) if board.learns(i)}
     assert {"linear", "knn", "fine-tune"} <= {candidates[i].adversary for i in board.readers}

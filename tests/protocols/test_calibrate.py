@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from adversaries.calibration.digest import digest_of
 from adversaries.calibration.shipped import load
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.label import Attribute, TaskLabel
 from adversaries.health import FOUND_IN, OF
 from protocols.calibration import study
@@ -25,9 +25,9 @@ from protocols.calibration.study import PLANS, Plan, Prepared, failures, smalles
 from protocols.calibration.task import LabelTask, alarm, drawn
 from protocols.cli import run
 from protocols.engine.executors import LocalExecutor
-from protocols.engine.handles import Place, save_world
+from protocols.engine.handles import EvaluationHandle, save_world
 from protocols.engine.progress import Reporter
-from protocols.engine.task_runner import Bench
+from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trial import Outcome
 from protocols.evaluation.candidate import Candidate
 
@@ -49,14 +49,14 @@ def make_world(classes=2, seed=0):
     x = (0.5 + 0.15 * patterns[y] + 0.05 * torch.randn(n, 1, 8, 8, generator=source)).clamp(0, 1)
     pieces = zip(x.split(SIZES), y.split(SIZES), a.split(SIZES), strict=True)
     parts = [Part(images=i, release=i, labels={"y": b, "a": c}, prediction=b) for i, b, c in pieces]
-    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": classes, "a": classes})
+    return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": classes, "a": classes})
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     world, folder = make_world(), tmp_path_factory.mktemp("world")
     save_world(world, {}, folder)
-    place = Place(folder=folder, device="cpu")
+    place = EvaluationHandle(folder=folder, device="cpu")
     names = ("adaptive-probe", "attribute", "inversion")
     probes = [Candidate(adversary=name) for name in ("linear", "signs", "norms")]
     return Prepared(
@@ -187,7 +187,7 @@ class Idle(LocalExecutor):
 
 
 def test_results_count_alarms_by_protocol_and_by_adversary(prepared, tmp_path):
-    bench = Bench(code="c", executor=LocalExecutor(), reporter=Reporter(quiet=True))
+    bench = TaskRunner(code="c", executor=LocalExecutor(), reporter=Reporter(quiet=True))
     plan = Plan(full=2, partial=1, strengths=(0.5,), leaks=("zeros", "noise"))
     found = study.calibrate(prepared, plan, bench, tmp_path)
     numbers = found["protocols"]["attribute"]

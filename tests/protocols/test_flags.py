@@ -7,7 +7,7 @@ import torch
 
 from adversaries import health
 from adversaries.adversary import Adversary, Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
 from adversaries.statistics import estimates
@@ -16,7 +16,7 @@ from protocols.engine.prepared import overlap_of
 from protocols.engine.settings import Settings
 from protocols.engine.trial import Cell
 from protocols.evaluation.board import Attempt, Entry
-from protocols.evaluation.context import FEW, Study
+from protocols.evaluation.context import FEW, Context
 from protocols.evaluation.label_evidence import evidence_of
 from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 from tests.protocols.test_board import N, board, fill, hits, outcome
@@ -33,7 +33,7 @@ def number(b, attempts):
 def study(targets=FEW, overlap=0):
     prepared = SimpleNamespace(overlap=overlap, world=SimpleNamespace(targets=range(targets)))
     unused = dict.fromkeys(("budget", "bench", "trainer", "cells", "shared", "scratch"))
-    return Study(settings=Settings(), prepared=prepared, threat="L2", rows={}, **unused)
+    return Context(settings=Settings(), prepared=prepared, threat="L2", rows={}, **unused)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ class Doubtful(Adversary):
 def tiny():
     sizes = (12, 7, 10)
     parts = [Part(images=None, release=torch.rand(n, 2), labels={"y": torch.arange(n) % 2}) for n in sizes]
-    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
+    return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
 
 
 @pytest.fixture

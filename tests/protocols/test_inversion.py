@@ -64,10 +64,10 @@ def test_in_one_run_everybody_competes_and_bounds_are_held_against_attacks(vfc, 
     """What `rivals` and `bound_check` compute reaches the report."""
     seen = {}
 
-    def everybody(study, found):
+    def everybody(context, found):
         seen["rivals"] = {rival.candidate.adversary for each in found for rival in each.rivals}
-        seen["threat"] = study.threat
-        return against_everybody(study, found) | {"adaptive.leakage": Value.unknown("replaced")}
+        seen["threat"] = context.threat
+        return against_everybody(context, found) | {"adaptive.leakage": Value.unknown("replaced")}
 
     def bound(evidence, metrics, rows):
         seen["rows"] = any("reconstruction:psnr" in key for key in rows)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from protocols.engine import provenance, trainer
 from protocols.engine.prepared import Digests, digests_with, world_digest
 from protocols.engine.progress import Reporter
@@ -187,7 +187,7 @@ def part(seed, *, images=True):
 
 def world(*, images=True):
     parts = {name: part(seed, images=images) for seed, name in enumerate(PARTS)}
-    return World(**parts, classes={"y": 2, "a": 3}, twin="twin")
+    return EvaluationData(**parts, classes={"y": 2, "a": 3}, twin="twin")
 
 
 def changed(one, name, what):

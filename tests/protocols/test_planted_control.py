@@ -9,7 +9,7 @@ from adversaries.attacks.label.frozen.majority import Majority
 from adversaries.attacks.label.probes.linear import Linear
 from adversaries.calibration import shipped
 from adversaries.calibration.digest import digest_of
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import PLANTED, assess
 from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
@@ -51,7 +51,7 @@ def noise_world(dtype):
     for n in (300, 60, 400):
         release = (torch.randn(n, 20, generator=generator) * 40).to(dtype)
         parts.append(Part(images=None, release=release, labels={"y": torch.arange(n) % 4}))
-    return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 4})
+    return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 4})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.uint8])

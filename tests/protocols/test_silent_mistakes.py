@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from adversaries.adversary import Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import _guess
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.cli import run
 from protocols.commands.options.shared import settings_from
@@ -112,12 +112,12 @@ def tiny_world():
         images = torch.rand(n, 1, 4, 4, generator=g)
         return Part(images=images, release=images * 2, labels={"y": labels})
 
-    return World(train=part(40, 0), validation=part(8, 1), targets=part(8, 2), classes={"y": 4})
+    return EvaluationData(train=part(40, 0), validation=part(8, 1), targets=part(8, 2), classes={"y": 4})
 
 
 def test_unlabelled_releases_cannot_be_joined_with_own_labels_by_position():
     """At L1 position i of `unlabelled` must not be the release of image i, or L1 owns every label (and every pair)."""
-    view = View(tiny_world(), ThreatModel(level="L1"), "y")
+    view = Knowledge(tiny_world(), ThreatModel(level="L1"), "y")
     images, labels = view.images
     assert not torch.equal(view.unlabelled, images * 2)
     assert len(labels) == len(view.unlabelled)

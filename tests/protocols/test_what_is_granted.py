@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 import torch
 
-from adversaries.evaluation_data import Part, World
-from adversaries.knowledge import View
+from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.engine.handles import reordered
 from protocols.engine.progress import Reporter
@@ -33,7 +33,7 @@ def part(first, labels):
 
 
 def world():
-    return World(
+    return EvaluationData(
         train=part(0, [0, 1, 2, 2, 0, 0, 1, 2, 1, 0, 1, 2, 0, 0]),
         validation=part(1000, [0, 1, 2, 1, 2, 0]),
         targets=part(2000, [2, 1, 0, 0, 1]),
@@ -42,7 +42,7 @@ def world():
 
 
 def granted(labels, of=None, level="L2"):
-    release, y = View(of or world(), ThreatModel(level=level, labels_per_class=labels), "y").labelled
+    release, y = Knowledge(of or world(), ThreatModel(level=level, labels_per_class=labels), "y").labelled
     return [int(row) for row in release[:, 0]], y.tolist()
 
 
@@ -73,7 +73,7 @@ def test_more_than_a_class_has_is_refused():
 
 @pytest.mark.parametrize("level", ["L1", "L3"])
 def test_nothing_else_that_is_handed_out_holds_a_row_of_validation_or_targets(level):
-    view = View(world(), ThreatModel(level=level, labels_per_class="all"), "y")
+    view = Knowledge(world(), ThreatModel(level=level, labels_per_class="all"), "y")
     assert sorted(view.unlabelled[:, 0].tolist()) == list(range(14))
     assert sorted((view.images[0][:, 0, 0, 0] * SCALE).tolist()) == list(range(14))
     assert len(view.own_labels) == 14
@@ -116,7 +116,7 @@ def test_a_cell_of_another_seed_learns_from_other_labels():
         )
         for n in (60, 20, 60)
     ]
-    here = Here(World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}))
+    here = Here(EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}))
 
     def guesses(seed):
         cell = Cell(

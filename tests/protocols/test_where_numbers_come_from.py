@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
@@ -250,7 +250,7 @@ def test_the_range_of_a_picture_comes_from_the_attackers_pool_and_not_from_the_t
         Part(images=images, release=release, labels={"y": y}, prediction=publisher.predicted(release))
         for release in releases
     )
-    world = World(train=train, validation=validation, targets=targets, classes={"y": 2})
+    world = EvaluationData(train=train, validation=validation, targets=targets, classes={"y": 2})
     parts = SimpleNamespace(task="y", defender_validation=SimpleNamespace(labels={"y": y}))
     rows = _target_rows(publisher, publisher.defense, world, parts, levels(2.0, 9.0))
     assert rows.picture.tolist() == [0, 1] * 4
@@ -261,7 +261,7 @@ def test_an_unintended_model_reads_the_picture_by_the_range_of_the_pool():
     pool, targets = levels(0.0, 10.0), levels(6.0, 9.0)
     parts = [Part(images=images, release=release, labels={"y": y}) for release in (pool, pool, targets)]
     models = {"bright": bright()}
-    world = World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}, models=models)
+    world = EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}, models=models)
     adversary = ADVERSARIES.get("frozen-picture")(model="bright", form="rescale")
     threat, goal = ThreatModel(level="L0"), TaskLabel(label="y")
     graded = assess(adversary, world, goal, threat, arm="attack", seed=0, fit_seed=0)

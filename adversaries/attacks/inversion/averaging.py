@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaries.attacks.inversion.ridge_decoder import RidgeReconstruction, fit_ridge
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 
 
@@ -46,7 +46,7 @@ class Averaging(Reconstructor):
     level: ClassVar[str] = "L4"
     reads_repeats: ClassVar[bool] = True
 
-    def fit(self, view: View, generator: torch.Generator) -> AveragingReconstruction:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> AveragingReconstruction:  # noqa: ARG002
         """Average and solve; no randomness."""
         release, images = view.pairs
         inner = fit_ridge(_average(release), images, view.pair_predictions, view.num_classes)

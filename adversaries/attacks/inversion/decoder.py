@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from adversaries.attacks.inversion.ridge_decoder import fit_ridge
 from adversaries.goals.image_metrics import ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import BATCH, ChannelMatch, steps_for
 from adversaries.learning.ridge_map import RidgeMap
@@ -95,7 +95,7 @@ class Decoder(Reconstructor):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> TrainedDecoder:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> TrainedDecoder:
         """Solve, then train; raises `NotApplicableError` for `image` without two spatial axes."""
         planes = len(view.release_shape) == 3 and min(view.release_shape[1:]) >= 4
         if self.form == "image" and not planes:

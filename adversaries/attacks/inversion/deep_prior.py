@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adversaries.attacks.inversion.descent import Canvas, Match, descend, total_variation
 from adversaries.attacks.inversion.inverter import Inverter
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 _CHUNK = 32
 
@@ -95,7 +95,7 @@ class DeepPrior(Reconstructor):
     steps: int = 300
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> Inverter:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Inverter:
         """Nothing is learned ahead; raises `NotApplicableError` where nothing flows through."""
         release, images = view.pairs
         match = Match.of(view.defense, release, self.draws, images)

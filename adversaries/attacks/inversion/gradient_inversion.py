@@ -21,7 +21,7 @@ from adversaries.attacks.inversion.descent import (
 from adversaries.attacks.inversion.inverter import Inverter
 from adversaries.attacks.inversion.ridge_decoder import RidgeReconstruction, fit_ridge
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from vfc.errors import NotApplicableError
 
 _WEIGHTS = {"components": (1e-3, 1e-2, 1e-1, 1.0), "pixels": (1e-3, 1e-1, 1.0)}
@@ -63,7 +63,7 @@ class GradientInversion(Reconstructor):
     steps: int = 60
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> Inverter:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Inverter:
         """Choose the prior's weight on own images; raises `NotApplicableError` where nothing flows through."""
         release, images = view.pairs
         count = min(_OWN, len(images) // 4)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import spread
 
 _ROWS = 2000
@@ -66,7 +66,7 @@ class MeanImage(Reconstructor):
     steps: int = 60
     lr: float = 0.02
 
-    def fit(self, view: View, generator: torch.Generator) -> FixedImages:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> FixedImages:  # noqa: ARG002
         """Average, then climb; no randomness."""
         _, images = view.pairs
         seen = view.pair_predictions if self.by_prediction else None

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
 
@@ -53,7 +53,7 @@ class RidgeDecoder(Reconstructor):
 
     level: ClassVar[str] = "L3"
 
-    def fit(self, view: View, generator: torch.Generator) -> RidgeReconstruction:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> RidgeReconstruction:  # noqa: ARG002
         """Solve; closed form, no randomness."""
         release, images = view.pairs
         return fit_ridge(release, images, view.pair_predictions, view.num_classes)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adversaries.goals.gallery import squared_distances
 from adversaries.goals.matching import ADVERSARIES, Matcher, Matching
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
 from vfc.errors import NotApplicableError
@@ -59,7 +59,7 @@ class LearnedMatcher(Matcher):
 
     form: Literal["decode", "encode", "raw"] = "decode"
 
-    def fit(self, view: View, generator: torch.Generator) -> LearnedMatching:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> LearnedMatching:  # noqa: ARG002
         """Solve; closed form, no randomness."""
         release, images = view.pairs
         read, look = Columns.fit(flat(release)), Columns.fit(flat(images))

@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.attacks.inversion.descent import Match
 from adversaries.attacks.linkage.matcher import compared
 from adversaries.goals.matching import ADVERSARIES, Matcher, Matching
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 _CHUNK = 256
 
@@ -64,7 +64,7 @@ class Replay(Matcher):
 
     draws: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> ReplayMatching:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ReplayMatching:
         """Learn the scale of every value; raises `NotApplicableError` where the defense does not publish."""
         release, images = view.pairs
         match = Match.of(view.defense, release, self.draws, images, gradients=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.mask.opened_latent import Inverse, ReadView, fit_inverse, open_latent
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class MaskLatent(Adversary):
     iterations: int = 15
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> LatentAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> LatentAttack:
         """Learn to read latents, then fit the probe."""
         inverse = self.inverse(view, generator)
         inner = self.inner().fit(ReadView(view, inverse), generator)
@@ -71,7 +71,7 @@ class MaskLatent(Adversary):
             inverse=inverse, inner=inner, gradient_steps=inverse.trained + inner.gradient_steps, flags=inner.flags
         )
 
-    def inverse(self, view: View, generator: torch.Generator) -> Inverse:
+    def inverse(self, view: Knowledge, generator: torch.Generator) -> Inverse:
         """The map from releases to masked latents.
 
         Raises:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
@@ -243,7 +243,7 @@ class _Skip(nn.Module):
         return total
 
 
-class ReadView(View):
+class ReadView(Knowledge):
     """What another view grants, every release replaced by what was read off it.
 
     Args:
@@ -254,7 +254,7 @@ class ReadView(View):
 
     def __init__(
         self,
-        view: View,
+        view: Knowledge,
         read: Callable[[Tensor], Tensor] = lambda release: release,
         extra: tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]] | None = None,
     ) -> None:

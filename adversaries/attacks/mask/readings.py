@@ -14,14 +14,16 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from adversaries.attacks.mask.opened_latent import Latent
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
 
 Reading = Literal["unmasked latent", "masked latent", "random mask", "mask bits"]
 
 
-def read_world(world: World, latent: Latent, masks: Mapping[str, Tensor], reading: Reading, draw: int = 0) -> World:
+def read_world(
+    world: EvaluationData, latent: Latent, masks: Mapping[str, Tensor], reading: Reading, draw: int = 0
+) -> EvaluationData:
     """The world with something else in place of every release, as only somebody who has the images can make it.
 
     Args:

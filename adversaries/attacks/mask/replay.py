@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.label.adapted.fine_tune import FineTune
 from adversaries.attacks.mask.opened_latent import Latent, ReadView, open_latent
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 
 @ADVERSARIES.register("mask-replay")
@@ -46,7 +46,7 @@ class MaskReplay(Adversary):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> Attack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Attack:
         """Publish again, then retrain.
 
         Raises:

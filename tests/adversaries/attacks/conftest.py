@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.evaluation_data import Part, World
-from adversaries.knowledge import View
+from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
@@ -44,7 +44,7 @@ def make_world(transform=lambda x: x, *, channels=1, classes=3, sizes=(180, 30, 
         Part(images=image, release=some, labels={"y": label, "bit": label % 2})
         for image, some, label in zip(x.split(sizes), release.split(sizes), y.split(sizes), strict=True)
     ]
-    return World(
+    return EvaluationData(
         train=parts[0],
         validation=parts[1],
         targets=parts[2],
@@ -57,7 +57,7 @@ def settings_of(name):
     return {"model": "tiny"} if ADVERSARIES.get(name).per_model else {}
 
 
-class Bench:
+class TaskRunner:
     """Builds worlds and attacks for tests."""
 
     world = staticmethod(make_world)
@@ -68,7 +68,7 @@ class Bench:
 
     @staticmethod
     def view(world, *, level="L2", labels="all", label="y"):
-        return View(world, ThreatModel(level=level, labels_per_class=labels if level >= "L2" else None), label)
+        return Knowledge(world, ThreatModel(level=level, labels_per_class=labels if level >= "L2" else None), label)
 
     def fit(self, name, world, *, seed=0, labels="all", label="y", **settings):
         view = self.view(world, labels=labels, label=label)
@@ -82,7 +82,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench():
-    return Bench()
+    return TaskRunner()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from adversaries.adversary import ADVERSARIES
 from adversaries.attacks.label.frozen.picture import Picture
 from adversaries.attacks.label.probes.input_transform import InputTransform, TransformedView
 from adversaries.attacks.label.probes.linear import Linear
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
@@ -39,7 +39,7 @@ def test_a_model_of_another_label_gets_a_new_head(bench, name, settings):
     # With two classes the bit is the class, so it can be learned.
     world = bench.world(classes=2)
     three = bench.world(classes=3)
-    world = World(
+    world = EvaluationData(
         train=world.train,
         validation=world.validation,
         targets=world.targets,
@@ -161,7 +161,7 @@ def digits():
             Part(images=x[a:b], release=release[a:b], labels={"y": y[a:b]})
             for a, b in ((0, 600), (600, 610), (610, 1060))
         ]
-        return World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 10})
+        return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 10})
 
     pixels = torch.randperm(256, generator=torch.Generator().manual_seed(1))
     label = nn.functional.one_hot(y, 256).float().reshape(-1, 1, 16, 16)
@@ -200,7 +200,7 @@ def test_close_to_bayes_on_a_gaussian_world(bench, name):
     parts = [
         Part(images=x[a:b], release=x[a:b], labels={"y": y[a:b]}) for a, b in ((0, 2400), (2400, 2410), (2410, 4410))
     ]
-    world = World(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
+    world = EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2})
     # The Bayes-optimal accuracy is Phi(1.5) = .9332.
     assert bench.accuracy(bench.fit(name, world), world) >= 0.97 * 0.9332
 

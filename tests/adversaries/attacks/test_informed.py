@@ -12,10 +12,10 @@ from scipy import stats
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
-from adversaries.evaluation_data import Part, World
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import Attribute, TaskLabel
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.seeding import seeded
@@ -35,7 +35,7 @@ def build(release, a, y, prediction, images=None, models=None, classes=2):
     pieces = zip(images.split(SIZES), release.split(SIZES), a.split(SIZES), y.split(SIZES), told, strict=True)
     parts = [Part(images=x, release=r, labels={"a": s, "y": t}, prediction=p) for x, r, s, t, p in pieces]
     train, validation, targets = parts
-    return World(
+    return EvaluationData(
         train=train, validation=validation, targets=targets, classes={"a": classes, "y": 3}, models=models or {}
     )
 
@@ -101,7 +101,7 @@ def test_the_table_is_the_floor_of_the_rows_that_it_may_learn_from(kind):
 
 
 def table_scores(one):
-    view = View(one, ThreatModel(level="L0"), "a", predictions=True)
+    view = Knowledge(one, ThreatModel(level="L0"), "a", predictions=True)
     attack, told = make("table").fit(view, generator(0)), one.targets.prediction
     guess = attack.guess(one.targets.release)
     guess = guess if told is None else attack.guess_knowing(one.targets.release, told)

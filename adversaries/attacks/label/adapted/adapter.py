@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import (
     ChannelMatch,
@@ -111,7 +111,7 @@ class Adapter(Adversary):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:
         """Train; raises `NotApplicableError` for `convolution` on a release that is not shaped like an image."""
         images = view.images[0]
         shape = (images.shape[1], images.shape[2], images.shape[3])

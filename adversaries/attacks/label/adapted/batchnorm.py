@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, as_input, reestimate, require_classes
 
 
@@ -40,7 +40,7 @@ class BatchNormStatistics(Adversary):
     match: bool = True
     batch: int = 256
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:
         """Re-estimate; raises `NotApplicableError` for a model without BatchNorm or for another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)

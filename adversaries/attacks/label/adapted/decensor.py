@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.attacks.label.probes.linear import fit_logistic
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import head_inputs
 from adversaries.learning.prediction import InformedAttack, PredictionTable
@@ -49,7 +49,7 @@ class Decensor(Adversary):
         """Where the goal grants it."""
         return True
 
-    def fit(self, view: View, generator: torch.Generator) -> InformedAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> InformedAttack:  # noqa: ARG002
         """Fit; closed form and convex, so no randomness is used."""
         release, images = view.pairs
         seen_by = head_inputs(view.model(self.model), images)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import BATCH, ChannelMatch, NetworkAttack, batchnorms, reestimate, require_classes
 from vfc.training import batch_indices
 
@@ -46,7 +46,7 @@ class Entropy(Adversary):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:
         """Adapt; raises `NotApplicableError` for a model without affine BatchNorm or for another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.label.probes.linear import Logistic, fit_logistic
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns
 from adversaries.learning.networks import (
     ChannelMatch,
@@ -79,7 +79,7 @@ class FineTune(Adversary):
     iterations: int = 60
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> Attack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> Attack:
         """Adapt without labels first, then with."""
         model = view.model(self.model)
         prepare = ChannelMatch.between(view.unlabelled, view.images[0])
@@ -110,7 +110,7 @@ class FineTune(Adversary):
         """The same with twice the training."""
         return replace(self, times=2 * self.times)
 
-    def _head(self, model: nn.Module, prepare: ChannelMatch, view: View, *, keeps_head: bool) -> HeadAttack:
+    def _head(self, model: nn.Module, prepare: ChannelMatch, view: Knowledge, *, keeps_head: bool) -> HeadAttack:
         release, y = view.labelled
         columns = Columns.fit(head_inputs(model, prepare(view.unlabelled)))
         x = prepare(release)

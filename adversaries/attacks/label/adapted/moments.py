@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, require_classes
 
@@ -91,7 +91,7 @@ class MomentMatch(Adversary):
     match: Literal["moments", "histogram"] = "moments"
     quantiles: int = 1024
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
         """Measure both statistics; raises `NotApplicableError` for a model of another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)

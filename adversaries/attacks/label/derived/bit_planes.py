@@ -10,7 +10,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack
 from adversaries.learning.planes import fit_planes
 from vfc.errors import NotApplicableError
@@ -46,7 +46,7 @@ class BitPlanes(Adversary):
 
     screen: int = 1024
 
-    def fit(self, view: View, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; raises `NotApplicableError` for integers, whose bits `integer-codes` reads."""
         release, y = view.labelled
         if release.dtype not in _WORDS:

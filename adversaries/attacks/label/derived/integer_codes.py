@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack, as_float, spread, wide
 from adversaries.learning.planes import fit_planes
 from vfc.errors import NotApplicableError
@@ -101,7 +101,7 @@ class IntegerCodes(Adversary):
 
     screen: int = 1024
 
-    def fit(self, view: View, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; raises `NotApplicableError` for values on no grid."""
         release, y = view.labelled
         grid = find_grid(view.unlabelled)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, KernelName, ProbeAttack, as_float, fit_best, wide
 
 _MOST_CHANNELS = 64
@@ -67,7 +67,7 @@ class Norms(Adversary):
 
     level: ClassVar[str] = "L2"
 
-    def fit(self, view: View, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; closed form, no randomness."""
         release, y = view.labelled
         columns = Columns.fit(statistics(view.unlabelled))

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Basis, Columns, ProbeAttack, Ridge, flat, leave_one_out_possible
 
 
@@ -38,7 +38,7 @@ class SecondOrder(Adversary):
     products: int = 64
     columns: int = 512
 
-    def fit(self, view: View, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; closed form, no randomness."""
         release, y = view.labelled
         pool = flat(view.unlabelled)

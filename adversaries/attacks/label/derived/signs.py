@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack, fit_best, flat
 
 
@@ -25,7 +25,7 @@ class Signs(Adversary):
 
     level: ClassVar[str] = "L2"
 
-    def fit(self, view: View, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; closed form, no randomness."""
         release, y = view.labelled
         middle = flat(view.unlabelled).median(0).values

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,6 @@ class Majority(Adversary):
     level: ClassVar[str] = "L0"
     trains_on_labels: ClassVar[bool] = False
 
-    def fit(self, view: View, generator: torch.Generator) -> ConstantAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> ConstantAttack:  # noqa: ARG002
         """Count labels."""
         return ConstantAttack(scores=torch.bincount(view.own_labels, minlength=view.num_classes).float())

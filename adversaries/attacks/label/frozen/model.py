@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import NetworkAttack, as_input, require_classes
 
 
@@ -32,7 +32,7 @@ class Frozen(Adversary):
 
     model: str
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
         """Take the model as it is; raises `NotApplicableError` if it predicts another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.learning.networks import NetworkAttack, require_classes
 
@@ -62,7 +62,7 @@ class FrozenPicture(Adversary):
     model: str
     form: Literal["clip", "rescale"] = "clip"
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:  # noqa: ARG002
         """Take the model as it is; raises `NotApplicableError` if it predicts another label."""
         model = view.model(self.model)
         require_classes(model, view.num_classes)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores, joint_counts
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Table(Adversary):
         """It uses nothing else."""
         return True
 
-    def fit(self, view: View, generator: torch.Generator) -> TableAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> TableAttack:  # noqa: ARG002
         """Count labels."""
         overall = torch.bincount(view.own_labels, minlength=view.num_classes).double()
         overall /= overall.sum()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, trained, training
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
@@ -40,7 +40,7 @@ class ConvolutionalNetwork(Adversary):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:
         """Train; raises `NotApplicableError` for releases without two spatial axes."""
         shape = view.release_shape
         if len(shape) != 3 or min(shape[1:]) < 4:

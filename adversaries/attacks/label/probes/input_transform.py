@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from vfc.errors import NotApplicableError
 
@@ -70,7 +70,7 @@ def _jpeg(x: Float[Tensor, "n c h w"], low: float, high: float) -> Float[Tensor,
 _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"gray": _gray, "blur": _blur, "flip": _flip, "down-up": _down_up}
 
 
-class TransformedView(View):
+class TransformedView(Knowledge):
     """What another view grants, every release transformed; images and models stay as they are.
 
     Args:
@@ -78,7 +78,7 @@ class TransformedView(View):
         transform: applied to every release.
     """
 
-    def __init__(self, view: View, transform: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, view: Knowledge, transform: Callable[[Tensor], Tensor]) -> None:
         self._view, self._transform = view, transform
         self.threat, self.label = view.threat, view.label
 
@@ -202,7 +202,7 @@ class InputTransform(Adversary):
     options: Mapping[str, Any] = field(default_factory=dict)
     transform: TransformName = "jpeg"
 
-    def fit(self, view: View, generator: torch.Generator) -> TransformedAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> TransformedAttack:
         """Fit the inner adversary on transformed releases; raises what it raises."""
         apply = self._function(view)
         attack = self.adversary().fit(TransformedView(view, apply), generator)
@@ -236,7 +236,7 @@ class InputTransform(Adversary):
         name = self.inner if isinstance(self.inner, str) else type(inner).__name__
         return {"inner": name, "options": inner.settings(), "transform": self.transform}
 
-    def _function(self, view: View) -> Callable[[Tensor], Tensor]:
+    def _function(self, view: Knowledge) -> Callable[[Tensor], Tensor]:
         if self.transform == "gray" and view.release_shape[0] == 1:
             raise NotApplicableError("the release has one channel, so it is gray already")
         if self.transform == "jpeg":

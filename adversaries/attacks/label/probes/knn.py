@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, leave_one_out_possible, spread
 
 _METRICS = ("euclidean", "standardized", "cosine")
@@ -90,7 +90,7 @@ class NearestNeighbors(Adversary):
 
     queries: int = 2000
 
-    def fit(self, view: View, generator: torch.Generator) -> NeighborAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NeighborAttack:  # noqa: ARG002
         """Keep the labelled rows; no randomness is used."""
         release, y = view.labelled
         columns, x = Columns.fit(flat(view.unlabelled)), flat(release)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, wide
 
 _PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -210,7 +210,7 @@ class Linear(Adversary):
 
     iterations: int = 60
 
-    def fit(self, view: View, generator: torch.Generator) -> LinearAttack:  # noqa: ARG002
+    def fit(self, view: Knowledge, generator: torch.Generator) -> LinearAttack:  # noqa: ARG002
         """Fit; convex, so no randomness is used."""
         release, y = view.labelled
         columns = Columns.fit(flat(view.unlabelled))

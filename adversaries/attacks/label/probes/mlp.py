@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import NetworkAttack, trained, training
 from vfc.seeding import seeded
@@ -41,7 +41,7 @@ class MultilayerPerceptron(Adversary):
     steps: int | None = None
     times: int = 1
 
-    def fit(self, view: View, generator: torch.Generator) -> NetworkAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> NetworkAttack:
         """Train."""
         release, y = view.labelled
         columns = Columns.fit(flat(view.unlabelled))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.attacks.label.probes.linear import fit_logistic
 from adversaries.attacks.label.probes.mlp import MultilayerPerceptron
-from adversaries.knowledge import View
+from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import attack_from, training
 from adversaries.learning.prediction import InformedAttack, PredictionTable
@@ -73,7 +73,7 @@ class WithPrediction(Adversary):
         """That is its point."""
         return True
 
-    def fit(self, view: View, generator: torch.Generator) -> InformedAttack:
+    def fit(self, view: Knowledge, generator: torch.Generator) -> InformedAttack:
         """Fit; raises `NotApplicableError` where there is no target."""
         table, seen = PredictionTable.fit(view), view.labelled_predictions
         if table is None or seen is None:
