@@ -37,7 +37,7 @@ class Table(TaskRunner):
         object.__setattr__(self, "says", says)
         object.__setattr__(self, "orders", [])
 
-    def do(self, stage, orders):
+    def run(self, stage, orders):
         self.orders.extend(orders)
         found = [self.says(order.task) for order in orders]
         return [outcome(*each) if isinstance(each, tuple) else outcome(each) for each in found]
