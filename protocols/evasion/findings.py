@@ -8,9 +8,9 @@ from adversaries.attacks.evasion.ball import Ball
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Grant, grants
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Rows
-from protocols.evaluation.context import Context, Findings
+from protocols.engine.task import Outcome, Rows
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evasion.plan import Contender, Plan, balls
 from protocols.evasion.study import Key, Tournament, at_floor
 from vfc.errors import NotApplicableError
@@ -86,7 +86,7 @@ def _rows(tournament: Tournament, position: int, norm: str, seed: int) -> list[E
         outcome = Outcome.empty("not_applicable", reason)
     if outcome.status == "measured":
         return [_measured(tournament, position, ball, seed, outcome) for ball in balls() if ball.norm == norm]
-    status: Status = outcome.status  # type: ignore[assignment]
+    status: Status = outcome.status
     return [
         Evidence(
             protocol=NAME,

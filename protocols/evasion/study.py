@@ -16,13 +16,16 @@ from adversaries.attacks.evasion.libraries import versions
 from adversaries.health import LEVEL
 from adversaries.statistics import estimates
 from protocols.engine.budget import BALLS
+from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import CONVERGENCE_MARGIN, Rows
-from protocols.evaluation.context import FEW, Context
+from protocols.evaluation.context import Context
+from protocols.evaluation.statistic import FEW
 from protocols.evasion.plan import Plan
 from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask, fingerprint, model_digest
 from vfc.errors import NotApplicableError
+
+CONVERGENCE_MARGIN = 0.02
+"""Twice the steps may lower the accuracy by this much more before an attack counts as not converged."""
 
 
 class Key(NamedTuple):

@@ -15,7 +15,7 @@ from adversaries.attacks.evasion.pipeline import Bare, Deployed
 from adversaries.goals.evasion import Scene, random_corners, try_attack
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.settings import digest_of
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
 from vfc.config import configured
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
@@ -113,7 +113,6 @@ class AttackTask(EvasionTask):
         right = trial.right.numpy().astype(np.uint8)
         return Outcome(
             status="measured",
-            targets=right[-1],
             flags=trial.flags,
             cost=trial.cost.model_dump(),
             arrays={
@@ -137,7 +136,6 @@ class BaselineTask(EvasionTask):
         untouched = scene.graded(scene.images).numpy().astype(np.uint8)
         return Outcome(
             status="measured",
-            targets=untouched,
             arrays={
                 "right": right.numpy().astype(np.uint8),
                 "untouched": untouched,

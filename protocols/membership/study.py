@@ -19,7 +19,8 @@ from adversaries.statistics import levels
 from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evasion.tasks import fingerprint
 from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
 from protocols.membership.tasks import ReadTask, measured

@@ -17,7 +17,7 @@ from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
-from protocols.engine.trial import Cell
+from protocols.engine.task import Cell
 from protocols.evaluation.board import Attempt, Board
 from protocols.evaluation.campaign import Campaign
 from protocols.evaluation.protocol import Candidate

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry
 from protocols.evaluation.protocol import Candidate
 

@@ -14,7 +14,7 @@ from adversaries.statistics import estimates
 from adversaries.threat import ThreatModel
 from protocols.engine.prepared import overlap_of
 from protocols.engine.settings import Settings
-from protocols.engine.trial import Cell
+from protocols.engine.task import Cell
 from protocols.evaluation.board import Attempt, Entry
 from protocols.evaluation.context import FEW, Context
 from protocols.evaluation.label_evidence import evidence_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.statistics import levels
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.board import Attempt, Entry
 from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from tests.protocols.test_board import N, board, fill, hits

@@ -9,7 +9,7 @@ import pytest
 
 from adversaries.attacks.label.frozen.model import Frozen
 from protocols.engine.settings import overrides_of
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.board import Attempt, Entry
 from reports.model.files import write_all
 from tests.protocols.test_board import board, fill

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adversaries.threat import LEVELS
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Findings

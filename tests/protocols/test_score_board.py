@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.statistics import estimates, levels
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.paired_findings import PairedFindings
 from protocols.evaluation.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot

@@ -18,7 +18,7 @@ from protocols.commands.options.shared import settings_from
 from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of
 from protocols.engine.publish import Observed, Publisher
-from protocols.engine.trial import Outcome
+from protocols.engine.task import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry
 from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from protocols.evaluation.protocol import Candidate
