@@ -16,12 +16,12 @@ from torch import Tensor
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.membership import Shadows, roc
 from adversaries.statistics import levels
+from protocols.engine.identity import fingerprint
 from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Context
 from protocols.evaluation.findings import Findings
-from protocols.evasion.tasks import fingerprint
 from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
 from protocols.membership.tasks import ReadTask, measured
 from vfc.errors import NotApplicableError
