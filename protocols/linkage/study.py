@@ -20,6 +20,7 @@ from protocols.evaluation.paired_findings import PairedFindings
 from protocols.evaluation.paired_tasks import AGAIN, NO_DEFENSE, LinkageTask
 from protocols.evaluation.score_board import Aspect, ScoreBoard, Spot
 from protocols.inversion.study import PAIRS, chance_of
+from protocols.linkage.candidates import matchers
 from protocols.mask_aware.study import digest_of_defense
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError
@@ -31,13 +32,6 @@ DRAWS = 32
 """Releases of every gallery image that are averaged, for a defense whose releases differ."""
 
 EQUAL = "two releases of one image are equal: the defense is neither random nor keyed"
-
-
-def matchers(kind: str = "release") -> tuple[Candidate, ...]:
-    """Every adversary that matches releases with images, or with releases."""
-    forms = ("decode", "encode", "raw") if kind == "release" else ("decode", "encode")
-    learned = [Candidate(adversary="matcher", settings={"form": form}) for form in forms]
-    return (*learned, Candidate(adversary="replay")) if kind == "image" else tuple(learned)
 
 
 def aspect_of(kind: str) -> Aspect:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +16,11 @@ from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trial import Cell
 from protocols.evaluation.board import Board, Entry
 from protocols.evaluation.campaign import Campaign
-from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Context, Findings
 from protocols.evaluation.cross_protocol import from_board
 from protocols.evaluation.label_evidence import evidence_of
 from protocols.evaluation.label_metrics import LabelMetrics
+from protocols.mask_aware.candidates import agnostic, aware
 from protocols.mask_aware.findings import NAME, recovered, white_box
 from protocols.mask_aware.lift import PROBES, Lift
 from protocols.mask_aware.tasks import BITS, MaskCell
@@ -30,27 +29,6 @@ from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
-
-
-def aware(models: Sequence[str], twin: str | None, options: Mapping[str, Mapping[str, Any]]) -> tuple[Candidate, ...]:
-    """Those who know the mask; `options` are the user's, by probe."""
-    latents = [
-        Candidate(
-            adversary="mask-latent",
-            settings={"recovery": way, "probe": probe, **({"options": options[probe]} if options.get(probe) else {})},
-        )
-        for way, probe in (("learned", "linear"), ("learned", "mlp"), ("optimized", "mlp"))
-    ]
-    return (*latents, *(Candidate(adversary="mask-replay", settings={"model": m}) for m in models if m != twin))
-
-
-def agnostic(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    """Those who do not know it, with the same labelled releases and the same kinds of readers."""
-    probes = [Candidate(adversary=probe) for probe in (*PROBES, "cnn")]
-    return (
-        *probes,
-        *(Candidate(adversary="fine-tune", settings={"model": m, "scope": "all"}) for m in models if m != twin),
-    )
 
 
 def conduct_masks(context: Context) -> Findings:

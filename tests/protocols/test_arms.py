@@ -21,7 +21,7 @@ from protocols.engine.trial import Cell
 from protocols.evaluation.board import Attempt, Board
 from protocols.evaluation.campaign import Campaign
 from protocols.evaluation.protocol import Candidate
-from protocols.task_label.adaptive_probe import ladder
+from protocols.task_label.candidates import ladder
 from protocols.task_label.ladder import board_of
 from tests.protocols.test_board import hits, outcome
 
