@@ -34,7 +34,8 @@ class Entry:
         name: as registered.
         goals: what it competes for; none: it is listed, and takes part where a protocol names it.
         variants: settings of its candidates, one candidate each.
-        order: fixes the order of candidates, which breaks ties: the smaller comes first.
+        order: fixes the order of candidates, which breaks ties: the smaller comes first. Those that start from
+            unintended models go through the models together with the others of the same hundred.
     """
 
     name: str

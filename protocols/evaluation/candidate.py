@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from adversaries.attacker import Attacker
 from adversaries.calibration.shipped import look_up
 from adversaries.entries import FLOOR_ORDER, Entry, Goal, entries
 from adversaries.registries import ADVERSARIES
@@ -57,7 +58,7 @@ def collect(
 ) -> tuple[Candidate, ...]:
     """Candidates of every registered adversary that competes for a goal, in the order that breaks ties.
 
-    Those that start from unintended models compete once for each model: neighbors in the order that are of one level
+    Those that start from unintended models compete once for each model; those of them in the same hundred of the order
     go through the models together, model by model. Guessers of the floor are not among them.
 
     Args:
@@ -66,34 +67,32 @@ def collect(
         models: the unintended models, with the near twin among them if there is one.
         twin: the near twin, from which only those start that see no releases (L0); it is reported apart.
     """
+    competing = [each for each in entries(goal) if each.order < FLOOR_ORDER and _kind(each).level in levels]
     found: list[Candidate] = []
-    for (level, per_model), group in groupby(_competing(goal, levels), key=lambda each: _kind(each.name)):
-        several = [model for model in models if model != twin or level == "L0"] if per_model else [None]
-        group_entries = list(group)
-        for model in several:
-            found += _candidates(group_entries, model, headline=model is None or model != twin)
+    for (_, per_model), group in groupby(competing, key=lambda each: (each.order // 100, _kind(each).per_model)):
+        together = list(group)
+        if not per_model:
+            found += _variants(together)
+            continue
+        for model in models:
+            if model == twin:
+                found += _variants((each for each in together if _kind(each).level == "L0"), model, headline=False)
+            else:
+                found += _variants(together, model)
     return tuple(found)
 
 
 def floor_guessers(goal: Goal) -> tuple[Candidate, ...]:
     """The floor's guessers as candidates, which come last, so that they are chosen only when nobody does better."""
-    return tuple(_candidates([each for each in entries(goal) if each.order >= FLOOR_ORDER], None, headline=True))
+    return tuple(_variants(each for each in entries(goal) if each.order >= FLOOR_ORDER))
 
 
-def _competing(goal: Goal, levels: Collection[str]) -> Iterable[Entry]:
-    return (each for each in entries(goal) if each.order < FLOOR_ORDER and _kind(each.name)[0] in levels)
+def _kind(entry: Entry) -> type[Attacker]:
+    return ADVERSARIES.get(entry.name)
 
 
-def _kind(adversary: str) -> tuple[str, bool]:
-    """An adversary's level, and whether it starts from unintended models."""
-    kind = ADVERSARIES.get(adversary)
-    return kind.level, kind.per_model
-
-
-def _candidates(group: Iterable[Entry], model: str | None, *, headline: bool) -> list[Candidate]:
+def _variants(group: Iterable[Entry], model: str | None = None, *, headline: bool = True) -> Iterator[Candidate]:
     start = {} if model is None else {"model": model}
-    return [
-        Candidate(adversary=each.name, settings={**start, **variant}, headline=headline)
-        for each in group
-        for variant in each.variants
-    ]
+    for each in group:
+        for variant in each.variants:
+            yield Candidate(adversary=each.name, settings={**start, **variant}, headline=headline)
