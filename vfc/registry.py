@@ -118,7 +118,7 @@ class Registry(Generic[T]):
     def _card(self, point: EntryPoint) -> Card:
         """The card of an entry point; it is imported only if its source is not found."""
         try:
-            card = read_entry_point(point.name, point.module, point.attr, self.variable)
+            card = read_entry_point(point.name, point.module, point.attr or "", self.variable)
         except (ImportError, ValueError, OSError, SyntaxError):
             card = None  # loading it says what is wrong
         if card is not None:
