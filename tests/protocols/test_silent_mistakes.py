@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from protocols.evaluation.board import Attempt, Board, Entry
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from torch import nn
 
 from adversaries.adversary import Attack
@@ -19,8 +21,6 @@ from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of
 from protocols.engine.publish import Observed, Publisher
 from protocols.engine.task import Outcome
-from protocols.evaluation.board import Attempt, Board, Entry
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from protocols.evaluation.protocol import Candidate
 from vfc.errors import UserError
 from vfc.factory import resolve
