@@ -71,7 +71,7 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
     """
     from dataclasses import fields
 
-    from vfc.own_packages import require_own_packages
+    from vfc.__main__ import require_own_packages
 
     require_own_packages()
     from protocols.commands.attack import run_attack

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from protocols import cli
+from vfc.__main__ import PACKAGES, require_own_packages
 from vfc.errors import UserError
-from vfc.own_packages import NAMES, require_own_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 VFC = f'"{sys.executable}" -m vfc'
@@ -100,7 +100,7 @@ def test_an_interrupted_verb_says_so(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [*((name, "package") for name in NAMES), ("protocols", "module"), ("protocols", "folder")]
+    ("name", "form"), [*((name, "package") for name in PACKAGES), ("protocols", "module"), ("protocols", "folder")]
 )
 def test_a_package_of_the_users_own_is_met_with_a_sentence(name, form, tmp_path):
     if form == "module":
@@ -148,7 +148,7 @@ def test_what_other_programs_start_is_named_vfc():
     assert set(project["entry-points"]["pytest11"].values()) == {"vfc.pytest_plugin"}
 
 
-@pytest.mark.parametrize("module", ["vfc", "vfc.__main__", "vfc.pytest_plugin", "vfc.own_packages"])
+@pytest.mark.parametrize("module", ["vfc", "vfc.__main__", "vfc.pytest_plugin"])
 def test_the_front_doors_import_nothing_of_what_stands_above(module):
     code = (
         f"import sys\nimport {module}\n"
