@@ -97,7 +97,7 @@ if TYPE_CHECKING:
 def function():
     from f import g
 """
-    assert list(imported(ast.parse(source), {"b.c", "f"})) == ["a", "b.c", "b", "f"]
+    assert list(imported(ast.parse(source), {"b.c", "f"})) == ["typing", "a", "b.c", "b", "f"]
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
     assert too_many_alike(["a_x", "a_y", "b_x", "a", "__init__", "__main__"]) == []
     assert too_many_alike(["a_x", "a_y", "a_z"]) == ["a: a_x, a_y, a_z"]
