@@ -18,7 +18,7 @@ from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
 
-HELD, BROKEN, USAGE, INCONCLUSIVE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
+HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.MAX_WIDTH = 110
