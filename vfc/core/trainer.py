@@ -144,7 +144,7 @@ def train(
                 logits = target(release)
             loss = vfc_loss(logits.float(), labels[rows].to(device), kl, recipe.beta * ramp)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             if watch is not None:
