@@ -101,7 +101,7 @@ class MeanImage(Reconstructor):
         optimizer = torch.optim.Adam([moving], lr=self.lr)
         for _ in range(self.steps):
             optimizer.zero_grad(set_to_none=True)
-            (-measure(moving[which], shown).mean()).backward()  # type: ignore[no-untyped-call]
+            (-measure(moving[which], shown).mean()).backward()
             optimizer.step()
             with torch.no_grad():
                 moving.clamp_(0, 1)

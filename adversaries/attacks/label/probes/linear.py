@@ -167,7 +167,7 @@ def _minimize(
         return -(logs * onehot).sum() / n + penalty / 2 * theta[:d].square().sum()
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     solved = theta.detach()
     varies = bool((x != x[:1]).any())
     return Logistic(
