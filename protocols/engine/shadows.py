@@ -12,11 +12,11 @@ from torch import Tensor
 
 from protocols.engine.executors import WorkerDiedError
 from protocols.engine.handles import DefenseSource
+from protocols.engine.identity import fingerprint
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, is_whole
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
 from protocols.evaluation.context import Context
-from protocols.evasion.tasks import fingerprint
 from vfc.artifact import contents, save_arrays
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError, UserError

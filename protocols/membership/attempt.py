@@ -30,8 +30,9 @@ from adversaries.health import LEVEL
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Grant, grants
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import FEW, Context
+from protocols.evaluation.context import Context
 from protocols.evaluation.overrides import with_overrides
+from protocols.evaluation.statistic import FEW
 from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed

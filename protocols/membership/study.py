@@ -16,12 +16,13 @@ from torch import Tensor
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.membership import Shadows, roc
 from adversaries.statistics import levels
+from protocols.engine.identity import fingerprint
 from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
 from protocols.engine.task_runner import QueuedTask
-from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Context, Findings
-from protocols.evasion.tasks import fingerprint
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
+from protocols.membership.candidates import readers
 from protocols.membership.tasks import ReadTask, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
@@ -29,12 +30,6 @@ from vfc.seeding import derive_seed
 
 MOST, LARGEST_UNIVERSE = 2000, 4000
 """Members (and non-members) graded, and images that shadows are drawn from, at most."""
-
-CANDIDATES = (
-    Candidate(adversary="loss-threshold"),
-    *(Candidate(adversary="lira", settings={"signal": signal}) for signal in ("confidence", "kl", "change", "norm")),
-    Candidate(adversary="shadow-classifier"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +86,7 @@ def nothing(context: Context, reason: str, status: Any) -> Findings:
             protocol=NAME, adversary=each.adversary, goal=GOAL, threat=threat(), seed=context.settings.seed,
             status=status, reason=reason, health=flags, settings=dict(each.settings),
         )
-        for each in CANDIDATES
+        for each in readers()
     ]  # fmt: skip
     return Findings(
         evidence=rows,
@@ -136,7 +131,7 @@ def _round(
     if context.prepared.target.clean is not None:
         bare = _read(context, question, universe, shadows, seed, bare=True)
     truth = question.member.numpy()
-    tried = [Attempt.of(context, candidate, world, bare, truth, seed) for candidate in CANDIDATES]
+    tried = [Attempt.of(context, candidate, world, bare, truth, seed) for candidate in readers()]
     ranked = [attempt for attempt in tried if attempt.graded is not None]
     for attempt in ranked:
         _keep_curve(context, attempt, truth, seed)

@@ -11,7 +11,7 @@ from torch import nn
 from adversaries.attacks.membership.signals import Measured, measure
 from adversaries.goals.membership import Readings
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 from vfc.release import Release

@@ -19,7 +19,7 @@ from adversaries.evidence import Value
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Shadows, Truth
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import levels
-from protocols.evaluation.context import FEW
+from protocols.evaluation.statistic import FEW
 from protocols.membership.attempt import Graded, MembershipInputs, grade
 from protocols.membership.study import Question
 from vfc.seeding import derive_seed

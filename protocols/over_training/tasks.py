@@ -19,7 +19,7 @@ from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.diagnostics.spectra import Effort
 from adversaries.goals.membership import Truth
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
 from protocols.over_training.membership import Sightings, attacked
 from vfc.seeding import derive_seed
 

@@ -14,7 +14,12 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("apgd")
+@ADVERSARIES.register(
+    "apgd",
+    goals=("evasion",),
+    variants=({"objective": "ce"}, {"objective": "dlr"}, {"objective": "targeted"}),
+    order=20,
+)
 @dataclass(frozen=True, kw_only=True)
 class APGD(Evasion):
     """Auto-PGD, two of the four attacks of AutoAttack: momentum, and a step size halved when progress stalls.

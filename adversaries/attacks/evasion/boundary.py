@@ -14,7 +14,7 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("boundary")
+@ADVERSARIES.register("boundary", goals=("evasion",), order=60)
 @dataclass(frozen=True, kw_only=True)
 class Boundary(Evasion):
     """Walks along the decision boundary toward the image, from an image of its own of another class.

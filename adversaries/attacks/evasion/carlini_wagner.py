@@ -14,7 +14,7 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("carlini-wagner")
+@ADVERSARIES.register("carlini-wagner", goals=("evasion",), order=30)
 @dataclass(frozen=True, kw_only=True)
 class CarliniWagner(Evasion):
     """Minimizes the l2 distance plus a margin term, whose weight it searches for.

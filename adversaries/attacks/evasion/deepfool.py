@@ -14,7 +14,7 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("deepfool")
+@ADVERSARIES.register("deepfool", goals=("evasion",), order=40)
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(Evasion):
     """Steps to the nearest decision boundary of the pipeline's linear approximation until the prediction changes.

@@ -14,7 +14,7 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("hop-skip-jump")
+@ADVERSARIES.register("hop-skip-jump", goals=("evasion",), order=70)
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(Evasion):
     """Jumps along the boundary's normal, which it estimates from decisions near the boundary.

@@ -14,7 +14,12 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("pgd")
+@ADVERSARIES.register(
+    "pgd",
+    goals=("evasion",),
+    variants=({}, {"gradient": "straight-through"}, {"gradient": "target"}, {"library": "foolbox"}),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class PGD(Evasion):
     """Follows the gradient of the cross-entropy through defense and target, step by step, inside the ball.

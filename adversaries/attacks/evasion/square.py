@@ -14,7 +14,7 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
 
 
-@ADVERSARIES.register("square")
+@ADVERSARIES.register("square", goals=("evasion",), order=50)
 @dataclass(frozen=True, kw_only=True)
 class Square(Evasion):
     """Random squares are added and kept when the margin falls; needs scores and no gradient.

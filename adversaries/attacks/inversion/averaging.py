@@ -34,7 +34,7 @@ class AveragingReconstruction(Reconstruction):
         return self.inner.rebuild(_average(release), prediction)
 
 
-@ADVERSARIES.register("averaging")
+@ADVERSARIES.register("averaging", goals=("reconstruction",), order=30)
 @dataclass(frozen=True, kw_only=True)
 class Averaging(Reconstructor):
     """The closed-form decoder on the average of several releases of one image.

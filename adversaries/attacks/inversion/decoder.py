@@ -62,7 +62,7 @@ class TrainedDecoder(Reconstruction):
         return torch.cat(pieces)
 
 
-@ADVERSARIES.register("decoder")
+@ADVERSARIES.register("decoder", goals=("reconstruction",), variants=({"form": "vector"}, {"form": "image"}), order=20)
 @dataclass(frozen=True, kw_only=True)
 class Decoder(Reconstructor):
     """A network trained to turn releases into images.

@@ -64,7 +64,7 @@ class Untrained(Canvas):
         return total_variation(images)
 
 
-@ADVERSARIES.register("deep-prior")
+@ADVERSARIES.register("deep-prior", goals=("reconstruction",), order=120)
 @dataclass(frozen=True, kw_only=True)
 class DeepPrior(Reconstructor):
     """Trains an untrained network, per release, to draw an image that the defense publishes as it.

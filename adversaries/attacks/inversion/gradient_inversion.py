@@ -30,7 +30,9 @@ _OWN = 32
 _CHUNK = 128
 
 
-@ADVERSARIES.register("gradient-inversion")
+@ADVERSARIES.register(
+    "gradient-inversion", goals=("reconstruction",), variants=({"space": "components"}, {"space": "pixels"}), order=110
+)
 @dataclass(frozen=True, kw_only=True)
 class GradientInversion(Reconstructor):
     """Moves images until the defense publishes what was seen.

@@ -40,7 +40,17 @@ class FixedImages(Reconstruction):
         return self.table[prediction.clamp(0, len(self.table) - 1)]
 
 
-@ADVERSARIES.register("mean-image")
+@ADVERSARIES.register(
+    "mean-image",
+    goals=("reconstruction",),
+    variants=(
+        {"aim": "mean", "by_prediction": True},
+        {"aim": "mean", "by_prediction": False},
+        {"aim": "psnr", "by_prediction": True},
+        {"aim": "ssim", "by_prediction": True},
+    ),
+    order=1000,
+)
 @dataclass(frozen=True, kw_only=True)
 class MeanImage(Reconstructor):
     """The best constant image: the floor of every reconstruction.

@@ -40,7 +40,7 @@ class RidgeReconstruction(Reconstruction):
         return self.knowing(release, prediction).reshape(-1, *self.shape)
 
 
-@ADVERSARIES.register("ridge-decoder")
+@ADVERSARIES.register("ridge-decoder", goals=("reconstruction",), order=10)
 @dataclass(frozen=True, kw_only=True)
 class RidgeDecoder(Reconstructor):
     """Kernel ridge regression from the release to all pixels at once.

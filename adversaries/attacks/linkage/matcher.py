@@ -40,7 +40,12 @@ class LearnedMatching(Matching):
         return compared(self.of_release(release), self.of_gallery(gallery), self.measure)
 
 
-@ADVERSARIES.register("matcher")
+@ADVERSARIES.register(
+    "matcher",
+    goals=("match:image", "match:release"),
+    variants=({"form": "decode"}, {"form": "encode"}, {"form": "raw"}),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class LearnedMatcher(Matcher):
     """Learns to bring releases and images into one space and compares them there.

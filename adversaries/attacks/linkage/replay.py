@@ -45,7 +45,7 @@ class ReplayMatching(Matching):
         return self.match.draws
 
 
-@ADVERSARIES.register("replay")
+@ADVERSARIES.register("replay", goals=("match:image",), order=20)
 @dataclass(frozen=True, kw_only=True)
 class Replay(Matcher):
     """Publishes every image of the gallery through the defense and compares releases.

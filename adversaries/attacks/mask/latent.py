@@ -29,7 +29,16 @@ class LatentAttack(Attack):
         return self.inner.guess(self.inverse(release))
 
 
-@ADVERSARIES.register("mask-latent")
+@ADVERSARIES.register(
+    "mask-latent",
+    goals=("mask",),
+    variants=(
+        {"recovery": "learned", "probe": "linear"},
+        {"recovery": "learned", "probe": "mlp"},
+        {"recovery": "optimized", "probe": "mlp"},
+    ),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class MaskLatent(Adversary):
     """A probe on the masked latent, which is read off the release with the help of the known decoder and mask.

@@ -15,7 +15,7 @@ from adversaries.attacks.mask.opened_latent import Latent, ReadView, open_latent
 from adversaries.knowledge import Knowledge
 
 
-@ADVERSARIES.register("mask-replay")
+@ADVERSARIES.register("mask-replay", goals=("mask",), order=20)
 @dataclass(frozen=True, kw_only=True)
 class MaskReplay(Adversary):
     """An unintended model retrained on the attacker's own images, pushed through the defense with the same mask.

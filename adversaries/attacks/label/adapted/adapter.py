@@ -79,7 +79,7 @@ class ResidualConvolution(nn.Module):
         return adapted
 
 
-@ADVERSARIES.register("adapter")
+@ADVERSARIES.register("adapter", goals=("task", "attribute"), order=320)
 @dataclass(frozen=True, kw_only=True)
 class Adapter(Adversary):
     """A small trainable map from the release to an image in front of a frozen unintended model.

@@ -12,7 +12,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, as_input, reestimate, require_classes
 
 
-@ADVERSARIES.register("batchnorm")
+@ADVERSARIES.register("batchnorm", goals=("task", "attribute"), order=110)
 @dataclass(frozen=True, kw_only=True)
 class BatchNormStatistics(Adversary):
     """An unintended model whose BatchNorm statistics are re-estimated on unlabelled releases.

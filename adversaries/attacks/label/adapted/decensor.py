@@ -20,7 +20,7 @@ from adversaries.learning.prediction import InformedAttack, PredictionTable
 from adversaries.learning.ridge_map import RidgeMap
 
 
-@ADVERSARIES.register("decensor")
+@ADVERSARIES.register("decensor", goals=("attribute",), order=420)
 @dataclass(frozen=True, kw_only=True)
 class Decensor(Adversary):
     """Maps releases to the features that an uncensored network has of the image, and attacks those.

@@ -16,7 +16,7 @@ from vfc.training import batch_indices
 _LEAST_STEPS = 150
 
 
-@ADVERSARIES.register("entropy")
+@ADVERSARIES.register("entropy", goals=("task", "attribute"), order=120)
 @dataclass(frozen=True, kw_only=True)
 class Entropy(Adversary):
     """An unintended model that makes itself certain on unlabelled releases (TENT).

@@ -46,7 +46,9 @@ class HeadAttack(Attack):
         return self.logistic.logits(self.columns(head_inputs(self.model, x)), old)
 
 
-@ADVERSARIES.register("fine-tune")
+@ADVERSARIES.register(
+    "fine-tune", goals=("task", "attribute"), variants=({"scope": "head"}, {"scope": "all"}), order=310
+)
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Adversary):
     """An unintended model retrained on labelled releases.

@@ -68,7 +68,9 @@ def _interpolate(values: Tensor, source: Tensor, aim: Tensor) -> Tensor:
     return torch.where(tie, (high[left] + high[right]) / 2, between).float()
 
 
-@ADVERSARIES.register("moments")
+@ADVERSARIES.register(
+    "moments", goals=("task", "attribute"), variants=({"match": "moments"}, {"match": "histogram"}), order=130
+)
 @dataclass(frozen=True, kw_only=True)
 class MomentMatch(Adversary):
     """An unintended model on releases whose channels have the statistics of clean images.

@@ -28,7 +28,7 @@ def words(release: Shaped[Tensor, "n ..."]) -> Int[Tensor, "n d"]:
     return release.reshape(len(release), -1).contiguous().view(_WORDS[release.dtype])
 
 
-@ADVERSARIES.register("bit-planes")
+@ADVERSARIES.register("bit-planes", goals=("task", "attribute"), order=250)
 @dataclass(frozen=True, kw_only=True)
 class BitPlanes(Adversary):
     """A linear probe on the bits of the floating-point words, each plane alone and all together.

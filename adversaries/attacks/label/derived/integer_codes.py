@@ -84,7 +84,7 @@ def _on_grid(values: Float[Tensor, " m"], step: float) -> bool:
     return True
 
 
-@ADVERSARIES.register("integer-codes")
+@ADVERSARIES.register("integer-codes", goals=("task", "attribute"), order=260)
 @dataclass(frozen=True, kw_only=True)
 class IntegerCodes(Adversary):
     """A linear probe on the bits of integer codes, each plane alone and all together.

@@ -55,7 +55,7 @@ def _describe(x: Float[Tensor, "n g d"]) -> Float[Tensor, "n f"]:
     return torch.cat(columns, dim=1).float().nan_to_num()
 
 
-@ADVERSARIES.register("norms")
+@ADVERSARIES.register("norms", goals=("task", "attribute"), order=270)
 @dataclass(frozen=True, kw_only=True)
 class Norms(Adversary):
     """A kernel probe on norms, moments, quantiles and zeros per release and channel.

@@ -18,7 +18,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Basis, Columns, ProbeAttack, Ridge, flat, leave_one_out_possible
 
 
-@ADVERSARIES.register("second-order")
+@ADVERSARIES.register("second-order", goals=("task", "attribute"), order=290)
 @dataclass(frozen=True, kw_only=True)
 class SecondOrder(Adversary):
     """A probe on products of two values: all of them by a quadratic kernel, or the few that vary with the label.

@@ -13,7 +13,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack, fit_best, flat
 
 
-@ADVERSARIES.register("signs")
+@ADVERSARIES.register("signs", goals=("task", "attribute"), order=280)
 @dataclass(frozen=True, kw_only=True)
 class Signs(Adversary):
     """A probe on which values are negative, zero, positive, and above their column's median.

@@ -31,7 +31,7 @@ class ConstantAttack(Attack):
         return self.scores.repeat(len(release), 1)
 
 
-@ADVERSARIES.register("majority")
+@ADVERSARIES.register("majority", goals=("task",), order=1000)
 @dataclass(frozen=True, kw_only=True)
 class Majority(Adversary):
     """Always guess the most frequent class of the attacker's pool: the floor as a candidate.

@@ -12,7 +12,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import NetworkAttack, as_input, require_classes
 
 
-@ADVERSARIES.register("frozen")
+@ADVERSARIES.register("frozen", goals=("task", "attribute"), order=10)
 @dataclass(frozen=True, kw_only=True)
 class Frozen(Adversary):
     """An unintended model, trained on clean images, reads the release as it is.

@@ -40,7 +40,9 @@ class Picture:
         return ((unit.clamp(0, 1) * 255).round() / 255).float()
 
 
-@ADVERSARIES.register("frozen-picture")
+@ADVERSARIES.register(
+    "frozen-picture", goals=("task", "attribute"), variants=({"form": "clip"}, {"form": "rescale"}), order=20
+)
 @dataclass(frozen=True, kw_only=True)
 class FrozenPicture(Adversary):
     """An unintended model reads the release made a real picture: clipped or rescaled to [0, 1], 8 bit.

@@ -40,7 +40,7 @@ class TableAttack(Attack):
         return scores
 
 
-@ADVERSARIES.register("table")
+@ADVERSARIES.register("table", goals=("attribute",), order=1000)
 @dataclass(frozen=True, kw_only=True)
 class Table(Adversary):
     """Guess an attribute from the target's prediction on the release alone: the floor as a candidate.

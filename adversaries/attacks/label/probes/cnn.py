@@ -15,7 +15,7 @@ from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 
 
-@ADVERSARIES.register("cnn")
+@ADVERSARIES.register("cnn", goals=("task", "attribute"), order=240)
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionalNetwork(Adversary):
     """A convolutional network on the release, trained from scratch.

@@ -73,7 +73,7 @@ def _tally(near: Int[Tensor, "n j"], votes: Float[Tensor, "m k"]) -> Float[Tenso
     return (votes[near] * weight[None, :, None]).sum(1)
 
 
-@ADVERSARIES.register("knn")
+@ADVERSARIES.register("knn", goals=("task", "attribute"), order=220)
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbors(Adversary):
     """Votes of the nearest labelled releases.

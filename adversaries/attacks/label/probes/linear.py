@@ -193,7 +193,7 @@ class LinearAttack(Attack):
         return self.logistic.logits(self.features(release))
 
 
-@ADVERSARIES.register("linear")
+@ADVERSARIES.register("linear", goals=("task", "attribute"), order=210)
 @dataclass(frozen=True, kw_only=True)
 class Linear(Adversary):
     """Multinomial logistic regression on the flattened release.

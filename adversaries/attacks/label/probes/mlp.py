@@ -15,7 +15,7 @@ from adversaries.learning.networks import NetworkAttack, trained, training
 from vfc.seeding import seeded
 
 
-@ADVERSARIES.register("mlp")
+@ADVERSARIES.register("mlp", goals=("task", "attribute"), order=230)
 @dataclass(frozen=True, kw_only=True)
 class MultilayerPerceptron(Adversary):
     """A multilayer perceptron on the flattened, standardized release, trained from scratch.

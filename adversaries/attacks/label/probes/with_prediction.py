@@ -43,7 +43,9 @@ class Offset(nn.Module):
         return logits
 
 
-@ADVERSARIES.register("with-prediction")
+@ADVERSARIES.register(
+    "with-prediction", goals=("attribute",), variants=({"probe": "linear"}, {"probe": "mlp"}), order=410
+)
 @dataclass(frozen=True, kw_only=True)
 class WithPrediction(Adversary):
     """A probe of an attribute that reads the release together with the target's prediction on it.
