@@ -22,7 +22,7 @@ from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import Reconstruction, Reconstructor, assess_images
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
-from protocols.evaluation.luck import above_chance
+from protocols.evaluation.statistic import shuffled_control_p_values
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.release import Release
@@ -314,7 +314,7 @@ def luck(graded):
     scores = graded.targets
     hits = {f"targets.hit.{rule}": (rank == 0).numpy() for rule, rank in scores.rank.items()}
     arrays = {"targets.chance": scores.chance.numpy(), "targets.psnr": scores.psnr.numpy(), **hits}
-    return min(above_chance({**arrays, "targets.beside": scores.beside.numpy()}))
+    return min(shuffled_control_p_values({**arrays, "targets.beside": scores.beside.numpy()}))
 
 
 @pytest.mark.usefixtures("leaky_views")

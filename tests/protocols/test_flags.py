@@ -4,9 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from protocols.evaluation.board import Attempt, Entry
-from protocols.evaluation.label_evidence import evidence_of
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 
 from adversaries import health
 from adversaries.adversary import Adversary, Attack
@@ -17,14 +14,27 @@ from adversaries.statistics import estimates
 from adversaries.threat import ThreatModel
 from protocols.engine.prepared import overlap_of
 from protocols.engine.settings import Settings
-from protocols.engine.task import Cell
 from protocols.evaluation.context import FEW, Context
-from tests.protocols.test_board import N, board, fill, hits, outcome
+from protocols.evaluation.label_task import LabelTask
+from protocols.evaluation.leaderboard import Contestant
+from protocols.evaluation.results import Attempt
+from tests.protocols.builders import (
+    N,
+    board,
+    change,
+    chosen,
+    enter,
+    evaluation,
+    fill,
+    flags_of,
+    missed,
+    numbers,
+    outcome,
+)
 
 
 def number(b, attempts):
-    metrics = LabelMetrics(board=b, target=TargetRows(release=hits(0.9, 7)), per_class=60.0, rows={})
-    return metrics.accuracy(attempts)
+    return numbers(b).accuracy(attempts)
 
 
 # --- of the run ---
@@ -32,7 +42,7 @@ def number(b, attempts):
 
 def study(targets=FEW, overlap=0):
     prepared = SimpleNamespace(overlap=overlap, world=SimpleNamespace(targets=range(targets)))
-    unused = dict.fromkeys(("budget", "bench", "trainer", "cells", "shared", "scratch"))
+    unused = dict.fromkeys(("budget", "runner", "trainer", "cells", "shared", "scratch"))
     return Context(settings=Settings(), prepared=prepared, threat="L2", rows={}, **unused)
 
 
@@ -62,7 +72,7 @@ def test_an_image_of_either_part_of_the_pool_among_the_targets_is_counted(part):
 def test_a_power_flag_of_the_run_stays_on_every_number(flag):
     b = board("a", common=(flag,))
     attempt = fill(b, 0, attack=0.8, shuffled=0.5)
-    assert flag in b.doubts(attempt)
+    assert flag in flags_of(b, attempt)
     value = number(b, [attempt])
     assert value.value == pytest.approx(0.8)
     assert flag in health.forbids_holding(value.flags)
@@ -72,7 +82,7 @@ def test_a_power_flag_of_the_run_stays_on_every_number(flag):
 def test_an_honesty_flag_of_the_run_drops_everybody(flag):
     b = board("a", "b", common=(flag,))
     attempts = [fill(b, position, attack=0.8, shuffled=0.5) for position in (0, 1)]
-    assert all(flag in b.dishonest(attempt) and flag in b.doubts(attempt) for attempt in attempts)
+    assert all(flag in b.dishonest(attempt) and flag in flags_of(b, attempt) for attempt in attempts)
     assert b.choose(attempts) is None
     assert number(b, attempts).value is None
     assert flag in number(b, attempts).flags
@@ -116,8 +126,8 @@ def measure(monkeypatch):
 
     def cell(attack):
         monkeypatch.setattr(Doubtful, "attack", attack)
-        monkeypatch.setattr(Cell, "make_adversary", lambda _self: Doubtful())
-        made = Cell(
+        monkeypatch.setattr(LabelTask, "make_adversary", lambda _self: Doubtful())
+        made = LabelTask(
             adversary="doubtful", settings={}, level="L2", labels_per_class="all", goal="task:y", arm="attack", seed=0,
             doubled=False, world="w",
         )  # fmt: skip
@@ -140,26 +150,27 @@ def test_what_an_attack_doubts_about_itself_reaches_number_and_evidence(measure)
     assert found.flags == ("NONFINITE_GUESS", "ZERO_GRADIENT")
     b = board("a")
     attempt = fill(b, 0, attack=0.8, shuffled=0.5, flags=measure(Says(flags=("ZERO_GRADIENT",))).flags)
-    assert b.doubts(attempt) == ("ZERO_GRADIENT",)
+    assert flags_of(b, attempt) == ("ZERO_GRADIENT",)
     assert number(b, [attempt]).flags == ("ZERO_GRADIENT",)
-    (row,) = evidence_of(b, "p", "task:y", [attempt], {})
+    (row,) = evaluation(b, SimpleNamespace(rows={})).evidence("p", [Contestant(attempt)])
     assert row.health == ("ZERO_GRADIENT",)
 
 
 def test_a_doubt_of_any_seed_is_a_doubt():
-    b = board("a")
-    b.seeds = (0, 1)
+    b = board("a", seeds=(0, 1))
     attempt = fill(b, 0, attack=0.8, shuffled=0.5)
     for arm, flags in (("attack", ("ZERO_GRADIENT",)), ("ceiling", ()), ("shuffled", ())):
-        b.outcomes[Entry(attempt, arm, 1)] = outcome(0.5 if arm == "shuffled" else 0.8, flags=flags)
-    assert b.doubts(attempt) == ("ZERO_GRADIENT",)
+        enter(b, attempt, arm, outcome(0.5 if arm == "shuffled" else 0.8, flags=flags), seed=1)
+    assert flags_of(b, attempt) == ("ZERO_GRADIENT",)
 
 
 @pytest.mark.parametrize(
     ("unchecked", "trained", "flagged"), [(True, {0}, True), (True, {1}, False), (False, {0}, False)]
 )
 def test_an_unchecked_convergence_is_said_of_whoever_trains(unchecked, trained, flagged):
-    b = board("a", "b", unchecked=unchecked, trained=frozenset(trained))
+    b = board("a", "b", unchecked=unchecked)
+    for position in (0, 1):
+        change(b, position, trains=position in trained)
     few, every = fill(b, 0, 1, attack=0.7, shuffled=0.5), fill(b, 0, attack=0.8, shuffled=0.5)
     for attempt in (few, every):
         assert ("CONVERGENCE_UNCHECKED" in number(b, [attempt]).flags) is flagged
@@ -170,14 +181,14 @@ def test_an_unchecked_convergence_is_said_of_whoever_trains(unchecked, trained, 
 
 def test_a_cheat_is_dropped_at_every_number_of_labels_by_its_control_at_the_largest():
     b = board("cheat", "honest", grid=(1, 5, "all"))
-    for labels in b.grid:
+    for labels in b.results.grid:
         fill(b, 0, labels, attack=0.95, shuffled=0.9 if labels == "all" else None)
         fill(b, 1, labels, attack=0.7, shuffled=0.5 if labels == "all" else None)
-    for labels in b.grid:
+    for labels in b.results.grid:
         both = [Attempt(0, labels), Attempt(1, labels)]
         assert b.dishonest(both[0]) == ("SHUFFLED_ABOVE_CHANCE",)
-        assert b.choose(both) == both[1]
-        assert b.missed(both[1], both) == []
+        assert chosen(b, both) == both[1]
+        assert missed(b, both[1], both) == []
 
 
 def test_the_ceiling_is_judged_at_the_largest_number_of_labels():
@@ -185,8 +196,8 @@ def test_the_ceiling_is_judged_at_the_largest_number_of_labels():
     for position, (few, every) in enumerate([(0.5, 0.9), (0.9, 0.5)]):
         fill(b, position, 1, attack=0.6, ceiling=few, shuffled=0.5)
         fill(b, position, "all", attack=0.6, ceiling=every, shuffled=0.5)
-    assert "CEILING_MISSED" not in b.doubts(Attempt(0, 1))
-    assert "CEILING_MISSED" in b.doubts(Attempt(1, 1))
+    assert "CEILING_MISSED" not in flags_of(b, Attempt(0, 1))
+    assert "CEILING_MISSED" in flags_of(b, Attempt(1, 1))
 
 
 @pytest.mark.parametrize(("hit", "missed"), [(204, True), (220, True), (232, True), (234, False), (300, False)])
@@ -194,7 +205,7 @@ def test_the_ceilings_lower_bound_must_exceed_the_floors_upper_bound(hit, missed
     """The floor of 200 in 400 reaches up to .5423; that of 232 hits is .5378 (Clopper-Pearson), of 234 .5429."""
     b = board("a", floor=0.5)
     attempt = fill(b, 0, attack=0.8, ceiling=hit / N, shuffled=0.5)
-    assert ("CEILING_MISSED" in b.doubts(attempt)) is missed
+    assert ("CEILING_MISSED" in flags_of(b, attempt)) is missed
 
 
 def test_the_shuffled_flag_is_corrected_for_the_number_of_cells():
@@ -205,7 +216,7 @@ def test_the_shuffled_flag_is_corrected_for_the_number_of_cells():
     for position in range(1, 10):
         fill(b, position, attack=0.8, shuffled=0.5)
     assert b.dishonest(attempt) == ()
-    b.outcomes[Entry(attempt, "shuffled", 0)] = outcome((hit + 20) / N)
+    enter(b, attempt, "shuffled", outcome((hit + 20) / N))
     assert b.dishonest(attempt) == ("SHUFFLED_ABOVE_CHANCE",)
 
 
@@ -213,5 +224,5 @@ def test_the_shuffled_rate_is_compared_with_the_best_constant_guess_on_shuffled_
     b = board("a")
     attempt = fill(b, 0, attack=0.9)
     for chance, flagged in ((0.9, False), (0.5, True)):
-        b.outcomes[Entry(attempt, "shuffled", 0)] = outcome(0.9, chance=chance)
-        assert ("SHUFFLED_ABOVE_CHANCE" in b.doubts(attempt)) is flagged
+        enter(b, attempt, "shuffled", outcome(0.9, chance=chance))
+        assert ("SHUFFLED_ABOVE_CHANCE" in flags_of(b, attempt)) is flagged

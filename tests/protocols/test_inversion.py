@@ -5,7 +5,7 @@ import pytest
 
 from adversaries.evidence import Value
 from protocols.evaluation.bound_check import below_bound
-from protocols.task_label.ladder import against_everybody
+from protocols.run import against_everybody
 from reports.model.storage import load, load_rows
 
 SHORT = (
@@ -64,10 +64,10 @@ def test_in_one_run_everybody_competes_and_bounds_are_held_against_attacks(vfc, 
     """What `rivals` and `bound_check` compute reaches the report."""
     seen = {}
 
-    def everybody(context, found):
-        seen["rivals"] = {rival.candidate.adversary for each in found for rival in each.rivals}
-        seen["threat"] = context.threat
-        return against_everybody(context, found) | {"adaptive.leakage": Value.unknown("replaced")}
+    def everybody(found, threat):
+        seen["rivals"] = {rival.competitor.candidate.adversary for each in found for rival in each.rivals}
+        seen["threat"] = threat
+        return against_everybody(found, threat) | {"adaptive.leakage": Value.unknown("replaced")}
 
     def bound(evidence, metrics, rows):
         seen["rows"] = any("reconstruction:psnr" in key for key in rows)

@@ -1,13 +1,13 @@
 """The near twin is reported apart: no headline number may come from a model of the target's own architecture."""
 
 import pytest
-from protocols.evaluation.board import Attempt
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate
+from protocols.evaluation.results import Attempt
 from protocols.task_label.candidates import ladder
+from protocols.task_label.study import adaptive_metrics, transfer_metrics
 from protocols.task_label.transfer import frozen
-from tests.protocols.test_board import board, fill, hits
+from tests.protocols.builders import board, change, evaluation, fill, numbers
 
 MODELS, TWIN = ("mlp", "vgg", "the-twin"), "the-twin"
 
@@ -31,12 +31,11 @@ def test_the_twin_does_compete_apart_and_without_one_nobody_does(recipe):
 
 @pytest.mark.parametrize(("other", "twin"), [(0.6, 0.8), (0.8, 0.6)])
 def test_numbers_of_the_twin_and_of_the_others_do_not_mix(other, twin):
-    b = board("frozen", "frozen")
-    b.levels[:] = ["L0", "L0"]
-    b.candidates[1] = Candidate(adversary="frozen", settings={"model": TWIN}, headline=False)
+    b = board("frozen", "frozen", levels=("L0", "L0"))
+    change(b, 1, candidate=Candidate(adversary="frozen", settings={"model": TWIN}, headline=False))
     fill(b, 0, None, attack=other)
     fill(b, 1, None, attack=twin)
-    found = LabelMetrics(board=b, target=TargetRows(release=hits(0.9, 7)), per_class=9.0, rows={}).transfer()
+    found = transfer_metrics(numbers(b, per_class=9.0))
     assert found["transfer.accuracy"].value == pytest.approx(other)
     assert found["transfer.twin.accuracy"].value == pytest.approx(twin)
     assert found["transfer.suppression_ratio"].value == pytest.approx(0.9 / other)
@@ -45,16 +44,14 @@ def test_numbers_of_the_twin_and_of_the_others_do_not_mix(other, twin):
 
 
 def test_a_stronger_twin_is_no_rival_that_selection_missed():
-    b = board("frozen", "twin")
-    b.levels[:] = ["L0", "L2"]
-    b.candidates[1] = Candidate(adversary="fine-tune", settings={"model": TWIN}, headline=False)
+    b = board("frozen", "twin", levels=("L0", "L2"))
+    change(b, 1, candidate=Candidate(adversary="fine-tune", settings={"model": TWIN}, headline=False))
     fill(b, 0, None, attack=0.6)
-    for labels in b.grid:
+    for labels in b.results.grid:
         fill(b, 1, labels, attack=0.9, shuffled=0.5)
-    metrics = LabelMetrics(board=b, target=TargetRows(release=hits(0.9, 7)), per_class=9.0, rows={})
-    found = metrics.adaptive(("L0", "L1", "L2"))
+    found = adaptive_metrics(numbers(b, per_class=9.0), ("L0", "L1", "L2"))
     for name in ("adaptive.accuracy", "adaptive.accuracy@1", "adaptive.accuracy@all", "adaptive.accuracy@0"):
         assert found[name].value == pytest.approx(0.6), name
         assert "SELECTION_MISSED" not in found[name].flags
     assert found["adaptive.labels_to_90"].censored
-    assert b.choices(("L0", "L1", "L2")) == [Attempt(0, None)]
+    assert [each.attempt for each in evaluation(b).chosen(("L0", "L1", "L2"))] == [Attempt(0, None)]

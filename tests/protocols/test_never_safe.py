@@ -6,13 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from protocols.evaluation.board import Attempt, Entry
 
 from adversaries.attacks.label.frozen.model import Frozen
 from protocols.engine.settings import overrides_of
 from protocols.engine.task import Outcome
+from protocols.evaluation.results import Attempt
 from reports.model.files import write_all
-from tests.protocols.test_board import board, fill
+from tests.protocols.builders import board, chosen, enter, fill
 from vfc.errors import UserError
 
 
@@ -56,10 +56,10 @@ def test_a_choice_whose_control_crashed_is_not_made():
     b = board("a", "b")
     first = fill(b, 0, attack=0.9, shuffled=0.5)
     second = fill(b, 1, attack=0.7, shuffled=0.5)
-    assert b.choose([first, second]) == first
-    b.outcomes[Entry(Attempt(0, "all"), "shuffled", 0)] = Outcome.empty("failed", "boom")
-    assert b.choose([first, second]) == second
-    assert b.crashed([first, second])
+    assert chosen(b, [first, second]) == first
+    enter(b, Attempt(0, "all"), "shuffled", Outcome.empty("failed", "boom"))
+    assert chosen(b, [first, second]) == second
+    assert b.results.crashed([first, second])
 
 
 @pytest.mark.parametrize("table", [3, "linear.steps=3", ["linear.steps=3"]])

@@ -13,8 +13,8 @@ from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import PLANTED, assess
 from adversaries.goals.label import TaskLabel
 from adversaries.threat import ThreatModel
-from protocols.evaluation.board import Attempt, Entry
-from tests.protocols.test_board import board, fill, outcome
+from protocols.evaluation.results import Attempt
+from tests.protocols.builders import board, enter, fill, flags_of, outcome
 
 
 @pytest.mark.parametrize(
@@ -29,20 +29,20 @@ from tests.protocols.test_board import board, fill, outcome
 def test_missing_a_planted_label_is_flagged(planted, attack, flagged):
     b = board("a")
     attempt = fill(b, 0, attack=attack, shuffled=0.5)
-    b.outcomes[Entry(attempt, "planted", 0)] = outcome(planted)
-    assert ("PLANTED_MISSED" in b.doubts(attempt)) == flagged
+    enter(b, attempt, "planted", outcome(planted))
+    assert ("PLANTED_MISSED" in flags_of(b, attempt)) == flagged
 
 
 def test_what_beats_its_own_attack_on_a_high_floor_has_found_it():
     b = board("a", floor=0.9)
     attempt = fill(b, 0, attack=0.6, shuffled=0.5)
-    b.outcomes[Entry(attempt, "planted", 0)] = outcome(0.8)
-    assert "PLANTED_MISSED" not in b.doubts(attempt)
+    enter(b, attempt, "planted", outcome(0.8))
+    assert "PLANTED_MISSED" not in flags_of(b, attempt)
 
 
 def test_without_the_control_nothing_is_said():
     b = board("a")
-    assert "PLANTED_MISSED" not in b.doubts(fill(b, 0, attack=0.5, shuffled=0.5))
+    assert "PLANTED_MISSED" not in flags_of(b, fill(b, 0, attack=0.5, shuffled=0.5))
 
 
 def noise_world(dtype):
@@ -101,10 +101,10 @@ def test_a_run_plants_it_for_whom_it_chose_and_quotes_calibration(vfc, monkeypat
 
 
 def test_calibration_counts_at_the_largest_number_of_labels_only():
-    b = board("a", common=("UNCALIBRATED",), calibrated=frozenset({0}))
+    b = board("a", common=("UNCALIBRATED",), calibrated=True)
     few, every = fill(b, 0, 1, attack=0.8), fill(b, 0, "all", attack=0.8)
-    assert "UNCALIBRATED" in b.doubts(few)
-    assert "UNCALIBRATED" not in b.doubts(every)
+    assert "UNCALIBRATED" in flags_of(b, few)
+    assert "UNCALIBRATED" not in flags_of(b, every)
     other = board("a", common=("UNCALIBRATED",))
-    assert "UNCALIBRATED" in other.doubts(fill(other, 0, attack=0.8))
+    assert "UNCALIBRATED" in flags_of(other, fill(other, 0, attack=0.8))
     assert Attempt(0, "all") == every

@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from protocols.evaluation.board import Attempt, Board, Entry
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from torch import nn
 
 from adversaries.adversary import Attack
@@ -19,14 +17,18 @@ from protocols.cli import run
 from protocols.commands.options.shared import settings_from
 from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of
+from protocols.engine.prepared import TargetRows
 from protocols.engine.publish import Observed, Publisher
 from protocols.engine.task import Outcome
-from protocols.evaluation.protocol import Candidate
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.metrics import target_metrics
+from protocols.evaluation.results import Attempt
+from protocols.task_label.study import adaptive_metrics, transfer_metrics
+from tests.protocols import builders
+from tests.protocols.builders import change, chosen, enter, hits, numbers, outcome
 from vfc.errors import UserError
 from vfc.factory import resolve
 from vfc.wrapper import ModuleDefense
-
-N = 400
 
 
 def claim(out, identity, *, fresh):
@@ -34,46 +36,25 @@ def claim(out, identity, *, fresh):
         pass
 
 
-def hits(share, n=N, seed=0):
-    rows = np.zeros(n, np.uint8)
-    rows[np.random.default_rng(seed).permutation(n)[: round(share * n)]] = 1
-    return rows
-
-
-def measured(share, validation=None, chance=0.25):
-    cost = {"gradient_steps": 1, "seconds": 1.0}
-    return Outcome(
-        status="measured",
-        validation=hits(share if validation is None else validation, 100),
-        targets=hits(share),
-        chance=chance,
-        cost=cost,
-    )
-
-
 def board(levels, grid=(1, 10, "all"), seeds=(0,)):
-    candidates = [Candidate(adversary=f"a{i}") for i in range(len(levels))]
-    return Board(candidates=candidates, levels=list(levels), seeds=seeds, grid=grid, floor=hits(0.25, seed=9))
+    names = (f"a{i}" for i in range(len(levels)))
+    return builders.board(*names, levels=levels, grid=grid, seeds=seeds, floor=hits(0.25, seed=9))
 
 
-def enter(b, attempt, share, arms=("attack", "ceiling", "shuffled"), seeds=(0,), **options):
+def shown(b, attempt, share, arms=("attack", "ceiling", "shuffled"), seeds=(0,)):
     for seed in seeds:
         for arm in arms:
             value = {"attack": share, "ceiling": 0.95, "shuffled": 0.25}[arm]
-            b.outcomes[Entry(attempt, arm, seed)] = measured(value, **options)
-
-
-def metrics_of(b):
-    return LabelMetrics(board=b, target=TargetRows(release=hits(0.9, seed=3)), per_class=8.0, rows={})
+            enter(b, attempt, arm, outcome(value, chance=0.25), seed=seed)
 
 
 def test_a_number_of_labels_that_the_pool_cannot_serve_gives_no_number():
     b = board(["L0", "L2"])
-    enter(b, Attempt(0, None), 0.3, arms=("attack", "ceiling"))
-    enter(b, Attempt(1, 1), 0.7)
-    enter(b, Attempt(1, "all"), 0.9)
-    b.outcomes[Entry(Attempt(1, 10), "attack", 0)] = Outcome.empty("not_applicable", "8 rows, fewer than 10")
-    found = metrics_of(b).adaptive(("L0", "L1", "L2"))
+    shown(b, Attempt(0, None), 0.3, arms=("attack", "ceiling"))
+    shown(b, Attempt(1, 1), 0.7)
+    shown(b, Attempt(1, "all"), 0.9)
+    enter(b, Attempt(1, 10), "attack", Outcome.empty("not_applicable", "8 rows, fewer than 10"))
+    found = adaptive_metrics(numbers(b, per_class=8.0), ("L0", "L1", "L2"))
     assert found["adaptive.accuracy@10"].value is None
     assert found["adaptive.suppression_ratio@10"].value is None
 
@@ -81,28 +62,28 @@ def test_a_number_of_labels_that_the_pool_cannot_serve_gives_no_number():
 def test_a_crashed_shuffled_control_forbids_that_a_gate_holds_at_every_number_of_labels():
     b = board(["L2"])
     for labels in (1, 10, "all"):
-        enter(b, Attempt(0, labels), 0.5, arms=("attack", "ceiling"))
-    b.outcomes[Entry(Attempt(0, "all"), "shuffled", 0)] = Outcome.empty("failed", "crashed")
-    assert set(metrics_of(b).accuracy([Attempt(0, 1)]).flags) & {"CRASHED", "SHUFFLED_ABOVE_CHANCE"}
+        shown(b, Attempt(0, labels), 0.5, arms=("attack", "ceiling"))
+    enter(b, Attempt(0, "all"), "shuffled", Outcome.empty("failed", "crashed"))
+    assert set(numbers(b).accuracy([Attempt(0, 1)]).flags) & {"CRASHED", "SHUFFLED_ABOVE_CHANCE"}
 
 
 def test_one_crashed_seed_of_a_rival_is_no_crash_of_the_report():
     b = board(["L2", "L2"], grid=("all",), seeds=(0, 1))
-    enter(b, Attempt(0, "all"), 0.5, seeds=(0, 1))
-    enter(b, Attempt(1, "all"), 0.5, seeds=(0,))
-    b.outcomes[Entry(Attempt(1, "all"), "attack", 1)] = Outcome.empty("failed", "out of memory")
-    value = metrics_of(b).accuracy([Attempt(0, "all"), Attempt(1, "all")])
+    shown(b, Attempt(0, "all"), 0.5, seeds=(0, 1))
+    shown(b, Attempt(1, "all"), 0.5, seeds=(0,))
+    enter(b, Attempt(1, "all"), "attack", Outcome.empty("failed", "out of memory"), seed=1)
+    value = numbers(b).accuracy([Attempt(0, "all"), Attempt(1, "all")])
     assert "CRASHED" in value.flags
 
 
 def test_a_dishonest_adversary_is_dropped_from_the_ceiling_too():
     b = board(["L2", "L2"], grid=("all",))
-    enter(b, Attempt(0, "all"), 0.5)
+    shown(b, Attempt(0, "all"), 0.5)
     cheat = Attempt(1, "all")
-    enter(b, cheat, 0.4)
-    b.outcomes[Entry(cheat, "shuffled", 0)] = measured(0.99)
-    b.outcomes[Entry(cheat, "ceiling", 0)] = measured(1.0)
-    assert b.choose([Attempt(0, "all"), cheat], "ceiling") == Attempt(0, "all")
+    shown(b, cheat, 0.4)
+    enter(b, cheat, "shuffled", outcome(0.99, chance=0.25))
+    enter(b, cheat, "ceiling", outcome(1.0, chance=0.25))
+    assert chosen(b, [Attempt(0, "all"), cheat], "ceiling") == Attempt(0, "all")
 
 
 def tiny_world():
@@ -251,10 +232,10 @@ def test_an_unknown_target_number_says_why():
 
 def test_the_picture_is_graded_without_a_target_model_too():
     b = board(["L0", "L0"], grid=("all",))
-    b.candidates[:] = [Candidate(adversary="frozen"), Candidate(adversary="frozen-picture")]
-    for position in (0, 1):
-        enter(b, Attempt(position, None), 0.5, arms=("attack", "ceiling"))
-    found = LabelMetrics(board=b, target=TargetRows(), per_class=8.0, rows={}).transfer()
+    for position, name in enumerate(("frozen", "frozen-picture")):
+        change(b, position, candidate=Candidate(adversary=name))
+        shown(b, Attempt(position, None), 0.5, arms=("attack", "ceiling"))
+    found = transfer_metrics(numbers(b, target=None))
     assert found["transfer.picture.accuracy"].value == 0.5
 
 

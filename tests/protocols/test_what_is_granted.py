@@ -15,8 +15,8 @@ from adversaries.threat import ThreatModel
 from protocols.engine.handles import reordered
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
-from protocols.engine.task import Cell
 from protocols.engine.trainer import Families, Trainer
+from protocols.evaluation.label_task import LabelTask
 from vfc.artifact import load_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError
@@ -105,7 +105,7 @@ class Here:
         return self.held
 
 
-def test_a_cell_of_another_seed_learns_from_other_labels():
+def test_a_task_of_another_seed_learns_from_other_labels():
     """The nearest neighbor uses no randomness of its own: only the labels that it is granted can tell seeds apart."""
     source = torch.Generator().manual_seed(0)
     parts = [
@@ -119,11 +119,11 @@ def test_a_cell_of_another_seed_learns_from_other_labels():
     here = Here(EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 2}))
 
     def guesses(seed):
-        cell = Cell(
+        task = LabelTask(
             adversary="knn", settings={}, level="L2", labels_per_class=1, goal="task:y", arm="attack", seed=seed,
             doubled=False, world="w",
         )  # fmt: skip
-        return tuple(cell.measure(here).targets.tolist())
+        return tuple(task.measure(here).targets.tolist())
 
     assert guesses(0) == guesses(0)
     assert len({guesses(seed) for seed in range(4)}) > 2

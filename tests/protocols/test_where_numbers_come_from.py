@@ -14,10 +14,11 @@ from adversaries.threat import ThreatModel
 from protocols.engine.prepare import _published, _target_rows
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher
-from protocols.evaluation.board import Attempt
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
+from protocols.evaluation.metrics import LabelsNeeded
 from protocols.evaluation.protocol import Candidate
-from tests.protocols.test_board import board, fill, hits
+from protocols.evaluation.results import Attempt
+from protocols.task_label.study import adaptive_metrics, transfer_metrics
+from tests.protocols.builders import board, change, chosen, fill, hits, numbers
 from vfc.data import Dataset, ImageSet
 from vfc.splits import split
 from vfc.wrapper import ModuleDefense
@@ -25,15 +26,26 @@ from vfc.wrapper import ModuleDefense
 LEVELS = ("L0", "L1", "L2")
 
 
-def metrics(b, per_class=60.0, **target):
-    rows = TargetRows(**({"release": hits(0.9, 7)} | target))
-    return LabelMetrics(board=b, target=rows, per_class=per_class, rows={})
+def adaptive(b, levels=LEVELS, **rows):
+    return adaptive_metrics(numbers(b, **rows), levels)
+
+
+def transfer(b, **rows):
+    return transfer_metrics(numbers(b, **rows))
+
+
+def labels_needed(b, share, **rows):
+    curve = {labels: b.results.attempts(labels, levels=LEVELS) for labels in b.results.grid}
+    return LabelsNeeded(numbers=numbers(b, **rows), curve=curve).reaching(share)
 
 
 def ladder_board(*levels, grid=(1, 10, "all")):
-    b = board(*(f"a{i}" for i in range(len(levels))), grid=grid)
-    b.levels[:] = levels
-    return b
+    return board(*(f"a{i}" for i in range(len(levels))), levels=levels, grid=grid)
+
+
+def rename(b, *names):
+    for position, name in enumerate(names):
+        change(b, position, candidate=Candidate(adversary=name))
 
 
 # --- suppression and leakage ---
@@ -41,11 +53,11 @@ def ladder_board(*levels, grid=(1, 10, "all")):
 
 def test_suppression_counts_the_target_on_the_release_and_that_of_pictures_on_the_picture():
     b = ladder_board("L0", "L0")
-    b.candidates[:] = [Candidate(adversary="frozen"), Candidate(adversary="frozen-picture")]
+    rename(b, "frozen", "frozen-picture")
     for position in (0, 1):
         fill(b, position, None, attack=0.6)
-    numbers = metrics(b, release=hits(0.72, 1), clean=hits(0.96, 2), picture=hits(0.84, 3))
-    found = numbers.transfer() | numbers.adaptive(LEVELS)
+    rows = {"release": hits(0.72, 1), "clean": hits(0.96, 2), "picture": hits(0.84, 3)}
+    found = transfer(b, **rows) | adaptive(b, **rows)
     for name in ("transfer.suppression_ratio", "adaptive.suppression_ratio"):
         assert found[name].value == pytest.approx(0.72 / 0.6), name
     assert found["transfer.picture.suppression_ratio"].value == pytest.approx(0.84 / 0.6)
@@ -55,8 +67,8 @@ def test_the_ceiling_of_leakage_is_the_best_on_the_images_and_not_that_of_the_be
     b = board("a", "b")
     mine = fill(b, 0, attack=0.7, ceiling=0.75, shuffled=0.5)
     best = fill(b, 1, attack=0.55, ceiling=0.9, shuffled=0.5)
-    assert b.choose([mine, best]) == mine
-    value = metrics(b).leakage("x", [mine, best])
+    assert chosen(b, [mine, best]) == mine
+    value = numbers(b).leakage("x", [mine, best])
     assert value.value == pytest.approx((0.7 - 0.5) / (0.9 - 0.5))
 
 
@@ -74,22 +86,22 @@ def curve_board(**options):
 
 
 def test_bounds_of_labels_needed_are_where_bounds_of_the_curve_reach_the_goal():
-    value = metrics(curve_board()).labels_to(0.5)
+    value = labels_needed(curve_board(), 0.5)
     assert (value.low, value.value, value.high) == (5, 10, 20)
     assert not value.censored
     assert value.flags == ()
 
 
 def test_the_goal_is_a_share_of_the_way_from_the_floor_to_the_target_on_the_release():
-    numbers = metrics(curve_board(), release=hits(0.69, 7), clean=hits(0.99, 7))
-    assert numbers.labels_to(0.5).value == 1  # .5 + .5 (.69 - .5) = .595
-    assert metrics(curve_board()).labels_to(0.9).value == 60  # .5 + .9 (.9 - .5) = .86
+    rows = {"release": hits(0.69, 7), "clean": hits(0.99, 7)}
+    assert labels_needed(curve_board(), 0.5, **rows).value == 1  # .5 + .5 (.69 - .5) = .595
+    assert labels_needed(curve_board(), 0.9).value == 60  # .5 + .9 (.9 - .5) = .86
 
 
 def test_a_missed_rival_that_needs_fewer_labels_is_kept_beside_the_number():
     b = curve_board()
     fill(b, 1, 1, attack=0.85, validation=0.5, shuffled=0.5)
-    value = metrics(b).labels_to(0.5)
+    value = labels_needed(b, 0.5)
     assert (value.value, [other.value for other in value.also]) == (10, [1])
     assert "SELECTION_MISSED" in value.flags
 
@@ -99,7 +111,7 @@ def test_a_doubt_about_any_point_of_the_curve_is_one_about_the_labels_needed(lab
     b = curve_board()
     fill(b, 0, labels, attack=CURVE[labels], shuffled=0.5, flags=("ZERO_GRADIENT",))
     for share in (0.5, 0.9):
-        assert "ZERO_GRADIENT" in metrics(b).labels_to(share).flags
+        assert "ZERO_GRADIENT" in labels_needed(b, share).flags
 
 
 # --- who takes part in which number ---
@@ -109,14 +121,12 @@ def test_without_labels_means_without_adversaries_that_read_labels():
     b = ladder_board("L0", "L1", "L2")
     fill(b, 0, None, attack=0.55)
     fill(b, 1, None, attack=0.65)
-    for labels in b.grid:
+    for labels in b.results.grid:
         fill(b, 2, labels, attack=0.8, shuffled=0.5)
-    value = metrics(b).adaptive(LEVELS)["adaptive.accuracy@0"]
+    value = adaptive(b)["adaptive.accuracy@0"]
     assert value.value == pytest.approx(0.65)
     assert not value.also
-    assert metrics(b).adaptive(("L0",)).keys() == {
-        f"adaptive.{n}" for n in ("accuracy", "suppression_ratio", "leakage")
-    }
+    assert adaptive(b, ("L0",)).keys() == {f"adaptive.{n}" for n in ("accuracy", "suppression_ratio", "leakage")}
 
 
 @pytest.mark.parametrize("strong", [0, 1])
@@ -124,9 +134,9 @@ def test_an_adversary_of_a_lower_level_counts_in_every_adaptive_number(strong):
     b = ladder_board("L0", "L1", "L2")
     for position in (0, 1):
         fill(b, position, None, attack=0.8 if position == strong else 0.6, ceiling=0.85)
-    for labels in b.grid:
+    for labels in b.results.grid:
         fill(b, 2, labels, attack=0.62, ceiling=0.7, shuffled=0.5)
-    found = metrics(b).adaptive(LEVELS)
+    found = adaptive(b)
     for name in ("", "@0", "@1", "@10", "@all"):
         assert found[f"adaptive.accuracy{name}"].value == pytest.approx(0.8), name
     for name in ("", "@1", "@10", "@all"):
@@ -138,10 +148,10 @@ def test_an_adversary_of_a_lower_level_counts_in_every_adaptive_number(strong):
 
 def test_a_level_above_the_threat_and_above_l2_counts_where_it_is_meant_to():
     b = ladder_board("L2", "L3")
-    for labels in b.grid:
+    for labels in b.results.grid:
         fill(b, 0, labels, attack=0.6, shuffled=0.5)
         fill(b, 1, labels, attack=0.8, shuffled=0.5)
-    two, three = metrics(b).adaptive(LEVELS), metrics(b).adaptive((*LEVELS, "L3"))
+    two, three = adaptive(b), adaptive(b, (*LEVELS, "L3"))
     assert two["adaptive.accuracy"].value == pytest.approx(0.6)
     assert three["adaptive.accuracy"].value == pytest.approx(0.8)
     assert three["adaptive.accuracy@10"].value == pytest.approx(0.6)
@@ -151,18 +161,19 @@ def test_a_level_above_the_threat_and_above_l2_counts_where_it_is_meant_to():
 def test_transfer_is_about_frozen_models_alone():
     """On a low release the floor's guesser may be the best of L0 and L1; it is no unintended model."""
     b = ladder_board("L0", "L0", "L0", "L1", "L2", grid=("all",))
-    b.candidates[:] = [Candidate(adversary=n) for n in ("frozen", "frozen-picture", "majority", "batchnorm", "linear")]
+    rename(b, "frozen", "frozen-picture", "majority", "batchnorm", "linear")
     for position, share in enumerate((0.55, 0.6, 0.7, 0.75, 0.8)):
         fill(b, position, "all" if position == 4 else None, attack=share, ceiling=0.9, shuffled=0.5)
-    found = metrics(b, picture=hits(0.9, 3)).transfer()
+    found = transfer(b, picture=hits(0.9, 3))
     assert found["transfer.accuracy"].value == pytest.approx(0.55)
     assert found["transfer.suppression_ratio"].value == pytest.approx(0.9 / 0.55)
     assert found["transfer.leakage"].value == pytest.approx((0.55 - 0.5) / (0.9 - 0.5))
     assert found["transfer.picture.accuracy"].value == pytest.approx(0.6)
     assert found["transfer.picture.suppression_ratio"].value == pytest.approx(0.9 / 0.6)
     assert not [name for name, value in found.items() if value.also or "SELECTION_MISSED" in value.flags]
-    b.outcomes = {e: o for e, o in b.outcomes.items() if e.attempt == Attempt(2, None)}
-    assert metrics(b).transfer()["transfer.accuracy"].value is None
+    outcomes = b.results.outcomes
+    b.results.outcomes = {trial: each for trial, each in outcomes.items() if trial.attempt == Attempt(2, None)}
+    assert transfer(b)["transfer.accuracy"].value is None
 
 
 # --- the intended use ---

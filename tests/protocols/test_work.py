@@ -1,4 +1,4 @@
-"""Cells on disk, executors, run folders, settings: what must not be lost and what must not be mixed up."""
+"""Tasks on disk, executors, run folders, settings: what must not be lost and what must not be mixed up."""
 
 import os
 from dataclasses import replace
@@ -10,10 +10,11 @@ from protocols.engine.budget import BUDGETS, get_budget
 from protocols.engine.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
 from protocols.engine.folder import claimed
 from protocols.engine.settings import Settings, parse_override
-from protocols.engine.task import Cell, Outcome, load_outcome, save_outcome
+from protocols.engine.task import Outcome, label_arrays, load_outcome, save_outcome
+from protocols.evaluation.label_task import LabelTask
 from vfc.errors import UserError
 
-CELL = Cell(
+TASK = LabelTask(
     adversary="linear", settings={}, level="L2", labels_per_class="all", goal="task:y", arm="attack", seed=0,
     doubled=False, world="w",
 )  # fmt: skip
@@ -22,9 +23,7 @@ CELL = Cell(
 def measured(**changes):
     facts = {
         "status": "measured",
-        "validation": np.array([1, 0], np.uint8),
-        "targets": np.array([1, 1, 0], np.uint8),
-        "chance": 0.5,
+        "arrays": label_arrays(np.array([1, 0]), np.array([1, 1, 0]), 0.5),
         "flags": ("ZERO_GRADIENT",),
         "cost": {"seconds": 1.5, "gradient_steps": 3},
     }
@@ -34,25 +33,36 @@ def measured(**changes):
 def test_an_outcome_survives_the_disk(tmp_path):
     save_outcome(measured(), tmp_path / "cells" / "a.safetensors")
     found = load_outcome(tmp_path / "cells" / "a.safetensors")
-    assert (found.status, found.chance, found.flags) == ("measured", 0.5, ("ZERO_GRADIENT",))
+    assert (found.status, found.flags) == ("measured", ("ZERO_GRADIENT",))
+    assert found.arrays["targets.chance"].tolist() == [0.5]
     assert found.cost == {"seconds": 1.5, "gradient_steps": 3}
     assert found.targets.tolist() == [1, 1, 0]
+    assert found.validation.tolist() == [1, 0]
+    assert found.targets.dtype == np.uint8
     assert [path.name for path in (tmp_path / "cells").iterdir()] == ["a.safetensors"]
 
 
 @pytest.mark.parametrize("size", [0, 5, 60])
-def test_a_cell_that_was_cut_short_is_not_finished(tmp_path, size):
+def test_a_task_that_was_cut_short_is_not_finished(tmp_path, size):
     path = tmp_path / "a.safetensors"
     save_outcome(measured(), path)
     path.write_bytes(path.read_bytes()[:size])
     assert load_outcome(path) is None
 
 
-def test_a_failed_cell_is_tried_again_and_one_that_does_not_apply_is_not(tmp_path):
+def test_a_failed_task_is_tried_again_and_one_that_does_not_apply_is_not(tmp_path):
     save_outcome(Outcome.empty("failed", "boom"), tmp_path / "a")
     save_outcome(Outcome.empty("not_applicable", "no"), tmp_path / "b")
     assert load_outcome(tmp_path / "a") is None
     assert load_outcome(tmp_path / "b").reason == "no"
+
+
+def test_an_outcome_without_arrays_survives_the_disk(tmp_path):
+    empty = Outcome.empty("not_applicable", "no pairs")
+    for outcome in (empty, Outcome(status="measured", flags=("ZERO_GRADIENT",), cost={"seconds": 2.0})):
+        save_outcome(outcome, tmp_path / "a.safetensors")
+        assert load_outcome(tmp_path / "a.safetensors") == outcome
+    assert dict(empty.arrays) == {}
 
 
 @pytest.mark.parametrize(
@@ -62,9 +72,9 @@ def test_a_failed_cell_is_tried_again_and_one_that_does_not_apply_is_not(tmp_pat
         {"arm": "ceiling"}, {"seed": 1}, {"doubled": True}, {"world": "v"},
     ],
 )  # fmt: skip
-def test_a_cell_is_named_by_everything_that_it_depends_on(change):
-    assert replace(CELL, **change).key("code") != CELL.key("code")
-    assert CELL.key("other code") != CELL.key("code")
+def test_a_task_is_named_by_everything_that_it_depends_on(change):
+    assert replace(TASK, **change).key("code") != TASK.key("code")
+    assert TASK.key("other code") != TASK.key("code")
 
 
 def double(x):
