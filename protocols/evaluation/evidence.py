@@ -198,8 +198,12 @@ class EvidenceMaker:
         threat = threat_of(competitor.level, self.budget(trial.attempt))
         goal, status, reason = self.board.statistic.goal, outcome.status, outcome.reason
         found = unmeasured(self.protocol, competitor.candidate, goal, threat, trial.seed, status, reason)
-        settings = self._settings(contestant._replace(variant=""))
-        return found.model_copy(update={"settings": settings, "cost": Cost.model_validate(outcome.cost)})
+        update = {
+            "settings": self._settings(contestant._replace(variant="")),
+            "arms": Arms() if self.pairs else Arms(**self._arms(contestant, trial)),
+            "cost": Cost.model_validate(outcome.cost),
+        }
+        return found.model_copy(update=update)
 
     def _settings(self, contestant: Contestant) -> dict[str, Any]:
         settings = dict(self.board.results.of(contestant.attempt).candidate.settings)
