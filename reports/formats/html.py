@@ -19,7 +19,7 @@ from adversaries.health import MEANINGS
 from reports.formats import svg
 from reports.gate.gate import Gate, exit_code
 from reports.model.attempt_index import Attempt, AttemptIndex
-from reports.model.catalog import lookup, meaning
+from reports.model.catalog import example_gate, lookup, meaning
 from reports.model.collector import collector_paused
 from reports.model.harmless import LONGEST, clean, cleaned, short
 from reports.model.numbers import figure, plain, span
@@ -76,6 +76,7 @@ class _Page:
     arm_names = ARMS
     meanings = MEANINGS
     parts = PARTS
+    example_gate, legend = staticmethod(example_gate), staticmethod(headline.legend)
     image = staticmethod(uri)
 
     def __init__(self, report: Report, rows: Mapping[str, Any]) -> None:

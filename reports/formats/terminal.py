@@ -23,6 +23,7 @@ from reports.formats import tables
 from reports.formats.pictures import picture_on_terminal, spaced
 from reports.gate.gate import exit_code
 from reports.model.attempt_index import AttemptIndex
+from reports.model.catalog import example_gate
 from reports.model.harmless import cleaned
 from reports.model.report import Report
 from reports.text import caveats, command, headline, phrases
@@ -119,7 +120,7 @@ class _Page:
 
     def _gates(self) -> Iterable[RenderableType]:
         if not self.report.gates:
-            yield Text("No gate was set. Set one with, for instance, --gate 'adaptive.labels_to_90 >= 50'.")
+            yield Text(f"No gate was set. Set one with, for instance, --gate '{example_gate()}'.")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=self.width >= 40)
@@ -144,7 +145,7 @@ class _Page:
         else:
             yield made
             yield Text(
-                "K = 10 is adaptive.accuracy@10. Floor: without the release; ceiling: the same adversary on the images;"
+                f"{headline.legend()}Floor: without the release; ceiling: the same adversary on the images;"
                 " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
                 "dim",
             )

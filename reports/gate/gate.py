@@ -49,7 +49,7 @@ class Gate:
         Raises:
             UserError: not of that form, or no finite number.
         """
-        form = "write METRIC OP NUMBER with OP one of >= > <= <, for instance 'adaptive.suppression_ratio >= 3'"
+        form = "write METRIC OP NUMBER with OP one of >= > <= <, for instance 'target.accuracy >= 0.9'"
         found = _GATE.fullmatch(text)
         if found is None:
             raise UserError(f"expected a gate METRIC OP NUMBER, got {text!r}", form)

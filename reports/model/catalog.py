@@ -90,6 +90,11 @@ def meaning(name: str) -> str:
         return "this version does not know it"
 
 
+def example_gate() -> str:
+    """A gate as somebody might set it, for hints."""
+    return next((section.example for section in sections() if section.example), "target.accuracy >= 0.9")
+
+
 def section_of(name: str, task: str) -> Section | None:
     """The section to which a metric belongs; None for those of every protocol and for unknown ones.
 
@@ -143,9 +148,9 @@ def producible(
     if private is not None and attributes is not None and private not in attributes and (task or label is None):
         raise unknown("attribute", private, attributes)
     labels = fields.get("labels")
-    if grid is not None and not grid and (labels not in (None, "0") or ".labels_to_" in name):
+    if grid is not None and not grid and (labels not in (None, "0") or metric.needs_labels):
         raise UserError(f"expected a metric without labelled releases below threat L2, got {name!r}", "--threat L2")
-    tried = None if grid is None else [str(step) for step in grid] + (["0"] if ".accuracy@" in name else [])
+    tried = None if grid is None else [str(step) for step in grid] + (["0"] if metric.from_zero else [])
     if labels is not None and tried is not None and labels not in tried:
         raise UserError(
             f"expected K of {name!r} among {', '.join(tried)}, got {labels}", "choose one of those or another --budget"

@@ -34,6 +34,8 @@ class Metric:
         diagnostic: for a number that nobody attacked for: +1 if more of it means more leakage, -1 if more of it
             promises less; None otherwise. `vfc predict` correlates it with the numbers that are `predicted`.
         predicted: whether `vfc predict` asks how well diagnostics predict it; more of it is worse for the defender.
+        needs_labels: whether it needs labelled releases, beside those that name K.
+        from_zero: whether K may be 0, an attack without labels.
         refuted: under which name evidence keeps a bound after a measured attack has refuted it.
         identifiers: labels of the entries of OWASP AISVS and MITRE ATLAS that fit it; filled in by the catalog.
     """
@@ -47,6 +49,8 @@ class Metric:
     task_protocol: str = ""
     diagnostic: Literal[1, -1] | None = None
     predicted: bool = False
+    needs_labels: bool = False
+    from_zero: bool = False
     refuted: str = ""
     identifiers: tuple[str, ...] = ()
 

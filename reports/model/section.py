@@ -83,6 +83,8 @@ class Section:
         attacked: False where nobody attacks and its numbers are properties of the release.
         on_task: whether it attacks the task label: its numbers stand in the headline and in the table of sources.
         note: how to read its numbers; stands under the verdict of every report.
+        legend: explains the titles of its sources, in a sentence.
+        example: a gate on one of its metrics, for hints.
         identifiers: labels of the entries of OWASP AISVS and MITRE ATLAS that fit its metrics.
         pictures: what there is to draw, from the attempts and the sidecar's arrays.
         numbers: what stands under the verdict; None: the number that stands for the protocol, if it was measured.
@@ -101,6 +103,8 @@ class Section:
     attacked: bool = True
     on_task: bool = False
     note: str = ""
+    legend: str = ""
+    example: str = ""
     identifiers: tuple[str, ...] = ("OWASP AISVS 8.4.1",)
     pictures: Callable[[AttemptIndex, Arrays], Sequence[Picture]] | None = None
     numbers: Callable[[AttemptIndex], Sequence[HeadlineNumber]] | None = None

@@ -36,6 +36,7 @@ _METRICS = (
         better=None,
         unit="rate",
         meaning="the strongest attack with K labelled releases per class; 0: adaptation without labels",
+        from_zero=True,
     ),
     Metric(
         name="adaptive.suppression_ratio@K",
@@ -49,12 +50,14 @@ _METRICS = (
         better="up",
         unit="count",
         meaning="labelled releases per class that bring an attack half of the way from the floor to the target model",
+        needs_labels=True,
     ),
     Metric(
         name="adaptive.labels_to_90",
         better="up",
         unit="count",
         meaning="labelled releases per class that bring an attack 90 % of the way from the floor to the target model",
+        needs_labels=True,
     ),
     Metric(
         name="mdl.<label>.bits",
@@ -91,6 +94,8 @@ def adaptive_probe() -> Section:
             "every defense without a secret. What ranks defenses is what repurposing costs (labels needed, the ratio "
             "at small K), attribute leakage and inversion."
         ),
+        legend="K = 10 is adaptive.accuracy@10.",
+        example="adaptive.labels_to_90 >= 50",
         pictures=_pictures,
         numbers=_numbers,
         sources=_sources,

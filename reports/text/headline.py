@@ -60,6 +60,11 @@ def notes() -> list[str]:
     return [section.note for section in sections() if section.note]
 
 
+def legend() -> str:
+    """What the titles of the sources mean; empty, or with a space behind it."""
+    return "".join(f"{section.legend} " for section in sections() if section.legend)
+
+
 def numbers(index: AttemptIndex) -> list[Number]:
     """The headline numbers, in the order in which they are read: of the task, then of every other protocol."""
     report = index.report
