@@ -1,4 +1,4 @@
-"""Which arms are run, for whom and on what: campaigns whose cells are answered from a table, and tiny real cells."""
+"""Which arms are run, for whom and on what: evaluations whose trials are answered from a table, and tiny real tasks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from protocols.evaluation.board import Attempt, Board
-from protocols.evaluation.campaign import Campaign
-from protocols.task_label.ladder import board_of
 
 from adversaries.adversary import Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
@@ -19,58 +16,67 @@ from protocols.engine.budget import get_budget
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
 from protocols.engine.settings import Settings
-from protocols.engine.task import Cell
 from protocols.engine.task_runner import TaskRunner
-from protocols.evaluation.protocol import Candidate
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.label_evaluation import LabelEvaluation
+from protocols.evaluation.label_task import LabelTask
+from protocols.evaluation.results import Attempt
 from protocols.task_label.candidates import ladder
-from tests.protocols.test_board import hits, outcome
+from tests.protocols.builders import N, chosen, enter, flags_of, hits, measured, missed, outcome
 
 LEVELS = ("L0", "L1", "L2")
 DIGESTS = Digests(world="attacked", clean="clean", undefended="bare")
 
 
 class Table(TaskRunner):
-    """A bench that looks outcomes up: `says(task)` gives the share of hits, or shares on (targets, validation)."""
+    """A runner that looks outcomes up: `says(task)` gives the share of hits, or shares on (targets, validation)."""
 
     def __init__(self, says):
         super().__init__(code="code", executor=None, reporter=None)
         object.__setattr__(self, "says", says)
-        object.__setattr__(self, "orders", [])
+        object.__setattr__(self, "queue", [])
 
-    def run(self, stage, orders):
-        self.orders.extend(orders)
-        found = [self.says(order.task) for order in orders]
+    def run(self, stage, queue):
+        self.queue.extend(queue)
+        found = [self.says(queued.task) for queued in queue]
         return [outcome(*each) if isinstance(each, tuple) else outcome(each) for each in found]
 
 
-def campaign(says, *names, budget="smoke", undefended=None):
-    board = Board(
-        candidates=[Candidate(adversary=name) for name in names],
-        levels=["L2"] * len(names),
-        seeds=(0,),
-        grid=(1, "all"),
-        floor=hits(0.5, 99),
-        readers=frozenset(range(len(names))),
-    )
-    conducted = Campaign(
-        board=board,
-        goal="task:y",
+def flat():
+    """Data of two equally frequent classes, as many targets as hits are written by hand."""
+    part = Part(images=None, release=torch.zeros(N, 1), labels={"y": torch.arange(N) % 2})
+    return EvaluationData(train=part, validation=part, targets=part, classes={"y": 2})
+
+
+def context_of(data, budget, runner=None, undefended=None, common=()):
+    """As much of a context as an evaluation needs."""
+    prepared = SimpleNamespace(
+        world=data, dataset=SimpleNamespace(name="made"), digests=DIGESTS, undefended=undefended,
         place=EvaluationHandle(folder=Path("attacked"), device="cpu"),
-        undefended=undefended,
-        digests=DIGESTS,
-        budget=replace(get_budget(budget), labels=board.grid, transforms="none"),
-        cells=Path("cells"),
-        ceilings=Path("ceilings"),
-        runner=Table(says),
-    )
-    conducted.run(LEVELS)
-    return conducted
+    )  # fmt: skip
+    return SimpleNamespace(
+        prepared=prepared, settings=Settings(), budget=budget, levels=LEVELS, seeds=(0,), common=common, runner=runner,
+        cells=Path("cells"), shared=Path("ceilings"), rows={},
+    )  # fmt: skip
 
 
-def arms(conducted, arm, **facts):
+def evaluated(says, *names, budget="smoke", undefended=None):
+    spent = replace(get_budget(budget), labels=(1, "all"), transforms="none")
+    context = context_of(flat(), spent, Table(says), undefended)
+    done = LabelEvaluation.of(context, TaskLabel(label="y"), [Candidate(adversary=name) for name in names])
+    done.run(LEVELS)
+    return done
+
+
+def arms(done, arm, **facts):
     """The attempts for which an arm was run."""
-    found = [entry for entry in conducted.board.outcomes if entry.arm == arm]
-    return {entry.attempt for entry in found if all(getattr(entry, name) == value for name, value in facts.items())}
+    found = [trial for trial in done.board.results.outcomes if trial.arm == arm]
+    return {trial.attempt for trial in found if all(getattr(trial, name) == value for name, value in facts.items())}
+
+
+def at(done, labels="all"):
+    """Everybody at one number of labels."""
+    return done.board.results.attempts(labels)
 
 
 def says(**rows):
@@ -85,16 +91,16 @@ def says(**rows):
 
 def test_a_missed_rival_has_its_shuffled_control_at_the_smallest_budget_too():
     told = says(knn={"attack": (0.6, 0.8)}, signs={"attack": (0.9, 0.7)}, norms={"attack": (0.55, 0.5)})
-    done = campaign(told, "knn", "signs", "norms")
-    assert done.board.choose(done.board.attempts("all")) == Attempt(0, "all")
+    done = evaluated(told, "knn", "signs", "norms")
+    assert chosen(done.board, at(done)) == Attempt(0, "all")
     assert {Attempt(0, "all"), Attempt(1, "all")} <= arms(done, "shuffled")
-    assert done.board.missed(Attempt(0, "all"), done.board.attempts("all")) == [Attempt(1, "all")]
+    assert missed(done.board, Attempt(0, "all"), at(done)) == [Attempt(1, "all")]
 
 
 def test_a_missed_rival_that_cheats_is_found_out():
     told = says(knn={"attack": (0.6, 0.8)}, signs={"attack": (0.9, 0.7), "shuffled": 0.9})
-    done = campaign(told, "knn", "signs")
-    assert done.board.missed(Attempt(0, "all"), done.board.attempts("all")) == []
+    done = evaluated(told, "knn", "signs")
+    assert missed(done.board, Attempt(0, "all"), at(done)) == []
 
 
 def test_whoever_takes_the_place_of_a_cheat_is_controlled_in_its_turn():
@@ -103,12 +109,13 @@ def test_whoever_takes_the_place_of_a_cheat_is_controlled_in_its_turn():
         knn={"attack": 0.95, **cheat}, signs={"attack": 0.9, **cheat}, norms={"attack": 0.85, **cheat},
         linear={"attack": 0.7},
     )  # fmt: skip
-    done = campaign(told, "knn", "signs", "norms", "linear")
-    for labels in done.board.grid:
-        chosen = done.board.choose(done.board.attempts(labels))
-        assert chosen == Attempt(3, labels)
-        assert not done.board.uncontrolled(chosen)
-        assert done.board.doubts(chosen) == (("CONVERGENCE_UNCHECKED",) if 3 in done.board.trained else ())
+    done = evaluated(told, "knn", "signs", "norms", "linear")
+    results = done.board.results
+    for labels in results.grid:
+        attempt = chosen(done.board, at(done, labels))
+        assert attempt == Attempt(3, labels)
+        assert not results.uncontrolled(attempt)
+        assert flags_of(done.board, attempt) == (("CONVERGENCE_UNCHECKED",) if results.of(attempt).trains else ())
 
 
 def test_a_cheat_that_wins_at_one_label_only_is_dropped_at_smoke():
@@ -117,54 +124,56 @@ def test_a_cheat_that_wins_at_one_label_only_is_dropped_at_smoke():
             return {"ceiling": 0.95, "planted": 0.9, "shuffled": 0.9 if task.adversary == "signs" else 0.5}[task.arm]
         return 0.9 if (task.adversary == "signs") == (task.labels_per_class == 1) else 0.6
 
-    done = campaign(told, "knn", "signs")
+    done = evaluated(told, "knn", "signs")
     assert arms(done, "shuffled") == {Attempt(0, "all"), Attempt(1, "all")}
     for labels in (1, "all"):
-        assert done.board.choose(done.board.attempts(labels)) == Attempt(0, labels)
+        assert chosen(done.board, at(done, labels)) == Attempt(0, labels)
 
 
 def test_the_strongest_on_the_images_is_controlled_too():
     told = says(knn={"attack": 0.8}, signs={"attack": 0.6, "ceiling": 0.99})
-    assert Attempt(1, "all") in arms(campaign(told, "knn", "signs"), "shuffled")
+    assert Attempt(1, "all") in arms(evaluated(told, "knn", "signs"), "shuffled")
 
 
 def test_the_undefended_arm_is_run_in_the_undefended_world():
     bare = EvaluationHandle(folder=Path("bare"), device="cpu")
-    done = campaign(says(knn={"attack": 0.8}, signs={"attack": 0.6}), "knn", "signs", undefended=bare)
+    done = evaluated(says(knn={"attack": 0.8}, signs={"attack": 0.6}), "knn", "signs", undefended=bare)
     assert arms(done, "undefended") == {Attempt(0, "all")}
-    for order in done.runner.orders:
-        ours = order.task.arm == "undefended"
-        assert order.place.folder == Path("bare" if ours else "attacked"), order.title
-        expected = {"undefended": "bare", "ceiling": "clean"}.get(order.task.arm, "attacked")
-        assert order.task.world == expected
-        assert order.folder == Path("ceilings" if order.task.arm == "ceiling" else "cells")
+    assert done.context.runner.queue
+    for queued in done.context.runner.queue:
+        ours = queued.task.arm == "undefended"
+        assert queued.place.folder == Path("bare" if ours else "attacked"), queued.title
+        expected = {"undefended": "bare", "ceiling": "clean"}.get(queued.task.arm, "attacked")
+        assert queued.task.world == expected
+        assert queued.folder == Path("ceilings" if queued.task.arm == "ceiling" else "cells")
 
 
 def test_without_an_undefended_twin_there_is_no_such_arm():
-    assert not arms(campaign(says(knn={"attack": 0.8}), "knn"), "undefended")
+    assert not arms(evaluated(says(knn={"attack": 0.8}), "knn"), "undefended")
 
 
 def test_the_standard_budget_doubles_the_training_of_every_choice_and_smoke_says_that_nobody_did():
     told = says(mlp={"attack": 0.9}, cnn={"attack": 0.8}, knn={"attack": 0.6})
-    standard, smoke, full = (campaign(told, "mlp", "cnn", "knn", budget=b) for b in ("standard", "smoke", "full"))
+    standard, smoke, full = (evaluated(told, "mlp", "cnn", "knn", budget=b) for b in ("standard", "smoke", "full"))
     assert arms(standard, "attack", doubled=True) == {Attempt(0, 1), Attempt(0, "all")}
     assert arms(full, "attack", doubled=True) == {Attempt(i, k) for i in (0, 1) for k in (1, "all")}
     assert not arms(smoke, "attack", doubled=True)
-    doubled = [order.task for order in standard.runner.orders if order.task.doubled]
+    doubled = [queued.task for queued in standard.context.runner.queue if queued.task.doubled]
+    assert doubled
     assert all(task.make_adversary() == replace(task, doubled=False).make_adversary().doubled() for task in doubled)
     for done, flagged in ((smoke, True), (standard, False), (full, False)):
-        assert ("CONVERGENCE_UNCHECKED" in done.board.doubts(Attempt(0, "all"))) is flagged
-        assert "CONVERGENCE_UNCHECKED" not in done.board.doubts(Attempt(2, "all"))
+        assert ("CONVERGENCE_UNCHECKED" in flags_of(done.board, Attempt(0, "all"))) is flagged
+        assert "CONVERGENCE_UNCHECKED" not in flags_of(done.board, Attempt(2, "all"))
 
 
-def test_training_that_would_go_on_gaining_is_found_by_the_campaign():
+def test_training_that_would_go_on_gaining_is_found_by_the_evaluation():
     def told(task):
         return {"attack": 0.9 if task.doubled else 0.6}.get(task.arm, 0.5 if task.arm == "shuffled" else 0.95)
 
-    assert "NOT_CONVERGED" in campaign(told, "mlp", budget="standard").board.doubts(Attempt(0, "all"))
+    assert "NOT_CONVERGED" in flags_of(evaluated(told, "mlp", budget="standard").board, Attempt(0, "all"))
 
 
-# --- real cells, on a tiny world ---
+# --- real tasks, on tiny data ---
 
 
 def tiny():
@@ -179,26 +188,26 @@ def tiny():
 
 
 class Here:
-    """A place that holds a world in memory."""
+    """A handle that holds data in memory."""
 
     def world(self):
         return tiny()
 
 
-CELL = Cell(
+TASK = LabelTask(
     adversary="mlp", settings={"steps": 3, "width": 8}, level="L2", labels_per_class="all", goal="task:y",
     arm="attack", seed=0, doubled=False, world="w",
 )  # fmt: skip
 
 
-def test_a_doubled_cell_trains_twice_as_long():
-    once, more = CELL.measure(Here()), replace(CELL, doubled=True).measure(Here())
+def test_a_doubled_task_trains_twice_as_long():
+    once, more = TASK.measure(Here()), replace(TASK, doubled=True).measure(Here())
     assert (once.cost["gradient_steps"], more.cost["gradient_steps"]) == (3, 6)
 
 
 def test_the_ceiling_reads_images_and_the_undefended_arm_the_releases_of_its_own_world():
     attack, ceiling, bare = (
-        replace(CELL, adversary="knn", settings={}, arm=arm).measure(Here())
+        replace(TASK, adversary="knn", settings={}, arm=arm).measure(Here())
         for arm in ("attack", "ceiling", "undefended")
     )
     assert ceiling.targets.mean() == 1.0
@@ -252,21 +261,17 @@ def test_whoever_is_granted_labels_has_a_shuffled_control_whatever_it_declares()
     assert not torch.equal(graded.targets, tiny().targets.labels["y"] == 0)
 
 
-def test_a_board_knows_who_reads_labels_and_what_holds_for_everybody():
-    world = tiny()
-    prepared = SimpleNamespace(world=world, dataset=SimpleNamespace(name="made"), parts=SimpleNamespace(task="y"))
-    context = SimpleNamespace(
-        prepared=prepared,
-        levels=LEVELS,
-        settings=Settings(),
-        seeds=(0,),
-        budget=get_budget("smoke"),
-        common=("SPLIT_OVERLAP",),
-    )
+def test_an_evaluation_knows_who_reads_labels_and_what_holds_for_everybody():
     candidates = ladder(("mlp", "cnn-twin"), "cnn-twin")
-    board = board_of(context, TaskLabel(label="y"), candidates)
-    assert [board.candidates[i].adversary for i in range(len(candidates))] == [each.adversary for each in candidates]
-    assert board.readers == {i for i in range(len(candidates)) if board.learns(i)}
-    assert {"linear", "knn", "fine-tune"} <= {candidates[i].adversary for i in board.readers}
-    assert not {"frozen", "batchnorm", "majority"} & {candidates[i].adversary for i in board.readers}
-    assert set(board.common) == {"SPLIT_OVERLAP", "TOO_FEW_TARGETS"}
+    context = context_of(tiny(), get_budget("standard"), common=("SPLIT_OVERLAP",))
+    board = LabelEvaluation.of(context, TaskLabel(label="y"), candidates).board
+    competitors = board.results.competitors
+    assert [each.candidate.adversary for each in competitors] == [each.adversary for each in candidates]
+    assert all(each.shuffles == each.grows == (each.level >= "L2") for each in competitors)
+    readers = {each.candidate.adversary for each in competitors if each.shuffles}
+    assert {"linear", "knn", "fine-tune"} <= readers
+    assert not {"frozen", "batchnorm", "majority"} & readers
+    for attempt in board.results.attempts("all"):
+        enter(board, attempt, "attack", measured(hits(0.8, n=20), hits(0.8, n=60)))
+        enter(board, attempt, "ceiling", measured(hits(1.0, n=20), hits(1.0, n=60)))
+        assert flags_of(board, attempt) == ("SPLIT_OVERLAP", "TOO_FEW_TARGETS")
