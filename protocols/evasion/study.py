@@ -16,12 +16,13 @@ from adversaries.attacks.evasion.libraries import versions
 from adversaries.health import LEVEL
 from adversaries.statistics import estimates
 from protocols.engine.budget import BALLS
+from protocols.engine.identity import fingerprint, model_digest
 from protocols.engine.task_runner import QueuedTask
 from protocols.engine.trial import Outcome
 from protocols.evaluation.board import CONVERGENCE_MARGIN, Rows
 from protocols.evaluation.context import FEW, Context
 from protocols.evasion.plan import Plan
-from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask, fingerprint, model_digest
+from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask
 from vfc.errors import NotApplicableError
 
 

@@ -7,19 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Bare, Deployed
 from adversaries.goals.evasion import Scene, random_corners, try_attack
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.settings import digest_of
 from protocols.engine.trial import Outcome, Task
 from vfc.config import configured
-from vfc.defense import Defense
 from vfc.errors import NotApplicableError
-from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 
 POOL = 500
@@ -145,19 +141,3 @@ class BaselineTask(EvasionTask):
                 "margin": scene.untouched.margin.numpy(),
             },
         )
-
-
-def fingerprint(defense: Defense) -> str:
-    """Content hash of a fitted defense and its target."""
-    state = defense.state()
-    settings = {name: str(value) for name, value in defense.settings().items()}
-    tensors = tensor_digest(*(state[name] for name in sorted(state)))
-    return digest_of([type(defense).__name__, settings, sorted(state), tensors, model_digest(defense.target)])
-
-
-def model_digest(model: nn.Module | None) -> str:
-    """Content hash of a model's structure and weights; empty without one."""
-    if model is None:
-        return ""
-    state = model.state_dict()
-    return digest_of([str(model), sorted(state), tensor_digest(*(state[name] for name in sorted(state)))])

@@ -13,7 +13,8 @@ from adversaries.attacks.mask.opened_latent import open_latent
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.label import TaskLabel
 from adversaries.statistics import estimates
-from protocols.engine.settings import Settings, digest_of
+from protocols.engine.identity import fingerprint
+from protocols.engine.settings import Settings
 from protocols.engine.trial import Cell
 from protocols.evaluation.board import Board, Entry
 from protocols.evaluation.campaign import Campaign
@@ -28,7 +29,6 @@ from protocols.mask_aware.tasks import BITS, MaskCell
 from protocols.task_label.ladder import board_of, models_of
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
-from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 
 
@@ -168,11 +168,7 @@ def digest_of_defense(context: Context) -> str:
     Raises:
         NotApplicableError: only releases were given.
     """
-    defense = _defense(context)
-    state = defense.state()
-    names = sorted(state)
-    settings = {name: str(value) for name, value in defense.settings().items()}
-    return digest_of([type(defense).__name__, settings, names, tensor_digest(*(state[name] for name in names))])
+    return fingerprint(_defense(context))
 
 
 def _defense(context: Context) -> Defense:

@@ -5,26 +5,18 @@ Axes: n members and n non-members.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Threat, Value
-from adversaries.goals.membership import (
-    ADVERSARIES,
-    Calibrated,
-    MembershipAdversary,
-    Numbers,
-    Readings,
-    Shadows,
-    Truth,
-    calibrate,
+from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Truth
+from adversaries.goals.membership_grading import (
+    GradedMembership,
+    MembershipArm,
+    MembershipInputs,
+    assess_membership,
     hits_at,
-    planted,
-    real,
-    scored,
-    shuffled,
 )
 from adversaries.health import LEVEL
 from adversaries.statistics import estimates, levels
@@ -40,84 +32,6 @@ NAME, GOAL = "membership", "membership"
 
 FALSE_RATE = 0.01
 """False positive rate at which `membership.tpr@0.01` is read; it needs ten non-members per such share."""
-
-PLANTED = 0.5
-"""Share of the members that the power control marks."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MembershipInputs:
-    """All readings of one world: of the defense, or of the target alone.
-
-    Args:
-        shadows: the attacker's own.
-        real: of the defense in question, on members and non-members.
-    """
-
-    shadows: Shadows
-    real: Readings
-
-    def shuffled(self, generator: np.random.Generator) -> MembershipInputs:
-        """Who is a member among the shadows' images, permuted."""
-        return replace(self, shadows=shuffled(self.shadows, generator))
-
-    def planted(self, truth: Truth, generator: np.random.Generator) -> MembershipInputs:
-        """A copy in which half of the members show, under every defense."""
-        shadows = self.shadows
-        universe = [
-            planted(each, member, PLANTED, generator)
-            for each, member in zip(shadows.universe, shadows.member, strict=True)
-        ]
-        candidates = [
-            planted(each, inside, PLANTED, generator)
-            for each, inside in zip(shadows.candidates, shadows.inside, strict=True)
-        ]
-        return MembershipInputs(
-            shadows=replace(shadows, universe=universe, candidates=candidates),
-            real=planted(self.real, truth, PLANTED, generator),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graded:
-    """One attack, graded once.
-
-    Args:
-        scores: of every row.
-        calibrated: the threshold, fixed on the shadows.
-        advantage: true minus false positive rate.
-        finite: whether all scores were numbers.
-    """
-
-    scores: Numbers
-    calibrated: Calibrated
-    advantage: Value
-    finite: bool
-
-
-def grade(
-    adversary: MembershipAdversary, world: MembershipInputs, truth: Truth, alpha: float = estimates.ALPHA
-) -> Graded:
-    """Fix a threshold on the shadows, score the images in question, and count.
-
-    Args:
-        adversary: who attacks; never shown `truth`.
-        world: what it sees.
-        truth: who is a member.
-        alpha: level of the bounds.
-
-    Raises:
-        NotApplicableError: the defense does not offer what it reads.
-    """
-    calibrated = calibrate(adversary, world.shadows)
-    scores = scored(adversary, real(world.shadows, world.real))
-    finite = bool(np.isfinite(scores).all())
-    scores = np.nan_to_num(scores)
-    called = scores >= calibrated.threshold
-    advantage = estimates.advantage(
-        int(called[truth].sum()), int(truth.sum()), int(called[~truth].sum()), int((~truth).sum()), alpha
-    )
-    return Graded(scores=scores, calibrated=calibrated, advantage=advantage, finite=finite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +50,7 @@ class Attempt:
     """
 
     candidate: Candidate
-    graded: Graded | None
+    graded: GradedMembership | None
     arms: dict[str, Value | None]
     health: tuple[str, ...]
     reason: str | None
@@ -171,7 +85,7 @@ class Attempt:
         reason, failed = None, False
         try:
             adversary = configured(ADVERSARIES.get(name), dict(candidate.settings), name)
-            graded = grade(adversary, world, truth)
+            graded = assess_membership(adversary, world, truth, arm="attack", seed=0)
             arms, doubts = _controls(adversary, world, bare, truth, seed)
             health |= doubts | (set() if graded.finite else {"NONFINITE_GUESS"})
             health |= {"AT_FLOOR"} if (graded.advantage.low or 0.0) <= 0 else set()
@@ -199,7 +113,7 @@ class Attempt:
         """Whether it sees what it must not, or returned no numbers."""
         return bool({"SHUFFLED_ABOVE_CHANCE", "NONFINITE_GUESS"} & set(self.health))
 
-    def beats(self, chosen: Graded, rivals: int) -> bool:
+    def beats(self, chosen: GradedMembership, rivals: int) -> bool:
         """Whether its lower bound exceeds what was chosen, corrected for the number of rivals."""
         if self.graded is None:
             return False
@@ -265,18 +179,18 @@ def _controls(
 ) -> tuple[dict[str, Value | None], set[str]]:
     """Permuted truth, a planted leak, and the target alone."""
     doubts = set()
-    generator = np.random.Generator(np.random.PCG64(derive_seed("membership controls", seed)))
-    permuted = grade(adversary, world.shuffled(generator), generator.permutation(truth)).advantage
+
+    def advantage(arm: MembershipArm, inputs: MembershipInputs) -> Value:
+        seen = derive_seed("membership controls", seed)
+        return assess_membership(adversary, inputs, truth, arm=arm, seed=seen).advantage
+
+    permuted, shown, alone = advantage("shuffled", world), advantage("ceiling", world), None
     low = levels.recompute(permuted, LEVEL / 10).low
     if low is not None and low > 0:
         doubts.add("SHUFFLED_ABOVE_CHANCE")
-    shown = grade(adversary, world.planted(truth, generator), truth).advantage
     if (shown.low or 0.0) <= 0:
         doubts.add("CEILING_MISSED")
-    alone = None
     if bare is not None:
-        try:
-            alone = grade(adversary, bare, truth).advantage
-        except NotApplicableError:
-            alone = None
+        with contextlib.suppress(NotApplicableError):
+            alone = advantage("undefended", bare)
     return {"shuffled": permuted, "ceiling": shown, "undefended": alone}, doubts

@@ -6,26 +6,25 @@ Axes: n members and n non-members, s shadow defenses, u images of their universe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from adversaries.evidence import Evidence, Value
-from adversaries.goals.membership import Shadows, roc
+from adversaries.goals.membership import Shadows
+from adversaries.goals.membership_grading import MembershipInputs, roc
 from adversaries.statistics import levels
-from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
+from protocols.engine.identity import fingerprint
+from protocols.engine.shadows import NO_DEFENSE, Question, Shadow, Universe, fitted_shadows, learns
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Context, Findings
-from protocols.evasion.tasks import fingerprint
-from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
+from protocols.membership.attempt import GOAL, NAME, Attempt, threat
 from protocols.membership.tasks import ReadTask, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
-from vfc.seeding import derive_seed
 
 MOST, LARGEST_UNIVERSE = 2000, 4000
 """Members (and non-members) graded, and images that shadows are drawn from, at most."""
@@ -37,42 +36,13 @@ CANDIDATES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Whose membership is asked.
-
-    Args:
-        images, labels: members and non-members, mixed.
-        member: who is one; never shown to an adversary.
-    """
-
-    images: Tensor
-    labels: Tensor
-    member: Tensor
-
-    @classmethod
-    def of(cls, context: Context) -> Question:
-        """As many members as non-members, from one random draw."""
-        parts = context.prepared.parts
-        inside, outside = parts.defender_train, parts.targets
-        n = min(len(inside), len(outside), MOST)
-        generator = torch.Generator().manual_seed(derive_seed("membership draw", context.settings.seed))
-        chosen = [torch.randperm(len(group), generator=generator)[:n] for group in (inside, outside)]
-        images = torch.cat([group.images[rows] for group, rows in zip((inside, outside), chosen, strict=True)])
-        labels = torch.cat(
-            [group.labels[parts.task][rows] for group, rows in zip((inside, outside), chosen, strict=True)]
-        )
-        mixed = torch.randperm(2 * n, generator=generator)
-        return cls(images=images[mixed], labels=labels[mixed], member=(torch.arange(2 * n) < n)[mixed])
-
-
 def conduct_membership(context: Context) -> Findings:
     """Ask of members and non-members who is who."""
     try:
         _require(context)
-        question = Question.of(context)
+        question = Question.drawn(context.prepared.parts, MOST, context.settings.seed)
         universe = _universe(context, question)
-        shadows = fitted_shadows(context, universe)
+        shadows = fitted_shadows(context.prepared, context.trainer, universe, context.runner.code)
         rounds = [_round(context, question, universe, shadows, seed) for seed in context.seeds]
     except NotApplicableError as reason:
         return nothing(context, str(reason), "not_applicable")
@@ -105,7 +75,7 @@ def nothing(context: Context, reason: str, status: Any) -> Findings:
 def _require(context: Context) -> None:
     publisher = context.prepared.publisher
     if publisher is None:
-        raise NotApplicableError("only releases were given, and no defense to ask")
+        raise NotApplicableError(NO_DEFENSE)
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
     if context.threat < "L4":
@@ -183,7 +153,7 @@ def _read(
     prepared = context.prepared
     publisher, place = prepared.publisher, prepared.place
     if publisher is None:
-        raise NotApplicableError("only releases were given, and no defense to ask")
+        raise NotApplicableError(NO_DEFENSE)
     sets = {"universe": (universe.images, universe.labels), "candidates": (question.images, question.labels)}
     digests = {}
     for name, (images, labels) in sets.items():
