@@ -16,7 +16,7 @@ from adversaries.calibration.shipped import Record, look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.statistics import estimates
-from adversaries.threat import parse_level
+from adversaries.threat import LEVELS, parse_level
 from protocols.engine.budget import Budget, get_budget
 from protocols.engine.executors import make_executor
 from protocols.engine.prepare import prepare
@@ -28,10 +28,11 @@ from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
 from protocols.evaluation.bound_check import below_bound
 from protocols.evaluation.context import Context
-from protocols.evaluation.label_evidence import Sidecar
-from protocols.evaluation.label_metrics import target_metrics
+from protocols.evaluation.cross_protocol import strongest_of_all
+from protocols.evaluation.evidence import Sidecar
+from protocols.evaluation.findings import Findings
+from protocols.evaluation.metrics import target_metrics
 from protocols.evaluation.protocol import PROTOCOLS
-from protocols.task_label.ladder import against_everybody
 from reports.model.report import Report
 from vfc.data import Dataset, user_cache_folder
 from vfc.factory import ReleaseSpec
@@ -98,8 +99,7 @@ class Runner:
             # A number that two protocols give comes from the one that was named first.
             metrics = {**found.metrics, **metrics}
         if self.settings.threat is not None:
-            threat = parse_level(self.settings.threat)
-            metrics |= against_everybody(self.context(prepared, threat=threat, budget=budget, rows=rows), conducted)
+            metrics |= against_everybody(conducted, parse_level(self.settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
@@ -140,6 +140,20 @@ class Runner:
             scratch=self.scratch,
             rows=rows,
         )
+
+
+def against_everybody(found: Sequence[Findings], threat: str) -> dict[str, Value]:
+    """`adaptive.*` with everybody who attacked the task label, where the threat grants more than labels.
+
+    Args:
+        found: what the protocols found; without the ladder's numbers there is nothing to compute.
+        threat: the highest level of these numbers.
+    """
+    numbers = next((each.ladder for each in found if each.ladder is not None), None)
+    rivals = [rival for each in found for rival in each.rivals]
+    if numbers is None or not rivals or threat < "L3":
+        return {}
+    return strongest_of_all(numbers, rivals, [level for level in LEVELS[:5] if level <= threat])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,3 +64,13 @@ def beside(
     decibels = -10 * torch.log10((squared_distances(x, y) / x.shape[1]).clamp_min(MSE_FLOOR))
     others = alike & ~torch.eye(len(y), dtype=torch.bool)[: len(x)]
     return ((decibels * others).sum(1) / others.sum(1)).float()
+
+
+def match_rate(count: int, prediction: Int[Tensor, " n"] | None) -> Float[Tensor, " g"]:
+    """Per image of the gallery, the rate at which a random member with the same prediction is the right one.
+
+    Args:
+        count: target images, of which the gallery holds the first.
+        prediction: what the target predicts on their releases, or None.
+    """
+    return (1 / alike_rows(min(GALLERY, count), prediction).sum(1)).double()

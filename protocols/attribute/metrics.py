@@ -1,13 +1,12 @@
-"""From a board of outcomes to the numbers of one attribute.
+"""From a leaderboard to the numbers of one attribute.
 
-Axes: n targets, q questions (is it this class or another).
+Axes: n target images, q questions (is it this class or another).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,12 @@ from adversaries.evidence import Value
 from adversaries.goals.label import NOT_GRADED
 from adversaries.statistics import levels
 from adversaries.statistics.worst_class import worst_class_leakage
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Attempt, Board, Rows
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
+from protocols.engine.prepared import TargetRows
+from protocols.engine.task import Rows
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.metrics import LabelMetrics
+from protocols.evaluation.results import Attempt
+from protocols.evaluation.schedule import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +31,25 @@ class AttributeMetrics:
         board: the outcomes.
         questions: the class that each column of `floors` and of the outcomes' `classes` arrays asks about.
         floors: right (1), wrong (0) or not graded (2) without the release, shape (n, q).
-        few: fewer graded targets than this raise TOO_FEW_TARGETS.
         rows: arrays of the sidecar.
+        originals: whether the images are known, which the ceiling of leakage needs.
     """
 
-    board: Board
+    board: Leaderboard
     questions: tuple[int, ...]
     floors: Rows
-    few: int
     rows: dict[str, Rows]
+    originals: bool
 
     @property
     def frozen(self) -> list[Attempt]:
         """The clean attribute models on the release as it is."""
-        board = self.board
-        return [a for a in board.attempts(levels=("L0",)) if board.candidates[a.candidate].adversary == "frozen"]
+        results = self.board.results
+        return [a for a in results.attempts(levels=("L0",)) if results.of(a).candidate.adversary == "frozen"]
 
     def largest(self, levels: Sequence[str]) -> list[Attempt]:
         """Everybody of some levels, at the largest number of labels."""
-        return self.board.attempts(self.board.grid[-1], levels=levels)
+        return self.board.results.attempts(self.board.results.grid[-1], levels=levels)
 
     def all(self, label: str, levels: Sequence[str]) -> dict[str, Value]:
         """`attribute.<label>.*`.
@@ -65,20 +67,18 @@ class AttributeMetrics:
             f"{name}.transfer_accuracy": numbers.accuracy(self.frozen),
         }
 
-    def choices(self, levels: Sequence[str]) -> list[Attempt]:
-        """The attempts that the numbers come from, those about single classes left out."""
+    def chosen(self, levels: Sequence[str]) -> list[Contestant]:
+        """The contestants that the numbers come from, those about single classes left out."""
         found = (self.board.choose(self.largest(levels)), self.board.choose(self.frozen))
-        return list(dict.fromkeys(attempt for attempt in found if attempt is not None))
+        return list(dict.fromkeys(contestant for contestant in found if contestant is not None))
 
-    def class_choices(self, levels: Sequence[str]) -> list[Attempt]:
-        """Whoever is chosen or missed for a single class, on the release or on the images: they need controls too."""
-        attempts, found = self.largest(levels), []
-        for column in range(len(self.questions)):
-            board = self._about(column)
-            chosen = board.choose(attempts)
-            found += [chosen, board.choose(attempts, "ceiling")]
-            found += [] if chosen is None else board.missed(chosen, attempts)
-        return list(dict.fromkeys(attempt for attempt in found if attempt is not None))
+    def class_choices(self, levels: Sequence[str]) -> list[Choice]:
+        """The choices about single classes, which need controls too."""
+        attempts = self.largest(levels)
+        columns = range(len(self.questions))
+        return [
+            Choice(board=self._about(column), attempts=attempts, ceiling=True, double_all=True) for column in columns
+        ]
 
     def worst_class(self, name: str, attempts: Sequence[Attempt]) -> Value:
         """Leakage about the class that leaks most, each class with the adversary that is best at it on validation.
@@ -109,7 +109,7 @@ class AttributeMetrics:
 
     def _over_seeds(self, name: str, tables: Mapping[int, Sequence[Rows]]) -> Value:
         values = []
-        for turn, seed in enumerate(self.board.seeds):
+        for turn, seed in enumerate(self.board.results.seeds):
             stacked = self._stacked({column: of_seeds[turn] for column, of_seeds in tables.items()})
             key = f"{name}/{len([known for known in self.rows if known.startswith(name)])}"
             self.rows[key] = stacked
@@ -124,37 +124,17 @@ class AttributeMetrics:
             stacked[column, :, : table.shape[1]] = table
         return stacked
 
-    def _about(self, column: int) -> Board:
-        """The board as if the question about one class were the goal, at the largest number of labels."""
-        board = self.board
-        floor = self.floors[:, column]
-        floor = floor[floor != NOT_GRADED]
-        common = set(board.common) - {"TOO_FEW_TARGETS"}
-        return replace(
-            board,
-            outcomes={
-                entry: _about(outcome, column)
-                for entry, outcome in board.outcomes.items()
-                if entry.attempt == board.largest(entry.attempt)
-            },
-            floor=floor,
-            common=tuple(sorted(common | ({"TOO_FEW_TARGETS"} if len(floor) < self.few else set()))),
-        )
+    def _about(self, column: int) -> Leaderboard:
+        """The leaderboard as if the question about one class were the goal, at the largest number of labels."""
+        results, floor = self.board.results, self.floors[:, column]
+        largest = {t: o for t, o in results.outcomes.items() if t.attempt == results.largest(t.attempt)}
+        # Classes differ in how many targets are graded.
+        common = tuple(flag for flag in results.common if flag != "TOO_FEW_TARGETS")
+        statistic = replace(self.board.statistic, array="classes", column=column, floor=floor[floor != NOT_GRADED])
+        return Leaderboard(results=replace(results, outcomes=largest, common=common), statistic=statistic)
 
-    def _numbers(self, board: Board, rows: dict[str, Rows]) -> LabelMetrics:
-        return LabelMetrics(board=board, target=TargetRows(), per_class=0.0, rows=rows)
-
-
-def _about(outcome: Outcome, column: int) -> Outcome:
-    """An outcome on the question about one class."""
-    if outcome.status != "measured":
-        return outcome
-    rows: dict[str, Any] = {}
-    for part in ("validation", "targets"):
-        codes = outcome.arrays[f"classes.{part}"][:, column]
-        rows[part] = codes[codes != NOT_GRADED]
-    # As many rows of the class as of the others: whoever knows nothing is right half of the time.
-    return replace(outcome, **rows, chance=0.5)
+    def _numbers(self, board: Leaderboard, rows: dict[str, Rows]) -> LabelMetrics:
+        return LabelMetrics(board=board, target=TargetRows(), per_class=0.0, rows=rows, originals=self.originals)
 
 
 def _tables(value: Value, scratch: Mapping[str, Rows]) -> list[Rows]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.attribute.study import conduct_attributes
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
 from protocols.task_label.adaptive_probe import ladder
-from protocols.task_label.ladder import models_of
 
 SLOW = ("entropy", "adapter", "fine-tune")
 """Adversaries that retrain a model: at `smoke` only one model of each."""
@@ -36,7 +36,7 @@ def attribute() -> Protocol:
 
 
 def _conduct(context: Context) -> Findings:
-    models, twin = models_of(context)
+    models, twin = context.models
     candidates = attribute_ladder(models, twin)
     if context.budget.name == "smoke":
         first = {each.adversary: each.settings.get("model") for each in reversed(candidates)}

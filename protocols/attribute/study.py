@@ -17,9 +17,10 @@ from protocols.engine.budget import Budget
 from protocols.engine.prepared import digests_with
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.codelength import codelengths
-from protocols.evaluation.context import FEW, Context, Findings
-from protocols.evaluation.label_evidence import evidence_of
-from protocols.task_label.ladder import board_of, campaign_of
+from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import unmeasured
+from protocols.evaluation.findings import Findings
+from protocols.evaluation.label_evaluation import LabelEvaluation
 
 NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
 
@@ -55,24 +56,20 @@ def _conduct(
     if reason := _ungradable(world, label):
         unknown = {f"attribute.{label}.{name}": Value.unknown(reason) for name in NAMES}
         return Findings(evidence=[_absent(context, protocol, goal.name, reason)], metrics=unknown)
-    context = _with_models(context, models)
-    board = board_of(context, goal, candidates)
-    campaign = campaign_of(context, board, goal)
-    campaign.run(context.levels)
+    evaluation = LabelEvaluation.of(_with_models(context, models), goal, candidates)
+    evaluation.run(context.levels)
     numbers = AttributeMetrics(
-        board=board,
+        board=evaluation.board,
         questions=goal.questions(world),
         floors=goal.class_floor(world).cpu().numpy().astype(np.uint8),
-        few=FEW,
         rows=context.rows,
+        originals=world.train.images is not None,
     )
-    # A choice that its control drops makes room for the next, which needs its controls too.
-    while campaign.control(numbers.class_choices(context.levels)):
-        pass
+    evaluation.schedule.control(lambda: numbers.class_choices(context.levels))
     metrics = numbers.all(label, context.levels)
-    evidence = evidence_of(board, protocol, goal.name, numbers.choices(context.levels), context.rows)
+    evidence = evaluation.evidence(protocol, numbers.chosen(context.levels))
     if goal.skewed(world):
-        each = len(board.floor) // world.classes[label]
+        each = len(evaluation.floor) // world.classes[label]
         said = {"graded": f"balanced accuracy: the first {each} targets of every class"}
         evidence = [row.model_copy(update={"settings": {**row.settings, **said}}) for row in evidence]
     return Findings(evidence=evidence, metrics=metrics)
@@ -124,12 +121,5 @@ def _ungradable(world: EvaluationData, label: str) -> str:
 
 def _absent(context: Context, protocol: str, goal: str, reason: str) -> Evidence:
     """That the floor's guesser, and with it everybody, had nothing to attack."""
-    return Evidence(
-        protocol=protocol,
-        adversary="table",
-        goal=goal,
-        threat=Threat(level="L0", knows=()),
-        seed=context.settings.seed,
-        status="not_applicable",
-        reason=reason,
-    )
+    candidate, seed = Candidate(adversary="table"), context.settings.seed
+    return unmeasured(protocol, candidate, goal, Threat(level="L0", knows=()), seed, "not_applicable", reason)

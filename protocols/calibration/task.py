@@ -22,7 +22,7 @@ from adversaries.statistics import intervals
 from adversaries.threat import ThreatModel
 from protocols.calibration.known_leaks import Planted, get_leak, plant
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
 from vfc.config import configured
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed

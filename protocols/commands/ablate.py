@@ -32,10 +32,11 @@ from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import pick_device
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.label_metrics import LabelMetrics, target_metrics
+from protocols.evaluation.label_evaluation import LabelEvaluation
+from protocols.evaluation.metrics import LabelMetrics, target_metrics
 from protocols.evaluation.overrides import check_overrides
 from protocols.run import Runner
-from protocols.task_label.ladder import board_of, campaign_of, models_of
+from protocols.task_label.study import adaptive_metrics, transfer_metrics
 from vfc.artifact import write_bytes
 from vfc.data import Dataset
 from vfc.errors import UserError
@@ -132,11 +133,12 @@ def _measure(runner: Runner, prepared: Prepared) -> dict[str, Value]:
     budget = replace(BUDGETS["smoke"], labels=(10, "all"))
     context = runner.context(prepared, threat="L2", budget=budget, rows={})
     goal = TaskLabel(label=prepared.parts.task)
-    board = board_of(context, goal, _candidates(*models_of(context)))
-    campaign_of(context, board, goal).run(context.levels)
+    evaluation = LabelEvaluation.of(context, goal, _candidates(*context.models))
+    evaluation.run(context.levels)
     per_class = len(prepared.world.train) / prepared.dataset.classes[prepared.parts.task]
-    numbers = LabelMetrics(board=board, target=prepared.target, per_class=per_class, rows={})
-    found = target_metrics(prepared.target, "") | numbers.transfer() | numbers.adaptive(("L0", "L1", "L2"))
+    numbers = LabelMetrics(board=evaluation.board, target=prepared.target, per_class=per_class, rows={})
+    found = target_metrics(prepared.target, "") | transfer_metrics(numbers)
+    found |= adaptive_metrics(numbers, ("L0", "L1", "L2"))
     return {metric: found[metric] for _, metric in COLUMNS}
 
 

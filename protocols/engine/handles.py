@@ -19,6 +19,7 @@ from vfc.factory import ReleaseSpec, call_factory
 from vfc.seeding import derive_seed
 
 WORLD_PARTS = ("train", "validation", "targets")
+NO_DEFENSE = "only releases were given, and no defense to ask"
 ABOUT = "world.json"
 """File of a world's folder with its classes and the files of its models."""
 
@@ -118,7 +119,7 @@ class EvaluationHandle:
             NotApplicableError: there is none: only its releases were saved.
         """
         if self.source is None:
-            raise NotApplicableError("only releases were given, and no defense to ask")
+            raise NotApplicableError(NO_DEFENSE)
         return self.source.load(self.device)
 
     def arrays(self, name: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Content hashes of what was fitted: they name results, and seed what is drawn for one defense alone."""
+"""Content hashes of what is attacked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from vfc.release import tensor_digest
 
 def fingerprint(defense: Defense) -> str:
     """Content hash of a fitted defense and its target."""
-    state = defense.state()
-    settings = {name: str(value) for name, value in defense.settings().items()}
-    tensors = tensor_digest(*(state[name] for name in sorted(state)))
-    return digest_of([type(defense).__name__, settings, sorted(state), tensors, model_digest(defense.target)])
+    return digest_of([*_content(defense), model_digest(defense.target)])
+
+
+def digest_of_defense(defense: Defense) -> str:
+    """Content hash of a fitted defense alone."""
+    return digest_of(_content(defense))
 
 
 def model_digest(model: nn.Module | None) -> str:
@@ -23,3 +25,9 @@ def model_digest(model: nn.Module | None) -> str:
         return ""
     state = model.state_dict()
     return digest_of([str(model), sorted(state), tensor_digest(*(state[name] for name in sorted(state)))])
+
+
+def _content(defense: Defense) -> list[object]:
+    state = defense.state()
+    settings = {name: str(value) for name, value in defense.settings().items()}
+    return [type(defense).__name__, settings, sorted(state), tensor_digest(*(state[name] for name in sorted(state)))]

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part, check_world
 from protocols.engine.handles import DefenseSource, EvaluationHandle, save_world
-from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
+from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of
 from protocols.engine.saved import arrays_dataset, prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Families, Trainer
-from protocols.evaluation.label_metrics import TargetRows
 from vfc.artifact import contents, load_json
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet, load_dataset

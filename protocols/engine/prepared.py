@@ -13,12 +13,27 @@ from adversaries.evaluation_data import EvaluationData
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.publish import Observed, Publisher
 from protocols.engine.settings import digest_of
+from protocols.engine.task import Rows
 from protocols.engine.trainer import Families
-from protocols.evaluation.label_metrics import TargetRows
 from vfc.artifact import contents
 from vfc.data import Dataset
 from vfc.release import tensor_digest
 from vfc.splits import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRows:
+    """Right or wrong per target image for the intended use; None where there is no target model.
+
+    Args:
+        release: on the release as published.
+        clean: on the images themselves.
+        picture: on the release made a real picture.
+    """
+
+    release: Rows | None = None
+    clean: Rows | None = None
+    picture: Rows | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

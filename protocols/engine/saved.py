@@ -14,11 +14,10 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part
 from protocols.engine.handles import EvaluationHandle, save_world
-from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
+from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.publish import Observed
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families, Trainer
-from protocols.evaluation.label_metrics import TargetRows
 from vfc.data import Dataset, ImageSet, check_dataset, count_classes
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, load_arrays_release

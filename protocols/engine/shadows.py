@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from protocols.engine.handles import DefenseSource
+from protocols.engine.handles import NO_DEFENSE, DefenseSource
 from protocols.engine.identity import fingerprint
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import digest_of
@@ -26,8 +26,6 @@ from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
 from vfc.wrapper import ModuleDefense
-
-NO_DEFENSE = "only releases were given, and no defense to ask"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from protocols.engine.executors import Executor, WorkerDiedError, give_back
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
+from protocols.engine.task import Outcome, Task, load_outcome
 from protocols.engine.training_jobs import run_task
-from protocols.engine.trial import Outcome, Task, load_outcome
 
 
 class QueuedTask(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from protocols.engine.handles import EvaluationHandle, fit_data
-from protocols.engine.trial import Outcome, Task, save_outcome
+from protocols.engine.task import Outcome, Task, save_outcome
 from vfc.artifact import contents, load_arrays, load_model, save_defense, save_model
 from vfc.checkpoints import FOLDER, Keeper
 from vfc.config import configured

@@ -10,7 +10,7 @@ from adversaries import health
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.reconstruction import ADVERSARIES
 from adversaries.statistics import intervals
-from protocols.evaluation.label_evidence import Sidecar
+from protocols.evaluation.evidence import Sidecar
 
 BOUND = "leakage.mse_bound"
 FLAG, VOID = "BELOW_BOUND", "bound.void"

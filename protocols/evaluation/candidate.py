@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adversaries.calibration.shipped import look_up
+from adversaries.registries import ADVERSARIES
+from vfc.config import configured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,11 @@ class Candidate:
         if isinstance(inner, Mapping):
             words += [str(value) for value in inner.values() if isinstance(value, str)]
         return " ".join([self.adversary, *words])
+
+    @property
+    def trains(self) -> bool:
+        """Whether twice its training means anything."""
+        return configured(ADVERSARIES.get(self.adversary), self.settings, self.adversary).doubled() is not None
 
 
 def calibrated(candidates: Sequence[Candidate], *, n: int, dataset: str) -> frozenset[int]:

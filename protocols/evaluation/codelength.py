@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import torch
 
-from adversaries.evidence import Evidence, Status, Threat, Value
+from adversaries.evidence import Value
 from adversaries.learning.mdl import online_codelength
 from adversaries.statistics import estimates
-from adversaries.threat import Grant, grants
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.task import Outcome, Task
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Outcome, Task
-from protocols.evaluation.context import FEW, Context, Findings
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import threat_of, unmeasured
+from protocols.evaluation.findings import Findings
+from protocols.evaluation.statistic import FEW
 from vfc.seeding import derive_seed
 
 ROWS = 2000
@@ -85,22 +88,9 @@ def codelengths(context: Context, protocol: str, labels: Sequence[str]) -> Findi
             metrics[name] = value.model_copy(update={"flags": flags})
             continue
         metrics[name] = Value.unknown(outcome.reason or outcome.status, unit="bits")
-        evidence.append(_unmeasured(context, protocol, task, outcome))
+        # A codelength that could not be had must not pass unnoticed; one that was measured attacks nobody.
+        candidate = Candidate(adversary="codelength", settings={"control": task.control})
+        goal, seed = f"mdl:{task.label}", context.settings.seed
+        row = unmeasured(protocol, candidate, goal, threat_of("L2"), seed, outcome.status, outcome.reason)
+        evidence.append(row)
     return Findings(evidence=evidence, metrics=metrics)
-
-
-def _unmeasured(context: Context, protocol: str, task: Codelength, outcome: Outcome) -> Evidence:
-    """A codelength that could not be had must not pass unnoticed; one that was measured attacks nobody."""
-    status: Status = outcome.status  # type: ignore[assignment]
-    knows = tuple(k.name.lower() for k in Grant if k in grants("L2") and k.name)
-    return Evidence(
-        protocol=protocol,
-        adversary="codelength",
-        goal=f"mdl:{task.label}",
-        threat=Threat(level="L2", knows=knows),
-        seed=context.settings.seed,
-        status=status,
-        reason=outcome.reason,
-        health=("CRASHED",) if status == "failed" else (),
-        settings={"control": task.control},
-    )

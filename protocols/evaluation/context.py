@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from adversaries.evidence import Evidence, Value
 from adversaries.threat import LEVELS
 from protocols.engine.budget import Budget
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
-from protocols.evaluation.board import Board
-from protocols.evaluation.cross_protocol import Rival
-from protocols.evaluation.label_evidence import Sidecar
-
-FEW = 100
-"""Fewer targets than this raise TOO_FEW_TARGETS."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """What a protocol found.
-
-    Args:
-        evidence: every attempt.
-        metrics: numbers of the catalog.
-        ladder: the board of the ladder on the task label, which `adaptive.*` comes from.
-        rivals: further adversaries on the task label, who compete for `adaptive.*` from `--threat L3` on.
-    """
-
-    evidence: list[Evidence] = field(default_factory=list)
-    metrics: Mapping[str, Value] = field(default_factory=dict)
-    ladder: Board | None = None
-    rivals: Sequence[Rival] = ()
+from protocols.evaluation.evidence import Sidecar
+from protocols.evaluation.statistic import FEW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +63,9 @@ class Context:
         if len(self.prepared.world.targets) < FEW:
             flags.append("TOO_FEW_TARGETS")
         return tuple(flags)
+
+    @property
+    def models(self) -> tuple[list[str], str | None]:
+        """Names of the unintended models and of the near twin among them; none without images."""
+        families = self.prepared.families
+        return ([], None) if families is None else (list(families.unintended), families.twin)

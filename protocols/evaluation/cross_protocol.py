@@ -1,4 +1,4 @@
-"""Who attacks the task label in other protocols than the ladder's, and how they enter its choice of the strongest.
+"""Adversaries of other protocols that attack the task label too, and how they enter the ladder's choice.
 
 From `--threat L3` on `adaptive.*` is about everybody: also those who rebuild images and have them read, and those who
 know the mask.
@@ -7,25 +7,15 @@ know the mask.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
-import numpy as np
-
+from adversaries.evidence import Value
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import estimates
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Attempt, Board, Entry
-from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.score_board import Aspect, ScoreBoard
-
-
-class Where(NamedTuple):
-    """Which of an adversary's outcomes."""
-
-    arm: str
-    seed: int
-    doubled: bool
+from protocols.engine.task import Outcome, Rows, label_arrays
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.metrics import LabelMetrics, with_missed
+from protocols.evaluation.results import Attempt, Competitor, Results, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +23,17 @@ class Rival:
     """One adversary, with everything that is known of it at its largest budget.
 
     Args:
-        candidate: who.
-        level: its threat level.
-        reads: whether the shuffled control applies.
-        trained: whether its training could be doubled.
-        calibrated: whether its power is known from calibration.
-        outcomes: of all arms, seeds and doubling checks.
+        competitor: the candidate, and what the evaluation knows of it.
+        outcomes: of all arms, seeds and doubling checks, by the trials of its own results.
     """
 
-    candidate: Candidate
-    level: str
-    reads: bool
-    trained: bool
-    calibrated: bool
-    outcomes: Mapping[Where, Outcome]
+    competitor: Competitor
+    outcomes: Mapping[Trial, Outcome]
 
     def attacks(self) -> list[Outcome]:
         """Its measured attacks, one per seed."""
         found = {
-            where.seed: each for where, each in self.outcomes.items() if where.arm == "attack" and not where.doubled
+            trial.seed: each for trial, each in self.outcomes.items() if trial.arm == "attack" and not trial.doubled
         }
         return [found[seed] for seed in sorted(found) if found[seed].status == "measured"]
 
@@ -61,70 +43,55 @@ class Rival:
         return all(len(outcome.targets) == targets for outcome in measured)
 
 
-def from_board(board: Board) -> list[Rival]:
-    """Everybody of a board on the task label, at its largest number of labels."""
+def rivals_from_labels(results: Results) -> list[Rival]:
+    """Everybody who attacked the task label, at the largest number of labels."""
     return [
         Rival(
-            candidate=candidate,
-            level=board.levels[position],
-            reads=position in board.readers,
-            trained=position in board.trained,
-            calibrated=position in board.calibrated,
+            competitor=competitor,
             outcomes={
-                Where(entry.arm, entry.seed, entry.doubled): outcome
-                for entry, outcome in board.outcomes.items()
-                if entry.attempt.candidate == position and entry.attempt.labels in (None, board.grid[-1])
+                trial: outcome
+                for trial, outcome in results.outcomes.items()
+                if trial.attempt.candidate == position and trial.attempt == results.largest(trial.attempt)
             },
         )
-        for position, candidate in enumerate(board.candidates)
+        for position, competitor in enumerate(results.competitors)
     ]
 
 
-def from_scores(board: ScoreBoard, aspect: Aspect) -> list[Rival]:
+def rivals_from_readers(board: Leaderboard) -> list[Rival]:
     """Everybody whose reconstructions clean models read, with the most pairs, once for every model.
 
     Args:
-        board: outcomes on reconstructions.
-        aspect: the reading of the label.
+        board: outcomes on reconstructions, ranked by the reading of the label.
     """
-    found = []
-    for attempt in board.tried():
-        if attempt.candidate in board.blind or attempt != board.largest(attempt):
+    results, found = board.results, []
+    for attempt in board.seeing(results.tried()):
+        if attempt != results.largest(attempt):
             continue
-        candidate, honesty = board.candidates[attempt.candidate], board.dishonest(attempt)
-        for model in filter(None, aspect.variants):
-            outcomes = {
-                Where(spot.arm, spot.seed, spot.doubled): _reading(outcome, f"{aspect.array}.{model}", honesty)
-                for spot, outcome in board.outcomes.items()
-                if spot.attempt == attempt
-            }
-            found.append(
-                Rival(
-                    candidate=Candidate(
-                        adversary=candidate.adversary, settings={**candidate.settings, "read_by": model}
-                    ),
-                    level=board.levels[attempt.candidate],
-                    reads=True,
-                    trained=attempt.candidate in board.trained,
-                    calibrated=attempt.candidate in board.calibrated,
-                    outcomes=outcomes,
-                )
+        competitor, honesty = results.of(attempt), board.dishonest(attempt)
+        for model in filter(None, board.statistic.variants):
+            candidate = replace(
+                competitor.candidate, settings={**competitor.candidate.settings, "read_by": model}, headline=True
             )
+            outcomes = {
+                trial: _reading(outcome, board, model, honesty)
+                for trial, outcome in results.outcomes.items()
+                if trial.attempt == attempt
+            }
+            found.append(Rival(competitor=replace(competitor, candidate=candidate, shuffles=True), outcomes=outcomes))
     return found
 
 
-def let_in(board: Board, rivals: Iterable[Rival]) -> None:
-    """Let rivals compete on a board; in place."""
+def add_candidates(results: Results, rivals: Iterable[Rival]) -> None:
+    """Let rivals compete; in place."""
     for rival in rivals:
-        position = board.add(rival.candidate, rival.level, reads=rival.reads)
-        board.trained |= {position} if rival.trained else set()
-        board.calibrated |= {position} if rival.calibrated else set()
-        attempt = Attempt(position, board.grid[-1] if board.learns(position) else None)
-        for where, outcome in rival.outcomes.items():
-            board.outcomes[Entry(attempt, where.arm, where.seed, where.doubled)] = outcome
+        competitor = replace(rival.competitor, grows=rival.competitor.level >= "L2")
+        attempt = Attempt(results.add(competitor), results.grid[-1] if competitor.grows else None)
+        for trial, outcome in rival.outcomes.items():
+            results.outcomes[trial._replace(attempt=attempt)] = outcome
 
 
-def stronger(board: Board, chosen: Attempt, rivals: Sequence[Rival]) -> list[Rival]:
+def stronger(board: Leaderboard, chosen: Contestant, rivals: Sequence[Rival]) -> list[Rival]:
     """Those who were graded on the first targets only, and are clearly above the chosen attempt on the same ones.
 
     Args:
@@ -134,7 +101,7 @@ def stronger(board: Board, chosen: Attempt, rivals: Sequence[Rival]) -> list[Riv
     """
     found = []
     for rival in rivals:
-        theirs, ours = rival.attacks(), board.measured(chosen, "attack")
+        theirs, ours = rival.attacks(), board.results.measured(chosen.attempt, "attack")
         if not ours or len(theirs) < len(ours) or any(set(outcome.flags) & set(HONESTY) for outcome in theirs):
             continue
         for outcome, other in zip(theirs, ours, strict=True):
@@ -147,16 +114,41 @@ def stronger(board: Board, chosen: Attempt, rivals: Sequence[Rival]) -> list[Riv
     return found
 
 
-def _reading(outcome: Outcome, array: str, honesty: tuple[str, ...]) -> Outcome:
+def strongest_of_all(numbers: LabelMetrics, rivals: Sequence[Rival], levels: Sequence[str]) -> dict[str, Value]:
+    """`adaptive.*` at the largest number of labels, with everybody who attacked the task label.
+
+    Args:
+        numbers: the ladder's; its results are added to.
+        rivals: who attacked the task label in other protocols.
+        levels: of the adversaries that count.
+    """
+    board, n = numbers.board, len(numbers.floor)
+    results = board.results
+    add_candidates(results, (rival for rival in rivals if rival.graded_on(n)))
+    everybody = results.attempts(results.grid[-1], levels=levels)
+    metrics = strongest(numbers, everybody)
+    chosen = board.choose(everybody)
+    some = [rival for rival in rivals if not rival.graded_on(n) and rival.competitor.level in levels]
+    # Who can afford some targets only cannot be compared by the whole validation part; on the targets it must not win.
+    missed = [] if chosen is None else stronger(board, chosen, some)
+    rows: list[list[Rows]] = [[outcome.targets for outcome in rival.attacks()] for rival in missed]
+    return with_missed(numbers, metrics, rows)
+
+
+def strongest(numbers: LabelMetrics, attempts: Sequence[Attempt]) -> dict[str, Value]:
+    """`adaptive.*` at the largest number of labels."""
+    return {
+        "adaptive.accuracy": numbers.accuracy(attempts),
+        "adaptive.suppression_ratio": numbers.suppression(attempts),
+        "adaptive.leakage": numbers.leakage("adaptive.leakage", attempts),
+    }
+
+
+def _reading(outcome: Outcome, board: Leaderboard, model: str, honesty: tuple[str, ...]) -> Outcome:
     """What a model read off reconstructions, as right and wrong about the label."""
     if outcome.status != "measured":
         return outcome
-    validation, targets = (outcome.arrays[f"{part}.{array}"].astype(np.uint8) for part in ("validation", "targets"))
-    return Outcome(
-        status="measured",
-        validation=validation,
-        targets=targets,
-        chance=float(outcome.arrays["targets.majority"][0]),
-        flags=tuple(sorted({*outcome.flags, *honesty})),
-        cost=outcome.cost,
-    )
+    rows = [board.statistic.rows(outcome.arrays, part, model) for part in ("validation", "targets")]
+    validation, targets = (row for row in rows if row is not None)
+    arrays = label_arrays(validation, targets, float(outcome.arrays["targets.majority"][0]))
+    return replace(outcome, reason=None, arrays=arrays, flags=tuple(sorted({*outcome.flags, *honesty})))

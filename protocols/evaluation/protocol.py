@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 from adversaries.evidence import Evidence, Threat
 from protocols.evaluation.candidate import Candidate as Candidate
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from adversaries.attacks.evasion.ball import Ball
-from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
+from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Threat, Value
 from adversaries.statistics import estimates, levels
-from adversaries.threat import Grant, grants
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Rows
-from protocols.evaluation.context import Context, Findings
+from protocols.engine.task import Outcome, Rows
+from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import threat_of, unmeasured
+from protocols.evaluation.findings import Findings
+from protocols.evaluation.results import Trial
 from protocols.evasion.plan import Contender, Plan, balls
-from protocols.evasion.study import Key, Tournament, at_floor
+from protocols.evasion.study import Tournament, at_floor, baseline_of, trial_of
 from vfc.errors import NotApplicableError
 
 NAME = "evasion"
@@ -39,18 +42,9 @@ def conduct_evasion(context: Context) -> Findings:
 
 def nothing(context: Context, reason: str) -> Findings:
     """What is said where there is no pipeline to attack."""
-    goal = goal_of(context)
+    goal, seed = goal_of(context), context.settings.seed
     evidence = [
-        Evidence(
-            protocol=NAME,
-            adversary=each.candidate.adversary,
-            goal=goal,
-            threat=_threat(each),
-            seed=context.settings.seed,
-            status="not_applicable",
-            reason=reason,
-            settings=dict(each.candidate.settings),
-        )
+        unmeasured(NAME, each.candidate, goal, threat_of(each.level), seed, "not_applicable", reason)
         for each in Plan.of(context.settings).contenders
     ]
     return Findings(
@@ -80,35 +74,24 @@ def _metric(tournament: Tournament, ball: Ball) -> Value:
 def _rows(tournament: Tournament, position: int, norm: str, seed: int) -> list[Evidence]:
     """One row per ball; one for all balls where the attack was not measured."""
     contender = tournament.plan.contenders[position]
-    outcome = tournament.outcomes.get(Key(position, norm, "attack", seed))
+    outcome = tournament.outcomes.get(trial_of(position, norm, "attack", seed))
     if outcome is None:
         reason = "the defense gives gradients of its own, so nothing stands in for them"
         outcome = Outcome.empty("not_applicable", reason)
     if outcome.status == "measured":
         return [_measured(tournament, position, ball, seed, outcome) for ball in balls() if ball.norm == norm]
-    status: Status = outcome.status  # type: ignore[assignment]
-    return [
-        Evidence(
-            protocol=NAME,
-            adversary=contender.candidate.adversary,
-            goal=goal_of(tournament.context),
-            threat=_threat(contender),
-            seed=seed,
-            status=status,
-            reason=outcome.reason,
-            health=("CRASHED",) if status == "failed" else (),
-            settings={"norm": norm, **contender.settings},
-        )
-    ]
+    candidate = replace(contender.candidate, settings={"norm": norm, **contender.settings})
+    goal, threat = goal_of(tournament.context), threat_of(contender.level)
+    return [unmeasured(NAME, candidate, goal, threat, seed, outcome.status, outcome.reason)]
 
 
 def _measured(tournament: Tournament, position: int, ball: Ball, seed: int, outcome: Outcome) -> Evidence:
     contender = tournament.plan.contenders[position]
-    key = Key(position, ball.norm, "attack", seed)
-    right, floor = (_need(tournament.right(each, ball)) for each in (key, key._replace(contender=-1)))
+    key = trial_of(position, ball.norm, "attack", seed)
+    right, floor = (_need(tournament.right(each, ball)) for each in (key, baseline_of(key)))
     ceiling = tournament.right(key._replace(arm="ceiling"), ball)
     doubled = tournament.right(key._replace(doubled=True), ball)
-    untouched = tournament.outcomes[key._replace(contender=-1)].arrays["untouched"]
+    untouched = tournament.outcomes[baseline_of(key)].arrays["untouched"]
     place = [each.budget for each in balls() if each.norm == ball.norm].index(ball.budget)
     left, crashed = (int(outcome.arrays[name][place].sum()) for name in ("left", "crashed"))
     goal = goal_of(tournament.context)
@@ -140,13 +123,13 @@ def _measured(tournament: Tournament, position: int, ball: Ball, seed: int, outc
     )
 
 
-def _health(tournament: Tournament, key: Key, ball: Ball, outcome: Outcome) -> tuple[str, ...]:
+def _health(tournament: Tournament, key: Trial, ball: Ball, outcome: Outcome) -> tuple[str, ...]:
     """Doubts about one attack in one ball."""
     found = {*tournament.common, *outcome.flags}
-    floor, right = tournament.right(key._replace(contender=-1), ball), tournament.right(key, ball)
+    floor, right = tournament.right(baseline_of(key), ball), tournament.right(key, ball)
     if at_floor(right, floor):
         found.add("AT_FLOOR")
-    if tournament.plan.contenders[key.contender].level == "L4" and tournament.above(
+    if tournament.plan.contenders[key.attempt.candidate].level == "L4" and tournament.above(
         right, tournament.worst(ball, "attack", key.seed, ["L3"])
     ):
         found.add("WEAKER_THAN_LOWER_LEVEL")
@@ -156,19 +139,15 @@ def _health(tournament: Tournament, key: Key, ball: Ball, outcome: Outcome) -> t
 def _strongest(tournament: Tournament, ball: Ball, seed: int) -> int | None:
     """The attack that leaves the fewest targets right in one ball; the first of several."""
     entries = [
-        (int(_need(tournament.right(Key(i, ball.norm, "attack", seed), ball)).sum()), i)
+        (int(_need(tournament.right(trial_of(i, ball.norm, "attack", seed), ball)).sum()), i)
         for i, _ in tournament.measured(ball.norm, "attack", seed)
     ]
     return min(entries)[1] if entries else None
 
 
-def _threat(contender: Contender, outcome: Outcome | None = None, targets: int = 1) -> Threat:
-    knows = tuple(k.name.lower() for k in Grant if k in grants(contender.level) and k.name)
-    if outcome is None:
-        return Threat(level=contender.level, knows=knows)
+def _threat(contender: Contender, outcome: Outcome, targets: int) -> Threat:
     steps, queries = int(outcome.cost["gradient_steps"]), int(outcome.cost["queries"])
-    budget = AttackBudget(steps=steps or None, queries=-(-queries // max(1, targets)))
-    return Threat(level=contender.level, knows=knows, budget=budget)
+    return threat_of(contender.level, AttackBudget(steps=steps or None, queries=-(-queries // max(1, targets))))
 
 
 def _rate(rows: Rows, sidecar: dict[str, Rows] | None = None, key: str | None = None) -> Value:

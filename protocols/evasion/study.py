@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,23 +17,36 @@ from adversaries.health import LEVEL
 from adversaries.statistics import estimates
 from protocols.engine.budget import BALLS
 from protocols.engine.identity import fingerprint, model_digest
+from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import CONVERGENCE_MARGIN, Rows
-from protocols.evaluation.context import FEW, Context
+from protocols.evaluation.context import Context
+from protocols.evaluation.results import Arm, Attempt, Trial
+from protocols.evaluation.statistic import FEW
 from protocols.evasion.plan import Plan
 from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask
 from vfc.errors import NotApplicableError
 
+CONVERGENCE_MARGIN = 0.02
+"""Twice the steps may lower the accuracy by this much more before an attack counts as not converged."""
 
-class Key(NamedTuple):
-    """One task: which attack (its position; -1: the baseline), in which norm, on what, with which seed."""
 
-    contender: int
-    norm: str
-    arm: str
-    seed: int
-    doubled: bool = False
+BASELINE = -1
+"""Position of the random step, which every attack is compared with, before the first candidate."""
+
+
+def trial_of(candidate: int, norm: str, arm: Arm, seed: int, doubled: bool = False) -> Trial:
+    """One attack, or the baseline, in all balls of one norm; what it is granted is the norm."""
+    return Trial(Attempt(candidate, norm), arm, seed, doubled)
+
+
+def baseline_of(trial: Trial) -> Trial:
+    """The random step in the same balls."""
+    return trial._replace(attempt=trial.attempt._replace(candidate=BASELINE))
+
+
+def norm_of(trial: Trial) -> str:
+    """The norm of a trial's balls."""
+    return str(trial.attempt.budget)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +61,7 @@ class Tournament:
 
     context: Context
     plan: Plan
-    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    outcomes: dict[Trial, Outcome] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -70,14 +83,14 @@ class Tournament:
         seeds = self.context.seeds
         arms = ARMS if self.has_ceiling else ARMS[:1]
         first = [i for i in self.contenders if not self.plan.contenders[i].rescue]
-        self._do("evasion", (Key(-1, norm, arm, seed) for norm in BALLS for arm in arms for seed in seeds))
+        self._do("evasion", (trial_of(BASELINE, norm, arm, seed) for norm in BALLS for arm in arms for seed in seeds))
         self._do("evasion", self._keys(first, arms))
         rescues = [i for i in self.contenders if self.plan.contenders[i].rescue]
         masked = [norm for norm in BALLS if any(self.masked(norm, seed) for seed in seeds)]
-        self._do("evasion without gradients", [key for key in self._keys(rescues, arms) if key.norm in masked])
+        self._do("evasion without gradients", [key for key in self._keys(rescues, arms) if norm_of(key) in masked])
         if self.plan.doubling:
-            chosen = {(best.norm, best.contender) for best in self._strongest()}
-            keys = [Key(i, norm, "attack", seed, True) for norm, i in sorted(chosen) for seed in seeds]
+            chosen = {(norm_of(best), best.attempt.candidate) for best in self._strongest()}
+            keys = [trial_of(i, norm, "attack", seed, True) for norm, i in sorted(chosen) for seed in seeds]
             self._do("doubling checks", keys)
 
     @property
@@ -85,26 +98,26 @@ class Tournament:
         """Whether the target can be attacked alone."""
         return self.context.prepared.target.clean is not None
 
-    def measured(self, norm: str, arm: str, seed: int) -> list[tuple[int, Outcome]]:
+    def measured(self, norm: str, arm: Arm, seed: int) -> list[tuple[int, Outcome]]:
         """Attacks in one norm that were measured, with their positions."""
-        found = [(i, self.outcomes.get(Key(i, norm, arm, seed))) for i in range(len(self.plan.contenders))]
+        found = [(i, self.outcomes.get(trial_of(i, norm, arm, seed))) for i in range(len(self.plan.contenders))]
         return [(i, outcome) for i, outcome in found if outcome is not None and outcome.status == "measured"]
 
-    def right(self, key: Key, ball: Ball) -> Rows | None:
+    def right(self, key: Trial, ball: Ball) -> Rows | None:
         """Right or wrong per target in one ball; None if it was not measured there."""
         outcome = self.outcomes.get(key)
         if outcome is None or outcome.status != "measured":
             return None
-        budgets = self._budgets(key.norm, key.arm)
+        budgets = self._budgets(norm_of(key), key.arm)
         return outcome.arrays["right"][budgets.index(ball.budget)] if ball.budget in budgets else None
 
-    def worst(self, ball: Ball, arm: str, seed: int, levels: Iterable[str] | None = None) -> Rows | None:
+    def worst(self, ball: Ball, arm: Arm, seed: int, levels: Iterable[str] | None = None) -> Rows | None:
         """Per target the result of the attack that scored worst before grading; None if nothing was measured.
 
         Grading draws a release that no choice has seen, so that choosing among many attacks is no luck of the draw.
         """
         budgets = self._budgets(ball.norm, arm)
-        baseline = self.outcomes.get(Key(-1, ball.norm, arm, seed))
+        baseline = self.outcomes.get(trial_of(BASELINE, ball.norm, arm, seed))
         if ball.budget not in budgets or baseline is None or baseline.status != "measured":
             return None
         place = budgets.index(ball.budget)
@@ -131,7 +144,7 @@ class Tournament:
     def flags(self, ball: Ball, seed: int) -> tuple[str, ...]:
         """Doubts about the worst case in one ball."""
         found = set(self.common)
-        own = [o for key, o in self.outcomes.items() if key.norm == ball.norm and key.arm == "attack"]
+        own = [o for key, o in self.outcomes.items() if norm_of(key) == ball.norm and key.arm == "attack"]
         if any(outcome.status == "failed" or "CRASHED" in outcome.flags for outcome in own):
             found.add("CRASHED")
         if any("OUT_OF_BOUNDS" in outcome.flags for outcome in own):
@@ -142,7 +155,7 @@ class Tournament:
             found.add("CEILING_MISSED")
         if self.above(self.worst(ball, "attack", seed, ["L4"]), self.worst(ball, "attack", seed, ["L3"])):
             found.add("WEAKER_THAN_LOWER_LEVEL")
-        floor, worst = self.right(Key(-1, ball.norm, "attack", seed), ball), self.worst(ball, "attack", seed)
+        floor, worst = self.right(trial_of(BASELINE, ball.norm, "attack", seed), ball), self.worst(ball, "attack", seed)
         if at_floor(worst, floor):
             found.add("AT_FLOOR")
         return tuple(sorted(found | self._convergence(ball, seed)))
@@ -161,7 +174,7 @@ class Tournament:
         budget = ball.budget if ball.budget in self._budgets(ball.norm, "ceiling") else BALLS[ball.norm][-1]
         shown = Ball(norm=ball.norm, budget=budget)
         worst = self.worst(shown, "ceiling", seed)
-        floor = self.right(Key(-1, ball.norm, "ceiling", seed), shown)
+        floor = self.right(trial_of(BASELINE, ball.norm, "ceiling", seed), shown)
         return worst is not None and floor is not None and clearly_below(worst, floor)
 
     def above(self, right: Rows | None, other: Rows | None) -> bool:
@@ -178,7 +191,7 @@ class Tournament:
             return {"CONVERGENCE_UNCHECKED"}
         found = set()
         for key, _ in list(self.outcomes.items()):
-            if not key.doubled or key.norm != ball.norm or key.seed != seed:
+            if not key.doubled or norm_of(key) != ball.norm or key.seed != seed:
                 continue
             more, once = self.right(key, ball), self.right(key._replace(doubled=False), ball)
             if more is None or once is None:
@@ -190,7 +203,7 @@ class Tournament:
                 found.add("BUDGET_NOT_MONOTONE")
         return found
 
-    def _strongest(self) -> list[Key]:
+    def _strongest(self) -> list[Trial]:
         """For each norm and seed the attack that leaves the fewest targets right, over all balls."""
         found = []
         for norm in BALLS:
@@ -198,12 +211,12 @@ class Tournament:
                 entries = self.measured(norm, "attack", seed)
                 if entries:
                     best = min(entries, key=lambda entry: (entry[1].arrays["right"].mean(), entry[0]))
-                    found.append(Key(best[0], norm, "attack", seed))
+                    found.append(trial_of(best[0], norm, "attack", seed))
         return found
 
-    def _keys(self, contenders: Iterable[int], arms: Iterable[str]) -> list[Key]:
+    def _keys(self, contenders: Iterable[int], arms: Iterable[Arm]) -> list[Trial]:
         return [
-            Key(i, norm, arm, seed)
+            trial_of(i, norm, arm, seed)
             for i in contenders
             for norm in self.plan.contenders[i].norms
             for arm in arms
@@ -212,7 +225,7 @@ class Tournament:
             for seed in self.context.seeds
         ]
 
-    def _budgets(self, norm: str, arm: str) -> list[str]:
+    def _budgets(self, norm: str, arm: Arm) -> list[str]:
         whole = arm == "attack" or self.plan.ceiling_everywhere
         return list(BALLS[norm] if whole else BALLS[norm][-1:])
 
@@ -225,14 +238,14 @@ class Tournament:
         if not self.contenders:
             raise NotApplicableError("attacks on the input query the pipeline, which --threat L3 and above grant")
 
-    def _do(self, stage: str, keys: Iterable[Key]) -> None:
+    def _do(self, stage: str, keys: Iterable[Trial]) -> None:
         wanted = [key for key in keys if key not in self.outcomes]
         # Slow ones first, so that no core waits at the end.
-        wanted.sort(key=lambda key: (key.arm == "attack", key.contender), reverse=True)
+        wanted.sort(key=lambda key: (key.arm == "attack", key.attempt.candidate), reverse=True)
         orders = [self._order(key) for key in wanted]
         self.outcomes.update(zip(wanted, self.context.runner.run(stage, orders), strict=True))
 
-    def _order(self, key: Key) -> QueuedTask:
+    def _order(self, key: Trial) -> QueuedTask:
         prepared = self.context.prepared
         publisher = prepared.publisher
         if publisher is None:  # `_require` has looked
@@ -240,8 +253,8 @@ class Tournament:
         attacked = key.arm == "attack"
         # On the target alone nothing is random, and nothing depends on the defense.
         common: dict[str, Any] = {
-            "norm": key.norm,
-            "budgets": self._budgets(key.norm, key.arm),
+            "norm": norm_of(key),
+            "budgets": self._budgets(norm_of(key), key.arm),
             "label": prepared.parts.task,
             "rows": self.rows,
             "draws": self.plan.draws if attacked and prepared.observed.stochastic else 1,
@@ -251,10 +264,10 @@ class Tournament:
             "pipeline": fingerprint(publisher.defense) if attacked else model_digest(publisher.defense.target),
         }
         task: EvasionTask = BaselineTask(**common)
-        title = f"random step, {key.norm}, {key.arm}"
-        if key.contender >= 0:
-            contender = self.plan.contenders[key.contender]
-            title = f"{contender.candidate.name}, {key.norm}, {key.arm}"
+        title = f"random step, {norm_of(key)}, {key.arm}"
+        if key.attempt.candidate >= 0:
+            contender = self.plan.contenders[key.attempt.candidate]
+            title = f"{contender.candidate.name}, {norm_of(key)}, {key.arm}"
             task = AttackTask(
                 **common,
                 adversary=contender.candidate.adversary,

@@ -13,7 +13,8 @@ from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Bare, Deployed
 from adversaries.goals.evasion import Scene, random_corners, try_attack
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
+from protocols.evaluation.results import Arm
 from vfc.config import configured
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
@@ -21,7 +22,7 @@ from vfc.seeding import derive_seed
 POOL = 500
 """So many images of the attacker's own are looked at for starting points."""
 
-ARMS = ("attack", "ceiling")
+ARMS: tuple[Arm, ...] = ("attack", "ceiling")
 """On the deployed pipeline, and on its target alone, which an attack must be able to fool."""
 
 
@@ -46,7 +47,7 @@ class EvasionTask(Task):
     label: str
     rows: int
     draws: int
-    arm: str
+    arm: Arm
     seed: int
     data: str
     pipeline: str
@@ -56,13 +57,13 @@ class EvasionTask(Task):
         """The balls."""
         return [Ball(norm=self.norm, budget=budget) for budget in self.budgets]
 
-    def scene(self, place: EvaluationHandle) -> Scene:
+    def scene(self, handle: EvaluationHandle) -> Scene:
         """What is attacked.
 
         Raises:
             NotApplicableError: only releases were given; or the target cannot be attacked alone.
         """
-        world, defense = place.world(), place.defense()
+        world, defense = handle.world(), handle.defense()
         targets = world.targets
         if targets.images is None or world.train.images is None:
             raise NotApplicableError("the originals are unknown, so there is nothing to perturb")
@@ -78,7 +79,7 @@ class EvasionTask(Task):
             pool=world.train.images[:POOL],
             draws=self.draws,
             seed=derive_seed("evasion", self.seed),
-            device=place.device,
+            device=handle.device,
         )
 
 
@@ -103,13 +104,12 @@ class AttackTask(EvasionTask):
         adversary = configured(ADVERSARIES.get(self.adversary), self.settings, self.adversary)
         return adversary.doubled() if self.doubled else adversary
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Attack and grade."""
-        trial = try_attack(self.make_adversary(), self.scene(place), self.balls)
+        trial = try_attack(self.make_adversary(), self.scene(handle), self.balls)
         right = trial.right.numpy().astype(np.uint8)
         return Outcome(
             status="measured",
-            targets=right[-1],
             flags=trial.flags,
             cost=trial.cost.model_dump(),
             arrays={
@@ -126,14 +126,13 @@ class AttackTask(EvasionTask):
 class BaselineTask(EvasionTask):
     """The images as they are, and a random step of full length in every ball: no attack at all."""
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Score both."""
-        scene = self.scene(place)
+        scene = self.scene(handle)
         right = torch.stack([random_corners(scene, ball) for ball in self.balls])
         untouched = scene.graded(scene.images).numpy().astype(np.uint8)
         return Outcome(
             status="measured",
-            targets=untouched,
             arrays={
                 "right": right.numpy().astype(np.uint8),
                 "untouched": untouched,

@@ -17,9 +17,10 @@ from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Cost, Evidence, Threat, Value
 from adversaries.threat import Grant, grants
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.task import Outcome, Task
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Outcome, Task
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 

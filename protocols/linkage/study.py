@@ -2,96 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import get_args
 
 import torch
 
-from adversaries.evidence import Evidence, Threat, Value
+from adversaries.evaluation_data import EvaluationData
+from adversaries.evidence import Evidence, Value
+from adversaries.goals.gallery import match_rate
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
-from adversaries.threat import Grant, grants
-from protocols.engine.handles import WORLD_PARTS
+from protocols.engine.handles import NO_DEFENSE, WORLD_PARTS
 from protocols.engine.publish import Publisher
-from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import threat_of, unmeasured
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.overrides import with_overrides
-from protocols.evaluation.paired_campaign import PairedCampaign, paired_order
-from protocols.evaluation.paired_findings import PairedFindings
-from protocols.evaluation.paired_tasks import AGAIN, NO_DEFENSE, LinkageTask
-from protocols.evaluation.score_board import Aspect, ScoreBoard, Spot
-from protocols.inversion.study import PAIRS, chance_of
-from protocols.mask_aware.study import digest_of_defense
+from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
+from protocols.evaluation.results import Competitor
+from protocols.evaluation.statistic import Statistic
+from protocols.linkage.task import AGAIN, Gallery, LinkageTask
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 
 NAME = "linkage"
+GALLERIES: tuple[Gallery, ...] = get_args(Gallery)
 DRAWS = 32
 """Releases of every gallery image that are averaged, for a defense whose releases differ."""
 
 EQUAL = "two releases of one image are equal: the defense is neither random nor keyed"
 
 
-def matchers(kind: str = "release") -> tuple[Candidate, ...]:
+def matchers(kind: Gallery = "release") -> tuple[Candidate, ...]:
     """Every adversary that matches releases with images, or with releases."""
     forms = ("decode", "encode", "raw") if kind == "release" else ("decode", "encode")
     learned = [Candidate(adversary="matcher", settings={"form": form}) for form in forms]
     return (*learned, Candidate(adversary="replay")) if kind == "image" else tuple(learned)
 
 
-def aspect_of(kind: str) -> Aspect:
+def statistic_of(kind: Gallery, data: EvaluationData) -> Statistic:
     """How matches are measured."""
-    return Aspect(name=f"linkage.{kind}.top1", goal=f"match:{kind}", array="hit", variants=RULES)
+    floor = match_rate(len(data.targets), data.targets.prediction).numpy()
+    return pairs_statistic(f"linkage.{kind}.top1", f"match:{kind}", "hit", variants=RULES, floor=floor)
 
 
 def conduct_linkage(context: Context) -> Findings:
     """Match releases with images, then releases with releases."""
     evidence: list[Evidence] = []
     metrics: dict[str, Value] = {}
-    for kind in ("image", "release"):
+    for kind in GALLERIES:
+        statistic = statistic_of(kind, context.prepared.world)
+        allowed = [each for each in matchers(kind) if _kind(each).level in context.levels]
+        competing = [_competitor(_drawing(context, each), _kind(each)) for each in allowed]
         try:
             again = _publish_again(context) if kind == "release" else ""
         except NotApplicableError as reason:
-            metrics[aspect_of(kind).name] = Value.unknown(str(reason))
-            evidence += _not_applicable(context, kind, str(reason))
+            metrics[statistic.name] = Value.unknown(str(reason))
+            evidence += _not_applicable(context, kind, statistic.goal, str(reason))
             continue
-        found = _conduct(context, kind, again)
-        evidence += found.evidence
-        metrics |= found.metrics
+        evaluation = PairsEvaluation.of(context, NAME, competing, [statistic], _task(kind, again))
+        evaluation.run(f"matching releases with {kind}s")
+        evidence += evaluation.evidence({})
+        metrics[statistic.name] = evaluation.metric(evaluation.boards[0])
     return Findings(evidence=evidence, metrics=metrics)
-
-
-def _conduct(context: Context, kind: str, again: str) -> Findings:
-    """All tasks of one kind of gallery."""
-    prepared, aspect = context.prepared, aspect_of(kind)
-    candidates = [each for each in matchers(kind) if _kind(each).level in context.levels]
-    kinds = [_kind(each) for each in candidates]
-    board = ScoreBoard(
-        candidates=[_drawing(context, each) for each in candidates],
-        levels=[matcher.level for matcher in kinds],
-        seeds=context.seeds,
-        grid=PAIRS.get(context.budget.name, PAIRS["standard"]),
-        common=context.common,
-        floors={"hit": chance_of(prepared.world.targets)},
-    )
-    white = context.threat >= "L4" and prepared.publisher is not None
-    defense = digest_of_defense(context) if white else ""
-
-    def order(spot: Spot) -> QueuedTask:
-        candidate, matcher = board.candidates[spot.attempt.candidate], kinds[spot.attempt.candidate]
-        return paired_order(LinkageTask, context, candidate, matcher.level, spot, defense, beside=again, kind=kind)
-
-    campaign = PairedCampaign(
-        board=board, aspects=[aspect], kinds=kinds, budget=context.budget, runner=context.runner, order=order
-    )
-    campaign.run(f"matching releases with {kind}s")
-    findings = PairedFindings(board=board, protocol=NAME, sidecar=context.rows, beside={})
-    return Findings(evidence=findings.evidence(aspect, absent=True), metrics={aspect.name: findings.metric(aspect)})
 
 
 def _kind(candidate: Candidate) -> type[Matcher]:
     return ADVERSARIES.get(candidate.adversary)
+
+
+def _task(kind: Gallery, again: str) -> Callable[[Candidate], Callable[..., LinkageTask]]:
+    """What makes the tasks of every candidate: with the digest of one more release of each image."""
+    return lambda _candidate: partial(LinkageTask, beside=again, kind=kind)
+
+
+def _competitor(candidate: Candidate, kind: type[Matcher]) -> Competitor:
+    return Competitor(candidate=candidate, level=kind.level, grows=kind.learns_pairs)
 
 
 def _drawing(context: Context, candidate: Candidate) -> Candidate:
@@ -142,23 +132,11 @@ def _rekeyed(context: Context, publisher: Publisher) -> Publisher:
     return replace(publisher, defense=defense.fit(data, generator))
 
 
-def _not_applicable(context: Context, kind: str, reason: str) -> list[Evidence]:
-    rows = []
-    for candidate in matchers(kind):
-        level = _kind(candidate).level
-        if level not in context.levels:
-            continue
-        known = tuple(k.name.lower() for k in Grant if k in grants(level) and k.name)
-        rows.append(
-            Evidence(
-                protocol=NAME,
-                adversary=candidate.adversary,
-                goal=aspect_of(kind).goal,
-                threat=Threat(level=level, knows=known),
-                seed=context.settings.seed,
-                status="not_applicable",
-                reason=reason,
-                settings=dict(candidate.settings),
-            )
-        )
-    return rows
+def _not_applicable(context: Context, kind: Gallery, goal: str, reason: str) -> list[Evidence]:
+    seed = context.settings.seed
+    levels = [(candidate, _kind(candidate).level) for candidate in matchers(kind)]
+    return [
+        unmeasured(NAME, candidate, goal, threat_of(level), seed, "not_applicable", reason)
+        for candidate, level in levels
+        if level in context.levels
+    ]

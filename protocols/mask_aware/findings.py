@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from adversaries.evidence import Arms, Cost, Evidence, Threat, Value
+from adversaries.evidence import Arms, Cost, Evidence, Value
 from adversaries.statistics import estimates, levels
-from adversaries.threat import Grant, grants
+from protocols.engine.task import Outcome
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Outcome
 from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import threat_of
 from protocols.mask_aware.tasks import MaskTask
 
 NAME = "mask-aware"
@@ -31,11 +31,6 @@ class Recovered:
 
     metric: Value
     evidence: list[Evidence]
-
-
-def white_box() -> Threat:
-    """The threat model of everybody who knows the defense."""
-    return Threat(level="L4", knows=tuple(k.name.lower() for k in Grant if k in grants("L4") and k.name))
 
 
 def recovered(context: Context, defense: str) -> Recovered:
@@ -73,7 +68,7 @@ def _row(context: Context, seed: int, outcome: Outcome, doubled: Outcome | None)
         "protocol": NAME,
         "adversary": "mask-inference",
         "goal": "mask",
-        "threat": white_box(),
+        "threat": threat_of("L4"),
         "seed": seed,
         "status": outcome.status,
         "reason": outcome.reason,

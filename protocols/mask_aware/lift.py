@@ -12,11 +12,14 @@ from adversaries import health
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Value
 from adversaries.goals.label import Attribute, LabelGoal, TaskLabel
 from adversaries.statistics import estimates
+from protocols.engine.task import Outcome
 from protocols.engine.task_runner import QueuedTask
-from protocols.engine.trial import Cell, Outcome
 from protocols.evaluation.context import Context
-from protocols.mask_aware.findings import NAME, white_box
-from protocols.mask_aware.tasks import MaskCell
+from protocols.evaluation.evidence import threat_of
+from protocols.evaluation.label_task import LabelTask
+from protocols.evaluation.results import Arm
+from protocols.mask_aware.findings import NAME
+from protocols.mask_aware.tasks import InformedTask
 
 PROBES = ("linear", "mlp")
 DRAWS = {"smoke": 2, "standard": 5, "full": 10}
@@ -82,7 +85,7 @@ class Lift:
                 "protocol": NAME,
                 "adversary": probe,
                 "goal": f"lift:{goal.name}",
-                "threat": white_box().model_copy(update={"budget": AttackBudget(labels_per_class=self._labels)}),
+                "threat": threat_of("L4", AttackBudget(labels_per_class=self._labels)),
                 "seed": seed,
                 "settings": {"input": reading, **self.context.settings.options(probe)},
             }
@@ -105,7 +108,7 @@ class Lift:
         if not self.per_image:
             rows.append(
                 Evidence(
-                    protocol=NAME, adversary="mask-bits", goal=f"lift:{goal.name}", threat=white_box(), seed=seed,
+                    protocol=NAME, adversary="mask-bits", goal=f"lift:{goal.name}", threat=threat_of("L4"), seed=seed,
                     status="not_applicable", reason=_SAME,
                 )
             )  # fmt: skip
@@ -140,7 +143,8 @@ class Lift:
             flags.add("AT_FLOOR")
         if shuffled is not None and shuffled.status == "measured":
             hits, n = int(shuffled.targets.sum()), len(shuffled.targets)
-            if estimates.binomial_upper_tail(hits, n, shuffled.chance) < health.LEVEL / cells:
+            chance = float(np.mean(shuffled.arrays["targets.chance"]))
+            if estimates.binomial_upper_tail(hits, n, chance) < health.LEVEL / cells:
                 flags.add("SHUFFLED_ABOVE_CHANCE")
         return tuple(sorted(flags))
 
@@ -158,33 +162,29 @@ class Lift:
     def _labels(self) -> Any:
         return self.context.budget.labels[-1]
 
-    def _cell(self, goal: LabelGoal, probe: str, arm: str, seed: int, world: str, level: str) -> dict[str, Any]:
-        return {
-            "adversary": probe,
-            "settings": self.context.settings.options(probe),
-            "level": level,
-            "labels_per_class": self._labels,
-            "goal": goal.name,
-            "arm": arm,
-            "seed": seed,
-            "doubled": False,
-            "world": world,
-        }
+    def _task(self, goal: LabelGoal, probe: str, arm: Arm, seed: int, world: str, level: str) -> LabelTask:
+        return LabelTask(
+            adversary=probe,
+            settings=self.context.settings.options(probe),
+            level=level,
+            labels_per_class=self._labels,
+            goal=goal.name,
+            arm=arm,
+            seed=seed,
+            doubled=False,
+            world=world,
+        )
 
     def _do(
-        self, stage: str, wanted: Sequence[tuple[LabelGoal, str, int, str]], arm: str
+        self, stage: str, wanted: Sequence[tuple[LabelGoal, str, int, str]], arm: Arm
     ) -> dict[tuple[str, str, int, str, int], Outcome]:
         """Outcomes by goal, reading, draw, probe and seed."""
         prepared = self.context.prepared
         keys, orders = [], []
         for goal, reading, draw, probe in wanted:
             for seed in self.context.seeds:
-                task = MaskCell(
-                    **self._cell(goal, probe, arm, seed, prepared.digests.world, "L4"),
-                    defense=self.defense,
-                    reading=reading,
-                    draw=draw,
-                )
+                probing = self._task(goal, probe, arm, seed, prepared.digests.world, "L4")
+                task = InformedTask.of(probing, self.defense, reading=reading, draw=draw)
                 keys.append((goal.name, reading, draw, probe, seed))
                 orders.append(QueuedTask(task, prepared.place, self.context.cells, f"{probe} on the {reading}, {arm}"))
         return dict(zip(keys, self.context.runner.run(stage, orders), strict=True))
@@ -195,7 +195,7 @@ class Lift:
         keys = [(goal, probe, seed) for goal, probe in wanted for seed in self.context.seeds]
         orders = [
             QueuedTask(
-                Cell(**self._cell(goal, probe, "ceiling", seed, prepared.digests.clean, "L2")),
+                self._task(goal, probe, "ceiling", seed, prepared.digests.clean, "L2"),
                 prepared.place,
                 self.context.shared,
                 f"{probe} on the images",

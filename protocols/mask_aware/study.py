@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from adversaries.attacks.mask.opened_latent import open_latent
-from adversaries.evidence import Evidence, Value
+from adversaries.evidence import Value
 from adversaries.goals.label import TaskLabel
 from adversaries.statistics import estimates
-from protocols.engine.identity import fingerprint
+from protocols.engine.handles import NO_DEFENSE
+from protocols.engine.identity import digest_of_defense
 from protocols.engine.settings import Settings
-from protocols.engine.trial import Cell
-from protocols.evaluation.board import Board, Entry
-from protocols.evaluation.campaign import Campaign
+from protocols.engine.task import Rows, Task
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Context, Findings
-from protocols.evaluation.cross_protocol import from_board
-from protocols.evaluation.label_evidence import evidence_of
-from protocols.evaluation.label_metrics import LabelMetrics
-from protocols.mask_aware.findings import NAME, recovered, white_box
+from protocols.evaluation.context import Context
+from protocols.evaluation.cross_protocol import rivals_from_labels
+from protocols.evaluation.evidence import threat_of, unmeasured
+from protocols.evaluation.findings import Findings
+from protocols.evaluation.flags import health_flags
+from protocols.evaluation.label_evaluation import LabelEvaluation
+from protocols.evaluation.label_task import LabelTask
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.metrics import chosen_value
+from protocols.evaluation.results import Trial
+from protocols.mask_aware.findings import NAME, recovered
 from protocols.mask_aware.lift import PROBES, Lift
-from protocols.mask_aware.tasks import BITS, MaskCell
-from protocols.task_label.ladder import board_of, models_of
-from vfc.defense import Defense
+from protocols.mask_aware.tasks import BITS, InformedTask
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
 
@@ -60,121 +63,76 @@ def conduct_masks(context: Context) -> Findings:
     try:
         if context.threat < "L4":
             raise NotApplicableError("the mask is known from --threat L4 on")
-        defense = digest_of_defense(context)
+        if prepared.publisher is None:
+            raise NotApplicableError(NO_DEFENSE)
+        defense = digest_of_defense(prepared.publisher.defense)
         per_image = _save_bits(context)
     except NotApplicableError as reason:
         return nothing(str(reason), goal.name, context.settings.seed)
     context = replace(context, budget=replace(context.budget, labels=context.budget.labels[-1:], transforms="none"))
-    models, twin = models_of(context)
+    models, twin = context.models
     if context.budget.name == "smoke":
         # Retraining is what takes long, with the mask and without it.
         models = [model for model in models if model != twin][:1]
     options = {probe: context.settings.options(probe) for probe in PROBES}
-    knowing = board_of(context, goal, aware(models, twin, options))
-    ignorant = board_of(context, goal, agnostic(models, twin))
-    _campaign(Campaign, context, ignorant, goal.name).run(["L2"])
-    _campaign(MaskCampaign, context, knowing, goal.name, defense=defense).run(["L4"])
+
+    def informed(trial: Trial, task: LabelTask) -> Task:
+        """On the images an adversary that knows the defense is the reader without that knowledge."""
+        return _reader(task, context.settings) if trial.arm == "ceiling" else InformedTask.of(task, defense)
+
+    ignorant = LabelEvaluation.of(context, goal, agnostic(models, twin), undefended=False)
+    ignorant.run(["L2"])
+    knowing = LabelEvaluation.of(context, goal, aware(models, twin, options), undefended=False, replaced=informed)
+    knowing.run(["L4"])
     evidence = [
         row
-        for board, levels in ((knowing, ["L4"]), (ignorant, ["L2"]))
-        for row in evidence_of(board, NAME, goal.name, board.choices(levels), context.rows)
+        for evaluation, levels in ((knowing, ["L4"]), (ignorant, ["L2"]))
+        for row in evaluation.evidence(NAME, evaluation.chosen(levels))
     ]
     seen = recovered(context, defense)
     lifts = Lift(context=context, defense=defense, per_image=per_image).evidence()
-    metrics = {"mask.gain": gain(context, knowing, ignorant), "mask.recovery": seen.metric}
-    return Findings(evidence=[*evidence, *seen.evidence, *lifts], metrics=metrics, rivals=from_board(knowing))
+    metrics = {"mask.gain": gain(knowing.board, ignorant.board), "mask.recovery": seen.metric}
+    rivals = rivals_from_labels(knowing.board.results)
+    return Findings(evidence=[*evidence, *seen.evidence, *lifts], metrics=metrics, rivals=rivals)
 
 
-def gain(context: Context, knowing: Board, ignorant: Board) -> Value:
-    """Accuracy of the best who knows the mask - that of the best who does not, on the same targets."""
-    numbers = LabelMetrics(board=knowing, target=context.prepared.target, per_class=0.0, rows=context.rows)
-    rivals = ignorant.attempts(ignorant.grid[-1], levels=["L2"])
+def gain(knowing: Leaderboard, ignorant: Leaderboard) -> Value:
+    """Accuracy of the best who knows the mask - that of the best who does not, on the same target images."""
+    rivals = ignorant.results.attempts(ignorant.results.grid[-1], levels=["L2"])
     other = ignorant.choose(rivals)
     if other is None:
         return Value.unknown("nobody without the mask was measured", unit="difference")
+    theirs = dict(zip(ignorant.results.seeds, ignorant.rows(other), strict=True))
 
-    def measure(rows: Any, seed: int) -> Value:
-        theirs = ignorant.rows(other, "attack", seed)
-        if theirs is None:  # `choose` only returns attempts with all seeds
-            return Value.unknown("nobody without the mask was measured", unit="difference")
-        return estimates.difference(rows, theirs)
+    def measure(_contestant: Contestant, rows: Rows, seed: int) -> Value:
+        return estimates.difference(rows, theirs[seed])
 
-    found = numbers.best(knowing.attempts(knowing.grid[-1], levels=["L4"]), measure)
-    doubts = set(ignorant.doubts(other)) | ({"SELECTION_MISSED"} if ignorant.missed(other, rivals) else set())
+    found = chosen_value(knowing, knowing.results.attempts(knowing.results.grid[-1], levels=["L4"]), measure)
+    doubts = {*health_flags(ignorant, other), *(["SELECTION_MISSED"] if ignorant.missed(other, rivals) else [])}
     return found.model_copy(update={"flags": tuple(sorted({*found.flags, *doubts}))})
 
 
-@dataclass(kw_only=True)
-class MaskCampaign(Campaign):
-    """A campaign of adversaries who know the defense; on the images they are the readers without that knowledge.
-
-    Args:
-        defense: digest of the fitted defense.
-        settings: the run's, for the options of those readers.
-    """
-
-    defense: str
-    settings: Settings
-
-    def _cell(self, entry: Entry) -> Cell:
-        cell = super()._cell(entry)
-        if entry.arm != "ceiling":
-            fields = {name: getattr(cell, name) for name in Cell.__dataclass_fields__}
-            return MaskCell(**fields, defense=self.defense)
-        if cell.adversary == "mask-replay":
-            reader, own = "fine-tune", {"model": cell.settings["model"], "scope": "all"}
-        else:
-            reader, own = str(cell.settings["probe"]), {}
-        return replace(cell, adversary=reader, settings={**own, **self.settings.options(reader)}, level="L2")
-
-
-def _campaign(kind: type[Campaign], context: Context, board: Board, goal: str, **more: Any) -> Campaign:
-    prepared = context.prepared
-    if kind is MaskCampaign:
-        more["settings"] = context.settings
-    return kind(
-        board=board,
-        goal=goal,
-        place=prepared.place,
-        undefended=None,
-        digests=prepared.digests,
-        budget=context.budget,
-        cells=context.cells,
-        ceilings=context.shared,
-        runner=context.runner,
-        **more,
-    )
+def _reader(task: LabelTask, settings: Settings) -> LabelTask:
+    """The reader of a ceiling, as every protocol keeps it."""
+    if task.adversary == "mask-replay":
+        reader, own = "fine-tune", {"model": task.settings["model"], "scope": "all"}
+    else:
+        reader, own = str(task.settings["probe"]), {}
+    return replace(task, adversary=reader, settings={**own, **settings.options(reader)}, level="L2")
 
 
 def nothing(reason: str, goal: str, seed: int) -> Findings:
     """What is said of a release without a mask, or without a defense to ask."""
+    threat = threat_of("L4")
     rows = [
-        Evidence(
-            protocol=NAME, adversary=name, goal=goal, threat=white_box(), seed=seed,
-            status="not_applicable", reason=reason,
-        )
+        unmeasured(NAME, Candidate(adversary=name), goal, threat, seed, "not_applicable", reason)
         for name in ("mask-latent", "mask-replay")
-    ]  # fmt: skip
+    ]
     metrics = {
         "mask.gain": Value.unknown(reason, unit="difference"),
         "mask.recovery": Value.unknown(reason),
     }
     return Findings(evidence=rows, metrics=metrics)
-
-
-def digest_of_defense(context: Context) -> str:
-    """Content hash of the fitted defense.
-
-    Raises:
-        NotApplicableError: only releases were given.
-    """
-    return fingerprint(_defense(context))
-
-
-def _defense(context: Context) -> Defense:
-    if context.prepared.publisher is None:
-        raise NotApplicableError("only releases were given, and no defense to ask")
-    return context.prepared.publisher.defense
 
 
 @torch.no_grad()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +19,12 @@ from adversaries.attacks.mask.latent import MaskLatent
 from adversaries.attacks.mask.opened_latent import Latent, open_latent
 from adversaries.attacks.mask.readings import Reading, permuted, read_world
 from adversaries.evaluation_data import EvaluationData
-from adversaries.goals.assess import assess
-from adversaries.goals.label import make_goal
 from adversaries.knowledge import Knowledge
-from adversaries.threat import ThreatModel
-from protocols.engine.handles import EvaluationHandle, reordered
-from protocols.engine.trial import Cell, Outcome, Task
+from adversaries.threat import Labels, ThreatModel
+from protocols.engine.handles import EvaluationHandle
+from protocols.engine.task import Outcome, Task
+from protocols.evaluation.label_task import LabelTask, graded_on_label, label_outcome, make_adversary
+from protocols.evaluation.results import Arm
 from vfc.config import configured
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
@@ -38,59 +37,66 @@ MOST = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskCell(Cell):
-    """An adversary that knows the defense, on releases, or on what probes are given in their place.
+class InformedTask(Task):
+    """An adversary of labels that knows the defense, on releases, or on what probes are given in their handle.
 
     Args:
+        adversary, settings, level, labels_per_class, goal, arm, seed, doubled, world: as in `LabelTask`.
         defense: digest of the fitted defense.
         reading: what probes are given; empty for releases.
         draw: which random mask.
     """
 
+    adversary: str
+    settings: dict[str, Any]
+    level: str
+    labels_per_class: Labels | None
+    goal: str
+    arm: Arm
+    seed: int
+    doubled: bool
+    world: str
     defense: str
     reading: str = ""
     draw: int = 0
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    @classmethod
+    def of(cls, task: LabelTask, defense: str, *, reading: str = "", draw: int = 0) -> InformedTask:
+        """What a task becomes when its adversary is shown the defense."""
+        own = {each.name: getattr(task, each.name) for each in fields(task)}
+        return cls(**own, defense=defense, reading=reading, draw=draw)
+
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Fit and grade."""
-        goal = make_goal(self.goal)
-        world = _reading(place, self.reading, self.draw) if self.reading else place.world()
-        graded = assess(
-            self.make_adversary(),
-            reordered(world, self.seed),
-            goal,
-            ThreatModel(level=self.level, labels_per_class=self.labels_per_class),  # type: ignore[arg-type]
+        graded = graded_on_label(
+            make_adversary(self.adversary, self.settings, doubled=self.doubled),
+            _reading(handle, self.reading, self.draw) if self.reading else handle.world(),
+            self.goal,
+            ThreatModel(level=self.level, labels_per_class=self.labels_per_class),
             arm=self.arm,
-            seed=derive_seed("shuffled", goal.label, self.seed),
+            seed=self.seed,
             fit_seed=derive_seed("fit", self.adversary, sorted(map(str, self.settings.items())), self.seed),
-            defense=place.defense(),
+            defense=handle.defense(),
         )
-        return Outcome(
-            status="measured",
-            validation=graded.validation.numpy().astype(np.uint8),
-            targets=graded.targets.numpy().astype(np.uint8),
-            chance=graded.chance,
-            flags=graded.flags,
-            cost=graded.cost.model_dump(),
-        )
+        return label_outcome(graded, by_class=False)
 
 
 @lru_cache(maxsize=4)
-def _reading(place: EvaluationHandle, reading: str, draw: int) -> EvaluationData:
-    world = place.world()
-    return read_world(world, opened(place), place.arrays(BITS), cast(Reading, reading), draw)
+def _reading(handle: EvaluationHandle, reading: str, draw: int) -> EvaluationData:
+    world = handle.world()
+    return read_world(world, opened(handle), handle.arrays(BITS), cast(Reading, reading), draw)
 
 
-def opened(place: EvaluationHandle) -> Latent:
+def opened(handle: EvaluationHandle) -> Latent:
     """The defense's latent.
 
     Raises:
         NotApplicableError: there is none, or nobody knows the images that it is tried on.
     """
-    images = place.world().train.images
+    images = handle.world().train.images
     if images is None:
         raise NotApplicableError("the originals are unknown")
-    return open_latent(place.defense(), images)
+    return open_latent(handle.defense(), images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +119,12 @@ class MaskTask(Task):
     latent: dict[str, Any]
     times: int = 1
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Infer and compare; the inference is handed the decoder and releases, and nothing else."""
         started = time.perf_counter()
-        latent = opened(place)
-        truth = place.arrays(BITS)["targets"][:MOST] != 0
-        release = place.world().targets.release[:MOST]
+        latent = opened(handle)
+        truth = handle.arrays(BITS)["targets"][:MOST] != 0
+        release = handle.world().targets.release[:MOST]
         generator = torch.Generator().manual_seed(derive_seed("mask inference", self.seed))
         inference = replace(configured(MaskInference, self.settings, "mask-inference"), times=self.times)
         inverse = inference.fit(latent.decode, latent.units, generator, release.device)
@@ -129,22 +135,22 @@ class MaskTask(Task):
         with torch.no_grad():
             known = latent.decode(own)
         control = recovery(inverse(known), planted, per_image=latent.per_image)
-        arrays = {**found, "control": control["jaccard"], **self._errors(place, latent, truth)}
+        arrays = {**found, "control": control["jaccard"], **self._errors(handle, latent, truth)}
         return Outcome(
             status="measured",
             arrays={name: values.cpu().double().numpy() for name, values in arrays.items()},
             cost={"seconds": round(time.perf_counter() - started, 4), "gradient_steps": inverse.trained},
         )
 
-    def _errors(self, place: EvaluationHandle, latent: Latent, truth: Tensor) -> Mapping[str, Tensor]:
+    def _errors(self, handle: EvaluationHandle, latent: Latent, truth: Tensor) -> Mapping[str, Tensor]:
         """Per target: the squared error of the masked latent that `mask-latent` reads, and its squared deviation."""
-        world = place.world()
+        world = handle.world()
         if world.targets.images is None:
             return {}
         true = latent.encode(world.targets.images[:MOST]) * truth
         # Which label the view is about does not matter: none is read.
         threat, label = ThreatModel(level="L4", labels_per_class="all"), next(iter(world.classes))
-        view = Knowledge(world, threat, label, defense=place.defense())
+        view = Knowledge(world, threat, label, defense=handle.defense())
         found = {"spread": (true - true.mean(0)).square().sum(1)}
         adversary = configured(MaskLatent, {**self.latent, "recovery": "optimized"}, "mask-latent")
         optimized = adversary.inverse(view, torch.Generator().manual_seed(derive_seed("read", self.seed)))

@@ -16,7 +16,7 @@ from adversaries.goals.membership_grading import (
 )
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import levels
-from protocols.evaluation.context import FEW
+from protocols.evaluation.statistic import FEW
 from vfc.seeding import derive_seed
 
 NOBODY_HONEST = "no adversary is honest here: each beats chance on shuffled labels, or guesses what is no number"

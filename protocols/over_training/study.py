@@ -106,7 +106,7 @@ class OverTrainingStudy:
     ) -> None:
         self.options, self.over, self.settings = options, over, settings
         self.dataset, self.parts, self.trainer, self.runner, self.cells = dataset, parts, trainer, runner, cells
-        self.place = EvaluationHandle(folder=trainer.scratch / "over-training", device=trainer.device)
+        self.handle = EvaluationHandle(folder=trainer.scratch / "over-training", device=trainer.device)
         self.subject = self._subject()
         module = self.subject.source.load(0)
         default = ENCODER_LAYERS if self.subject.encoder is not None else ("*",)
@@ -191,11 +191,11 @@ class OverTrainingStudy:
 
     def _queued(self, tasks: Sequence[CheckpointTask]) -> list[QueuedTask]:
         steps = self.subject.source.steps
-        return [QueuedTask(task, self.place, self.cells, f"step {steps[task.position]}") for task in tasks]
+        return [QueuedTask(task, self.handle, self.cells, f"step {steps[task.position]}") for task in tasks]
 
     def _layer_tasks(self) -> list[QueuedTask]:
-        save_networks(self.place, self.subject.source)
-        self.place.save_beside(IMAGES, {"images": self.images})
+        save_networks(self.handle, self.subject.source)
+        self.handle.save_beside(IMAGES, {"images": self.images})
         digest = tensor_digest(self.images)
         tasks = [
             LayersTask(
@@ -230,8 +230,8 @@ class OverTrainingStudy:
             "member": universe.member[:, rows],
             "inside": _inside(question.images, universe),
         }
-        save_networks(self.place, source, shadows)
-        self.place.save_beside(ASKED, arrays)
+        save_networks(self.handle, source, shadows)
+        self.handle.save_beside(ASKED, arrays)
         tasks = [
             LayerMembershipTask(
                 **self._shared(position, tensor_digest(question.images, question.labels)),

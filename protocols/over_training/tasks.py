@@ -20,7 +20,7 @@ from adversaries.diagnostics.spectra import Effort
 from adversaries.goals.membership import Shadows
 from adversaries.goals.membership_grading import MembershipInputs
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.trial import Outcome, Task
+from protocols.engine.task import Outcome, Task
 from protocols.over_training.membership import attacked
 from protocols.over_training.source import Source, load_sources, save_sources
 from vfc.seeding import derive_seed
@@ -29,9 +29,9 @@ IMAGES, ASKED, NETWORKS = "layer-images", "membership-images", "networks.json"
 """Files beside the handle: what layers are measured on, what membership is asked of, and where networks are."""
 
 
-def save_networks(place: EvaluationHandle, network: Source, shadows: Sequence[Source] = ()) -> None:
+def save_networks(handle: EvaluationHandle, network: Source, shadows: Sequence[Source] = ()) -> None:
     """Say where the network in question and its shadows are."""
-    save_sources([network, *shadows], place.folder / NETWORKS)
+    save_sources([network, *shadows], handle.folder / NETWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,13 @@ class LayersTask(CheckpointTask):
     memory: int
     straight_through: bool
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Measure."""
         started = time.perf_counter()
-        source = load_sources(place.folder / NETWORKS)[0]
+        source = load_sources(handle.folder / NETWORKS)[0]
         found = measure_layers(
-            source.load(self.position).to(place.device),
-            place.arrays(IMAGES)["images"],
+            source.load(self.position).to(handle.device),
+            handle.arrays(IMAGES)["images"],
             self.layers,
             # The same probes at every checkpoint.
             torch.Generator().manual_seed(derive_seed("layers", self.seed)),
@@ -102,17 +102,17 @@ class LayerMembershipTask(CheckpointTask):
     ignore: str
     cells: int
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Read everything, then attack layer by layer."""
         started = time.perf_counter()
-        network, *shadows = load_sources(place.folder / NETWORKS)
-        arrays = place.arrays(ASKED)
+        network, *shadows = load_sources(handle.folder / NETWORKS)
+        arrays = handle.arrays(ASKED)
         truth, member, inside = (arrays[name].cpu().numpy() for name in ("truth", "member", "inside"))
 
         def read(source: Source, images: str, labels: str) -> dict[str, Measured]:
-            model = source.load(self.position).to(place.device)
+            model = source.load(self.position).to(handle.device)
             asked: tuple[Tensor, Tensor] = arrays[images], arrays[labels]
-            return read_layers(model, *asked, self.layers, ignore=self.ignore, device=place.device)
+            return read_layers(model, *asked, self.layers, ignore=self.ignore, device=handle.device)
 
         real = read(network, "images", "labels")
         candidates = [read(shadow, "images", "labels") for shadow in shadows]

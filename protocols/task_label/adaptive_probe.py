@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.task_label.ladder import conduct_task, models_of
+from protocols.task_label.study import conduct_task
 from protocols.task_label.transfer import frozen
 
 
@@ -64,4 +65,4 @@ def adaptive_probe() -> Protocol:
 
 
 def _conduct(context: Context) -> Findings:
-    return conduct_task(context, "adaptive-probe", ladder(*models_of(context)), adaptive=True)
+    return conduct_task(context, "adaptive-probe", ladder(*context.models), adaptive=True)

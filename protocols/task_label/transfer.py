@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocols.evaluation.context import Context, Findings
+from protocols.evaluation.context import Context
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.task_label.ladder import conduct_task, models_of
+from protocols.task_label.study import conduct_task
 
 
 def frozen(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
@@ -33,4 +34,4 @@ def transfer() -> Protocol:
 
 
 def _conduct(context: Context) -> Findings:
-    return conduct_task(context, "transfer", frozen(*models_of(context)), adaptive=False)
+    return conduct_task(context, "transfer", frozen(*context.models), adaptive=False)

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from protocols.evaluation.board import Attempt, Board
+from protocols.evaluation.campaign import Campaign
+from protocols.task_label.ladder import board_of
 
 from adversaries.adversary import Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
@@ -16,13 +19,10 @@ from protocols.engine.budget import get_budget
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
 from protocols.engine.settings import Settings
+from protocols.engine.task import Cell
 from protocols.engine.task_runner import TaskRunner
-from protocols.engine.trial import Cell
-from protocols.evaluation.board import Attempt, Board
-from protocols.evaluation.campaign import Campaign
 from protocols.evaluation.protocol import Candidate
 from protocols.task_label.adaptive_probe import ladder
-from protocols.task_label.ladder import board_of
 from tests.protocols.test_board import hits, outcome
 
 LEVELS = ("L0", "L1", "L2")

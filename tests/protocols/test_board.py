@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
-from protocols.engine.trial import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry
+
+from protocols.engine.task import Outcome
 from protocols.evaluation.protocol import Candidate
 
 N = 400

@@ -27,8 +27,8 @@ from protocols.cli import run
 from protocols.engine.executors import LocalExecutor
 from protocols.engine.handles import EvaluationHandle, save_world
 from protocols.engine.progress import Reporter
+from protocols.engine.task import Outcome
 from protocols.engine.task_runner import TaskRunner
-from protocols.engine.trial import Outcome
 from protocols.evaluation.candidate import Candidate
 
 SIZES = (600, 150, 450)

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from protocols.evaluation.board import Attempt, Entry
+from protocols.evaluation.label_evidence import evidence_of
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 
 from adversaries import health
 from adversaries.adversary import Adversary, Attack
@@ -14,11 +17,8 @@ from adversaries.statistics import estimates
 from adversaries.threat import ThreatModel
 from protocols.engine.prepared import overlap_of
 from protocols.engine.settings import Settings
-from protocols.engine.trial import Cell
-from protocols.evaluation.board import Attempt, Entry
+from protocols.engine.task import Cell
 from protocols.evaluation.context import FEW, Context
-from protocols.evaluation.label_evidence import evidence_of
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
 from tests.protocols.test_board import N, board, fill, hits, outcome
 
 

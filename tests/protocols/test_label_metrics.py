@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-
-from adversaries.statistics import levels
-from protocols.engine.trial import Outcome
 from protocols.evaluation.board import Attempt, Entry
 from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
+
+from adversaries.statistics import levels
+from protocols.engine.task import Outcome
 from tests.protocols.test_board import N, board, fill, hits
 
 

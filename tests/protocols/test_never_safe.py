@@ -6,11 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from protocols.evaluation.board import Attempt, Entry
 
 from adversaries.attacks.label.frozen.model import Frozen
 from protocols.engine.settings import overrides_of
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Attempt, Entry
+from protocols.engine.task import Outcome
 from reports.model.files import write_all
 from tests.protocols.test_board import board, fill
 from vfc.errors import UserError

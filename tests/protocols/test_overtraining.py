@@ -1,7 +1,6 @@
 """`vfc train --checkpoints` and `vfc leakage --over-training` as a user meets them."""
 
 import json
-import pickle
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 from adversaries.evidence import Value
 from protocols.over_training.shadows import universe_of
 from protocols.over_training.study import ENCODER, SAMPLED, encoder_notes
+from tests.protocols.elsewhere import Elsewhere
 from vfc.checkpoints import Kept, kept, schedule
 from vfc.data import load_dataset
 from vfc.seeding import seeded
@@ -272,17 +272,6 @@ def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_pa
         (row, *_) = data["correlations"]
         assert (row["n"], row["value"]) == (len(layers), None)
         assert "at least 4" in row["reason"]
-
-
-class Elsewhere:
-    """Does jobs as another process would: with nothing but what can be pickled."""
-
-    def run(self, function, jobs):
-        for position, job in enumerate(jobs):
-            yield position, pickle.loads(pickle.dumps(function))(*pickle.loads(pickle.dumps(job)))
-
-    def close(self):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from adversaries.threat import LEVELS
-from protocols.engine.trial import Outcome
 from protocols.evaluation.board import Attempt, Board, Entry
-from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.context import Findings
-from protocols.evaluation.cross_protocol import from_board, from_scores
 from protocols.evaluation.label_metrics import TargetRows
 from protocols.evaluation.score_board import Aspect, ScoreBoard, Spot
 from protocols.evaluation.score_board import Attempt as Reconstructed
 from protocols.task_label.ladder import against_everybody
+
+from adversaries.threat import LEVELS
+from protocols.engine.task import Outcome
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.context import Findings
+from protocols.evaluation.cross_protocol import from_board, from_scores
 
 N = 400
 COST = {"seconds": 0.0, "gradient_steps": 0, "queries": 0, "peak_bytes": 0}

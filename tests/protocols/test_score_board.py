@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-
-from adversaries.statistics import estimates, levels
-from protocols.engine.trial import Outcome
-from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.paired_findings import PairedFindings
 from protocols.evaluation.score_board import Aspect, Attempt, Contestant, ScoreBoard, Spot
+
+from adversaries.statistics import estimates, levels
+from protocols.engine.task import Outcome
+from protocols.evaluation.candidate import Candidate
 
 DECIBELS = Aspect(name="inversion.psnr", goal="reconstruction:psnr", array="psnr", unit="dB", hits=False, margin=0.5)
 FOUND = Aspect(name="inversion.identification", goal="found", array="hit", variants=("nearest", "direction"))

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from protocols.evaluation.board import Attempt, Board, Entry
+from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
 from torch import nn
 
 from adversaries.adversary import Attack
@@ -18,9 +20,7 @@ from protocols.commands.options.shared import settings_from
 from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of
 from protocols.engine.publish import Observed, Publisher
-from protocols.engine.trial import Outcome
-from protocols.evaluation.board import Attempt, Board, Entry
-from protocols.evaluation.label_metrics import LabelMetrics, TargetRows, target_metrics
+from protocols.engine.task import Outcome
 from protocols.evaluation.protocol import Candidate
 from vfc.errors import UserError
 from vfc.factory import resolve

@@ -15,8 +15,8 @@ from adversaries.threat import ThreatModel
 from protocols.engine.handles import reordered
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
+from protocols.engine.task import Cell
 from protocols.engine.trainer import Families, Trainer
-from protocols.engine.trial import Cell
 from vfc.artifact import load_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError

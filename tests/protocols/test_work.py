@@ -10,7 +10,7 @@ from protocols.engine.budget import BUDGETS, get_budget
 from protocols.engine.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
 from protocols.engine.folder import claimed
 from protocols.engine.settings import Settings, parse_override
-from protocols.engine.trial import Cell, Outcome, load_outcome, save_outcome
+from protocols.engine.task import Cell, Outcome, load_outcome, save_outcome
 from vfc.errors import UserError
 
 CELL = Cell(

@@ -1,0 +1,131 @@
+"""Units of work, each saved the moment it ends.
+
+A task's file is named by a digest of everything that its result depends on: the adversary and its settings, the data,
+the release, the code and the versions of what computes. A run that starts again finds the finished ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from adversaries.evidence import Status
+from protocols.engine.handles import EvaluationHandle
+from protocols.engine.settings import digest_of
+from vfc.errors import UserError
+
+Rows = np.ndarray[Any, np.dtype[Any]]
+"""Numbers, one per image: right (1) or wrong (0), or what else was measured."""
+
+Arrays = Mapping[str, Rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """One unit of work. Its fields are JSON-ready data and, with the code, all that its result depends on."""
+
+    def key(self, code: str) -> str:
+        """Name of the task's file, given the digest of code and versions."""
+        return digest_of({"task": type(self).__name__, **asdict(self), "code": code})[:32]
+
+    @abstractmethod
+    def measure(self, handle: EvaluationHandle) -> Outcome:
+        """Compute it.
+
+        Args:
+            handle: where the data, the models and the defense are.
+
+        Raises:
+            NotApplicableError: it has no meaning for this release; the reason is shown to the user.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a task.
+
+    Args:
+        status: measured, not_applicable or failed.
+        reason: why it was not measured.
+        arrays: what was found, by name; `targets` and `validation` for rows that are right or wrong about a label.
+        flags: health flags raised while fitting.
+        cost: seconds, gradient steps, queries, peak bytes.
+    """
+
+    status: Status
+    reason: str | None = None
+    arrays: Arrays = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    cost: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, status: Status, reason: str) -> Outcome:
+        """A task that gave no numbers."""
+        return cls(status=status, reason=reason)
+
+    @property
+    def targets(self) -> Rows:
+        """Right or wrong per target image."""
+        return self.arrays["targets"]
+
+    @property
+    def validation(self) -> Rows:
+        """Right or wrong per image of the attacker's validation part."""
+        return self.arrays["validation"]
+
+
+def label_arrays(validation: Rows, targets: Rows, chance: float) -> dict[str, Rows]:
+    """The arrays of an outcome that is right or wrong about a label.
+
+    Args:
+        validation, targets: right or wrong per row.
+        chance: rate of the best constant guess on this arm's targets.
+    """
+    rows = {"validation": validation.astype(np.uint8), "targets": targets.astype(np.uint8)}
+    return {**rows, "targets.chance": np.array([chance])}
+
+
+def save_outcome(outcome: Outcome, path: Path) -> None:
+    """Write atomically; raises `UserError` when the disk does not take it."""
+    meta = {name: getattr(outcome, name) for name in ("status", "reason", "flags", "cost")}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(values) for name, values in outcome.arrays.items()}
+        save_file(arrays, temporary, metadata={"outcome": json.dumps(meta, allow_nan=False)})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error}", "free some space or choose another --out; finished cells are kept"
+        ) from error
+
+
+def load_outcome(path: Path) -> Outcome | None:
+    """A finished task, or None when it is absent, unreadable, or failed (a failed one is tried again)."""
+    try:
+        with safe_open(path, "np") as file:
+            meta = json.loads(file.metadata()["outcome"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    if meta["status"] == "failed":
+        return None
+    return Outcome(
+        status=meta["status"],
+        reason=meta["reason"],
+        flags=tuple(meta["flags"]),
+        cost=meta["cost"],
+        arrays=arrays,
+    )

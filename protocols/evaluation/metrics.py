@@ -1,0 +1,215 @@
+"""From a leaderboard to the numbers of the catalog, each with the flags of the adversary it was chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adversaries.evidence import Value
+from adversaries.statistics import estimates, levels
+from protocols.engine.prepared import TargetRows
+from protocols.engine.task import Rows
+from protocols.evaluation.flags import health_flags, silence
+from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
+from protocols.evaluation.results import Attempt, Budgeted
+
+
+def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure) -> Value:
+    """A number of the adversary chosen on validation, over seeds, with its flags and its missed rivals.
+
+    Args:
+        board: who is strongest.
+        attempts: who competes.
+        measure: from rows to the number.
+    """
+    results, unit = board.results, board.statistic.unit
+    dropped = {f for a in attempts if results.measured(a, "attack") for f in board.dishonest(a)}
+    flags = dropped | ({"CRASHED"} if results.crashed(attempts) else set())
+    if board.statistic.needs_learners and (absent := results.cannot_learn(attempts)):
+        return Value.unknown(absent, unit=unit, flags=tuple(sorted(flags)))
+    chosen = board.choose(attempts)
+    if chosen is None:
+        nobody = "no adversary for it was measured" if attempts else "there is no adversary for it here"
+        return Value.unknown(results.reason(attempts) or nobody, unit=unit, flags=tuple(sorted(flags)))
+    missed = board.missed(chosen, attempts)
+    flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
+    flags |= silence(board, chosen, attempts)
+    value = board.over_seeds(chosen, measure)
+    rivals = tuple(board.over_seeds(rival, measure) for rival in missed)
+    return value.model_copy(update={"flags": tuple(sorted(flags)), "also": rivals})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMetrics:
+    """Computes the metrics of one attack on a label.
+
+    Args:
+        board: the outcomes.
+        target: how the intended use did on the same target images.
+        per_class: mean number of labelled releases per class in the whole pool, which is what `all` stands for.
+        rows: arrays of the sidecar; those that leakage is bootstrapped from are added.
+        originals: whether the images are known, which the ceiling of leakage needs.
+    """
+
+    board: Leaderboard
+    target: TargetRows
+    per_class: float
+    rows: dict[str, Rows]
+    originals: bool = True
+
+    @property
+    def floor(self) -> Rows:
+        """Right or wrong per target image without the release."""
+        floor = self.board.statistic.floor
+        if floor is None:
+            raise ValueError("expected the floor of a label")
+        return floor
+
+    def accuracy(self, attempts: Sequence[Attempt]) -> Value:
+        """Accuracy of the chosen adversary."""
+        return chosen_value(self.board, attempts, lambda _contestant, rows, _seed: self.board.statistic.value(rows))
+
+    def suppression(self, attempts: Sequence[Attempt], target: Rows | None = None) -> Value:
+        """Suppression ratio against the chosen adversary; `target` defaults to the target on the release."""
+        hits = self.target.release if target is None else target
+        if hits is None:
+            return Value.unknown("the release names no target model", unit="ratio")
+
+        def measure(_contestant: Contestant, rows: Rows, _seed: int) -> Value:
+            return estimates.suppression(hits, rows, self.floor)
+
+        return chosen_value(self.board, attempts, measure)
+
+    def leakage(self, name: str, attempts: Sequence[Attempt]) -> Value:
+        """Leakage of the chosen adversary, against the ceiling chosen in the same way on the images.
+
+        Args:
+            name: of the metric; the sidecar's keys begin with it.
+            attempts: who competes.
+        """
+        if not self.originals:
+            return Value.unknown("the originals are unknown, so there is no ceiling on the images", unit="leakage")
+        ceiling = self.board.choose(attempts, "ceiling")
+        if ceiling is None:
+            return Value.unknown("there is no ceiling: nothing was measured on the images", unit="leakage")
+        above = dict(zip(self.board.results.seeds, self.board.rows(ceiling, "ceiling"), strict=True))
+
+        def measure(_contestant: Contestant, rows: Rows, seed: int) -> Value:
+            key = f"{name}/{len([k for k in self.rows if k.startswith(name)])}"
+            self.rows[key] = np.stack([rows, self.floor, above[seed]])
+            return estimates.leakage(rows, self.floor, above[seed], seed=seed, rows=key)
+
+        return chosen_value(self.board, attempts, measure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsNeeded:
+    """How many labels an attacker needs to come some way from the floor to the target.
+
+    Args:
+        numbers: of the attack on the task label.
+        curve: who competes at each number of labels.
+    """
+
+    numbers: LabelMetrics
+    curve: Mapping[Budgeted, Sequence[Attempt]]
+
+    def reaching(self, share: float) -> Value:
+        """Smallest K of the grid whose accuracy reaches floor + share * (target - floor).
+
+        The bounds come from those of the accuracies: `low` is where the upper bound first reaches the goal, `high`
+        where the lower bound does.
+        """
+        numbers = self.numbers
+        if numbers.target.release is None:
+            return Value.unknown("the release names no target model", unit="count")
+        floor, target = float(numbers.floor.mean()), float(numbers.target.release.mean())
+        if target <= floor:
+            return Value.unknown("the target model is not above the floor", unit="count")
+        goal = floor + share * (target - floor)
+        points = [
+            (numbers.per_class if labels == "all" else float(labels or 0), numbers.accuracy(attempts))
+            for labels, attempts in self.curve.items()
+        ]
+        # A pool can be smaller than a K of the grid, so that `all` is not always the largest.
+        points = sorted((point for point in points if point[1].value is not None), key=lambda point: point[0])
+        if not points:
+            return Value.unknown("no adversary was measured at any number of labels", unit="count")
+
+        def first(accuracies: Sequence[float | None]) -> tuple[float, bool]:
+            """The first K with such an accuracy at the goal, and whether there is none."""
+            for (labels, _), accuracy in zip(points, accuracies, strict=True):
+                if accuracy is not None and accuracy >= goal:
+                    return labels, False
+            return points[-1][0], True
+
+        value, censored = first([v.value for _, v in points])
+        found = Value(
+            value=value,
+            low=first([v.high for _, v in points])[0],
+            high=first([v.low for _, v in points])[0],
+            n=len(numbers.floor),
+            unit="count",
+            method="first K of the grid that reaches the goal",
+            censored=censored,
+            flags=tuple(sorted({flag for _, v in points for flag in v.flags})),
+        )
+        best = [max(n for n in (v.value, *(o.value for o in v.also)) if n is not None) for _, v in points]
+        rival, none = first(best)
+        if (rival, none) == (value, censored):
+            return found
+        # A rival that selection missed reaches the goal earlier; gates are judged on it too.
+        also = found.model_copy(update={"value": rival, "low": rival, "high": rival, "censored": none})
+        return found.model_copy(update={"also": (also,)})
+
+
+def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:
+    """`target.*`: the intended use on the release, on the images and on the picture."""
+
+    def rate(rows: Rows | None) -> Value:
+        return Value.unknown(reason) if rows is None else estimates.rate(int(np.sum(rows)), len(rows))
+
+    metrics = {"target.accuracy": rate(target.release), "target.clean_accuracy": rate(target.clean)}
+    if target.release is None or target.clean is None:
+        reason = reason or "nobody knows the target's predictions on the images"
+        metrics["target.clean_accuracy"] = Value.unknown(reason) if target.clean is None else rate(target.clean)
+        metrics["target.retention"] = Value.unknown(reason, unit="ratio")
+    else:
+        metrics["target.retention"] = estimates.retention(target.release, target.clean)
+    if target.picture is not None:
+        metrics["target.picture.accuracy"] = rate(target.picture)
+    return metrics
+
+
+def with_missed(
+    numbers: LabelMetrics, metrics: Mapping[str, Value], missed: Sequence[Sequence[Rows]]
+) -> dict[str, Value]:
+    """The strongest numbers, with those of clearly stronger rivals who were graded on the first targets only.
+
+    Args:
+        numbers: of the attack on the task label.
+        metrics: at the largest number of labels.
+        missed: of every such rival, right or wrong about the first targets, by seed.
+    """
+    if not missed:
+        return dict(metrics)
+
+    def ratio(rows: Rows) -> Value:
+        target = numbers.target.release
+        if target is None:
+            return Value.unknown("the release names no target model", unit="ratio")
+        return estimates.suppression(target[: len(rows)], rows, numbers.floor[: len(rows)])
+
+    def rate(rows: Rows) -> Value:
+        return estimates.rate(int(rows.sum()), len(rows))
+
+    measures = {"adaptive.accuracy": rate, "adaptive.suppression_ratio": ratio}
+    found = {}
+    for name, value in metrics.items():
+        measure = measures.get(name)
+        beside = [] if measure is None else [levels.over_seeds([measure(rows) for rows in seeds]) for seeds in missed]
+        flags = tuple(sorted({*value.flags, "SELECTION_MISSED"}))
+        found[name] = value.model_copy(update={"flags": flags, "also": (*value.also, *beside)})
+    return found

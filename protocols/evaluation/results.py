@@ -1,0 +1,167 @@
+"""What is known so far of everybody who competes for one goal.
+
+A trial is (candidate, budget, arm, seed, doubled); an attempt is the candidate with its budget, which is None for those
+who are tried in one way only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from protocols.engine.task import Outcome
+from protocols.evaluation.candidate import Candidate
+
+Arm = Literal["attack", "ceiling", "shuffled", "undefended", "planted"]
+Budgeted = int | str | None
+"""Labels per class, or pairs; `all` for everything; None where there is no such choice."""
+
+
+class Attempt(NamedTuple):
+    """A candidate, by its position, with the budget that it was granted."""
+
+    candidate: int
+    budget: Budgeted
+
+
+class Trial(NamedTuple):
+    """One fit of one candidate, graded in one arm."""
+
+    attempt: Attempt
+    arm: Arm
+    seed: int
+    doubled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competitor:
+    """A candidate and what the evaluation must know of it.
+
+    Args:
+        candidate: with all its options.
+        level: threat level.
+        grows: whether it is tried with every budget of the grid.
+        shuffles: whether the shuffled control applies.
+        trains: whether twice its training means anything.
+        blind: whether it never looks at the release, so that it is a floor.
+        calibrated: whether its power with the largest budget is known from calibration.
+    """
+
+    candidate: Candidate
+    level: str
+    grows: bool = True
+    shuffles: bool = True
+    trains: bool = False
+    blind: bool = False
+    calibrated: bool = False
+
+
+@dataclass(kw_only=True)
+class Results:
+    """Outcomes of all trials for one goal.
+
+    Args:
+        competitors: who competes, in the order that breaks ties; attempts refer to their positions.
+        seeds: attack seeds.
+        grid: budgets, ascending; the last is the largest.
+        common: flags that hold for every adversary of the run.
+        unchecked: whether the budget skips the doubling check.
+        outcomes: what is known so far.
+    """
+
+    competitors: list[Competitor]
+    seeds: tuple[int, ...]
+    grid: tuple[Budgeted, ...] = (None,)
+    common: tuple[str, ...] = ()
+    unchecked: bool = False
+    outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+
+    def add(self, competitor: Competitor) -> int:
+        """Let another candidate compete; returns its position."""
+        self.competitors.append(competitor)
+        return len(self.competitors) - 1
+
+    def of(self, attempt: Attempt) -> Competitor:
+        """Who made an attempt."""
+        return self.competitors[attempt.candidate]
+
+    def everything(self) -> list[Attempt]:
+        """Every candidate with every budget of the grid, budget by budget."""
+        found = [attempt for budget in self.grid for attempt in self.attempts(budget, twin=True)]
+        return list(dict.fromkeys(found))
+
+    def attempts(self, budget: Budgeted = None, *, levels: Sequence[str] = (), twin: bool = False) -> list[Attempt]:
+        """The attempts that compete at one budget: those who grow with it, the others without.
+
+        Args:
+            budget: of the grid; None leaves out those who need one.
+            levels: threat levels that count; empty for all.
+            twin: whether candidates that enter no headline number count.
+        """
+        return [
+            Attempt(position, budget if each.grows else None)
+            for position, each in enumerate(self.competitors)
+            if (each.candidate.headline or twin)
+            and (not levels or each.level in levels)
+            and (budget is not None or not each.grows)
+        ]
+
+    def tried(self) -> list[Attempt]:
+        """Every attempt with an outcome of its attack, in order of candidates and budgets."""
+        order = {budget: position for position, budget in enumerate((None, *self.grid))}
+        attempts = {trial.attempt for trial in self.outcomes if trial.arm == "attack" and not trial.doubled}
+        return sorted(attempts, key=lambda attempt: (attempt.candidate, order[attempt.budget]))
+
+    def largest(self, attempt: Attempt) -> Attempt:
+        """The same candidate with the largest budget, where ceilings and controls are judged."""
+        return attempt if attempt.budget is None else Attempt(attempt.candidate, self.grid[-1])
+
+    def trials(self, attempts: Iterable[Attempt], arm: Arm, *, doubled: bool = False) -> list[Trial]:
+        """One trial per attempt and seed."""
+        return [Trial(attempt, arm, seed, doubled) for attempt in attempts for seed in self.seeds]
+
+    def measured(self, attempt: Attempt, arm: Arm, *, doubled: bool = False) -> list[Outcome]:
+        """The outcomes of all seeds, or nothing unless all were measured."""
+        found = [self.outcomes.get(trial) for trial in self.trials([attempt], arm, doubled=doubled)]
+        measured = [outcome for outcome in found if outcome is not None and outcome.status == "measured"]
+        return measured if len(measured) == len(self.seeds) else []
+
+    def count(self, arm: Arm) -> int:
+        """How many trials of an arm there are; at least 1, for levels that are divided by it."""
+        return max(1, sum(trial.arm == arm for trial in self.outcomes))
+
+    def crashed(self, attempts: Iterable[Attempt]) -> bool:
+        """Whether any of some attempts failed, or a control of theirs with the largest budget."""
+        wanted = set(attempts)
+        controlled = {self.largest(attempt) for attempt in wanted}
+        return any(
+            outcome.status == "failed"
+            and (trial.attempt in wanted or (trial.arm != "attack" and trial.attempt in controlled))
+            for trial, outcome in self.outcomes.items()
+        )
+
+    def control_failed(self, attempt: Attempt) -> bool:
+        """Whether the shuffled control crashed, so that nothing says whether the attempt is honest."""
+        found = [self.outcomes.get(trial) for trial in self.trials([self.largest(attempt)], "shuffled")]
+        return any(outcome is not None and outcome.status == "failed" for outcome in found)
+
+    def uncontrolled(self, attempt: Attempt) -> bool:
+        """Whether an attempt lacks the shuffled control that applies to it."""
+        return self.of(attempt).shuffles and not self.measured(self.largest(attempt), "shuffled")
+
+    def reason(self, attempts: Iterable[Attempt]) -> str | None:
+        """The most frequent reason for which some attempts were not measured."""
+        wanted = set(attempts)
+        outcomes = [outcome for trial, outcome in self.outcomes.items() if trial.attempt in wanted]
+        reasons = Counter(outcome.reason for outcome in outcomes if outcome.reason)
+        return reasons.most_common(1)[0][0] if reasons else None
+
+    def cannot_learn(self, attempts: Iterable[Attempt]) -> str | None:
+        """Why no attempt with a budget could be made, when there should have been some and none failed."""
+        learned = [attempt for attempt in attempts if attempt.budget is not None]
+        outcomes = [o for trial, o in self.outcomes.items() if trial.attempt in learned and trial.arm == "attack"]
+        if not outcomes or any(outcome.status != "not_applicable" for outcome in outcomes):
+            return None
+        return self.reason(learned) or "no adversary with labels applies"
