@@ -11,5 +11,7 @@ from vfc.registry import Registry
 if TYPE_CHECKING:
     from adversaries.adversary import Adversary
 
-ADVERSARIES: Registry[type[Adversary]] = Registry("adversary", "adversaries.attacks", "ADVERSARIES", "vfc.adversaries")
-"""Adversaries, by name."""
+ADVERSARIES: Registry[type[Adversary]] = Registry(
+    "adversary", "adversaries.attacks", "ADVERSARIES", "vfc.adversaries", facts=("goals", "variants", "order")
+)
+"""Adversaries, by name; `adversaries.entries` says what the facts mean."""

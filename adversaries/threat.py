@@ -10,7 +10,11 @@ from typing import Literal
 
 from vfc.errors import unknown
 
+Level = Literal["L0", "L1", "L2", "L3", "L4", "L5"]
+"""A rung of the ladder of knowledge; each includes those below it."""
+
 Labels = int | Literal["all"]
+"""How many labelled releases per class, or pairs: a number, or the attacker's whole pool."""
 
 
 class Grant(enum.Flag):
@@ -25,7 +29,7 @@ class Grant(enum.Flag):
     TARGET = enum.auto()
 
 
-_LADDER = {
+_LADDER: dict[Level, Grant] = {
     "L0": Grant.IMAGES | Grant.MODELS,
     "L1": Grant.UNLABELLED,
     "L2": Grant.LABELLED,
@@ -33,20 +37,21 @@ _LADDER = {
     "L4": Grant.DEFENSE,
     "L5": Grant.TARGET,
 }
-LEVELS = tuple(_LADDER)
+LEVELS: tuple[Level, ...] = tuple(_LADDER)
 
 
-def parse_level(text: str) -> str:
+def parse_level(text: str) -> Level:
     """A level name in canonical form; raises `UserError` for an unknown one."""
-    if text.upper() not in LEVELS:
-        raise unknown("threat level", text, LEVELS)
-    return text.upper()
+    for level in LEVELS:
+        if text.upper() == level:
+            return level
+    raise unknown("threat level", text, LEVELS)
 
 
 def grants(level: str) -> Grant:
-    """Everything that a level grants, which includes all levels below it."""
+    """Everything that a level grants, which includes all levels below it; raises `UserError` for an unknown one."""
     granted = Grant(0)
-    for name in LEVELS[: LEVELS.index(level) + 1]:
+    for name in LEVELS[: LEVELS.index(parse_level(level)) + 1]:
         granted |= _LADDER[name]
     return granted
 
@@ -61,10 +66,10 @@ class ThreatModel:
         pairs: images of its own with their releases from L3 on; "all" is the whole pool.
     """
 
-    level: str
+    level: Level
     labels_per_class: Labels | None = None
     pairs: Labels = "all"
     knows: Grant = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "knows", grants(parse_level(self.level)))
+        object.__setattr__(self, "knows", grants(self.level))

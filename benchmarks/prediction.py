@@ -77,7 +77,7 @@ def main() -> int:
         folder = out / name
         if not arguments.skip_runs:
             started = time.monotonic()
-            command = [sys.executable, "-m", "protocols.cli", "attack", *words, "--out", str(folder)]
+            command = [sys.executable, "-m", "vfc", "attack", *words, "--out", str(folder)]
             done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
             print(f"{name}: exit code {done.returncode}, {time.monotonic() - started:.0f} s", flush=True)
         if (folder / "report.json").exists():

@@ -13,17 +13,42 @@ from protocols.commands.options.leakage import LEAKAGE
 from protocols.commands.options.over_training import split_over_training
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
 from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
+from protocols.commands.output import complain, open_standard_streams, printing
 from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
 
-HELD, BROKEN, USAGE, INCONCLUSIVE, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
+HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.MAX_WIDTH = 110
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Verb(click.RichCommand):
+    """A verb that answers for its own end, so that nothing inside it can pass for help that was read or interrupted."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb.
+
+        Raises:
+            RuntimeError: something tried to end the program, or a pipe other than standard output broke.
+            Abort: the user interrupted it.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+        except (SystemExit, OSError, EOFError) as error:
+            raise RuntimeError(f"vfc {self.name} did not come to its end") from error
+
+
+class Program(click.RichGroup):
+    """Verbs by name."""
+
+    command_class = Verb
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="vfc")
 def program() -> None:
     """What is left of a privacy defense when the attacker adapts?"""
@@ -210,30 +235,45 @@ def list_(kind: str | None, name: str | None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `vfc`: runs and exits with the code of the contract."""
+    open_standard_streams()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def main_attack() -> None:
     """Entry point of `vfc-attack`: the same as `vfc attack`."""
+    open_standard_streams()
     sys.exit(run(["attack", *sys.argv[1:]], called="vfc-attack"))
 
 
 def run(arguments: list[str], called: str = "vfc") -> int:
     """Run a command line and return its exit code; user mistakes are one line on standard error."""
-    name = "vfc" if arguments[:1] != ["attack"] else called.removesuffix("-attack")
     try:
-        result = program.main(arguments or ["--help"], prog_name=name, standalone_mode=False)
+        with printing():
+            return _parsed(arguments, called)
     except UserError as error:
-        return _complain(called, str(error))
+        return _refused(called, str(error))
     except click.ClickException as error:
-        return _complain(called, _usage(error))
+        return _refused(called, _usage(error))
+    except SystemExit as ended:
+        # Completion, and help that stands in for a missing verb, end in this way before any verb has run.
+        return USAGE if ended.code else HELD
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("\ninterrupted; what was finished is saved, the same command resumes\n")
+        complain("\ninterrupted; what was finished is saved, the same command resumes\n")
         return INTERRUPTED
-    except (Exception, SystemExit):
-        traceback.print_exc()
-        sys.stderr.write(f"{called}: this is a bug in {called}; please report it with the lines above\n")
+    except Exception:
+        complain(
+            f"{traceback.format_exc()}{called}: this is a bug in {called}; please report it with the lines above\n"
+        )
         return BUG
+    return HELD  # the reader of help went away
+
+
+def _parsed(arguments: list[str], called: str) -> int:
+    if called == "vfc-attack":
+        names = program.context_settings["help_option_names"]
+        result = attack.main(arguments[1:], prog_name=called, standalone_mode=False, help_option_names=names)
+    else:
+        result = program.main(arguments or ["--help"], prog_name=called, standalone_mode=False)
     return result if isinstance(result, int) else HELD
 
 
@@ -247,11 +287,7 @@ def _usage(error: click.ClickException) -> str:
     return message
 
 
-def _complain(called: str, text: str) -> int:
+def _refused(called: str, text: str) -> int:
     line = "".join(c if c.isprintable() else "?" for c in text)
-    sys.stderr.write(f"{called}: error: {line}\n")
+    complain(f"{called}: error: {line}\n")
     return USAGE
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -128,8 +128,6 @@ class DataOptions:
 
 MOST_CLASSES = 1_000
 """A class at or above this number is an error unless there are more images than that."""
-
-Loader = Callable[[str, DataOptions], Dataset]
 
 
 def user_cache_folder() -> Path:

@@ -67,10 +67,13 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
     """Attack a defense in this process and return the report; arguments as for `assert_suppressed`.
 
     Raises:
-        UserError: an option or the defense cannot be used.
+        UserError: an option or the defense cannot be used, or another package has the name of one of ours.
     """
     from dataclasses import fields
 
+    from vfc.__main__ import require_own_packages
+
+    require_own_packages()
     from protocols.commands.attack import run_attack
     from protocols.engine.settings import Settings
     from reports.model.storage import load

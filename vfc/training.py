@@ -118,7 +118,7 @@ def train_classifier(
             logits = model(batch)
         loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if step == 0:
             zero_gradient = all(p.grad is None or not p.grad.any() for p in chosen)
         optimizer.step()

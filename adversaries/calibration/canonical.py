@@ -287,8 +287,11 @@ class Writer:
 
 
 def registered_as(decorator: ast.expr) -> str | None:
-    """The name under which a decorator registers something: it is data, and a key of its own. None for any other."""
+    """The name under which a decorator registers something, or None for any other decorator.
+
+    The name is data, and a key of its own; facts in keywords say who competes where, and compute nothing.
+    """
     match decorator:
-        case ast.Call(func=ast.Attribute(attr="register"), args=[ast.Constant(value=str(name))], keywords=[]):
+        case ast.Call(func=ast.Attribute(attr="register"), args=[ast.Constant(value=str(name))]):
             return name
     return None

@@ -50,13 +50,11 @@ def information(jacobian: Float[Tensor, "m d"], noise: float | Tensor) -> Float[
     return white.T @ white
 
 
-def dfil(fisher: Float[Tensor, "d d"]) -> float:
-    """Diagonal Fisher information leakage tr(I) / d, at least 0."""
-    return float(fisher.trace()) / len(fisher)
-
-
 def unbiased_bound(leakage: float) -> float:
     """1 / dFIL: the least error of an attacker whose reconstructions are unbiased.
+
+    Args:
+        leakage: diagonal Fisher information leakage, dFIL = tr(I) / d.
 
     Raises:
         NotApplicableError: the information is zero, and nobody is unbiased then.

@@ -173,22 +173,9 @@ def measure_release(
         for name in (name for name in UNITS if ".jacobian." in name):
             values[name] = nothing or Value.unknown(failed, unit=UNITS[name])
 
-    def bounds() -> Bounds:
-        if isinstance(prior, str):
-            raise NotApplicableError(prior)
-        law = defense.noise_law()
-        if law is not None:
-            return noise_bounds(
-                law, images[_spread(len(images), settings.bound_samples)], prior, effort=settings.effort
-            )
-        if independent:
-            return silent_bounds(None, images, prior, settings.samples, settings.bound_samples, settings.effort)
-        if found is None:
-            raise NotApplicableError(f"no noise law of full rank is declared, and for the null space: {failed}")
-        return silent_bounds(published, images, prior, settings.samples, settings.bound_samples, settings.effort)
-
     try:
-        bound = bounds()
+        depends = None if independent else published
+        bound = _bounds(defense, depends, images, prior, settings, failed=failed if found is None else None)
         values["leakage.mse_bound"] = bound.best
         values.update(bound.each)
     except (NotApplicableError, UserError) as error:
@@ -204,6 +191,38 @@ def measure_release(
         arrays=arrays,
         notes=tuple(notes),
     )
+
+
+def _bounds(
+    defense: Defense,
+    published: Callable[[Tensor], Tensor] | None,
+    images: Tensor,
+    prior: ScorePrior | str,
+    settings: LeakageSettings,
+    *,
+    failed: str | None,
+) -> Bounds:
+    """Bounds on the error of whoever rebuilds images, from the declared noise or from what the release leaves out.
+
+    Args:
+        defense: whose noise law counts.
+        published: the release as a function of images; None if it depends on none of them.
+        images: the targets.
+        prior: S of the images, or the reason why there is none.
+        settings: how to measure.
+        failed: why the Jacobian of the release is unknown; None if it is known.
+
+    Raises:
+        NotApplicableError: there is no bound.
+    """
+    if isinstance(prior, str):
+        raise NotApplicableError(prior)
+    law = defense.noise_law()
+    if law is not None:
+        return noise_bounds(law, images[_spread(len(images), settings.bound_samples)], prior, effort=settings.effort)
+    if published is not None and failed is not None:
+        raise NotApplicableError(f"no noise law of full rank is declared, and for the null space: {failed}")
+    return silent_bounds(published, images, prior, settings.samples, settings.bound_samples, settings.effort)
 
 
 def _spread(count: int, most: int) -> Tensor:

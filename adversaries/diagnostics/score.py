@@ -200,7 +200,7 @@ def _fit(
         signs = torch.randint(0, 2, z.shape, generator=generator, device=generator.device).to(z.device)
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            model.loss(z, 2.0 * signs - 1).backward()  # type: ignore[no-untyped-call]
+            model.loss(z, 2.0 * signs - 1).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from adversaries.attacker import Attacker
 from adversaries.registries import ADVERSARIES as _ADVERSARIES
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.registry import Registry
 
@@ -103,7 +104,7 @@ class Sight:
 class MembershipAdversary(Attacker):
     """Base of all membership adversaries. It scores rows and never grades itself."""
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
 
     @abstractmethod
     def score(self, sight: Sight) -> Numbers:

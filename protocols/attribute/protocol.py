@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from protocols.attribute.candidates import attribute_ladder
 from protocols.attribute.study import conduct_attributes
 from protocols.evaluation.context import Context
 from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.task_label.adaptive_probe import ladder
-
-SLOW = ("entropy", "adapter", "fine-tune")
-"""Adversaries that retrain a model: at `smoke` only one model of each."""
-
-
-def attribute_ladder(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    """Every adversary of L0 to L3 for one attribute; the near twin has no part in it."""
-    others = [model for model in models if model != twin]
-    probes = [each for each in ladder(others, None) if each.adversary != "majority"]
-    informed = [Candidate(adversary="with-prediction", settings={"probe": probe}) for probe in ("linear", "mlp")]
-    mapped = [Candidate(adversary="decensor", settings={"model": model}) for model in others]
-    # The floor's guesser comes last, so that it is chosen only when nobody does better.
-    return (*probes, *informed, *mapped, Candidate(adversary="table"))
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
 
 
 @PROTOCOLS.register("attribute")
@@ -36,11 +21,4 @@ def attribute() -> Protocol:
 
 
 def _conduct(context: Context) -> Findings:
-    models, twin = context.models
-    candidates = attribute_ladder(models, twin)
-    if context.budget.name == "smoke":
-        first = {each.adversary: each.settings.get("model") for each in reversed(candidates)}
-        candidates = tuple(
-            each for each in candidates if each.adversary not in SLOW or each.settings["model"] == first[each.adversary]
-        )
-    return conduct_attributes(context, "attribute", candidates)
+    return conduct_attributes(context, "attribute", attribute_ladder(*context.models, context.budget.name))

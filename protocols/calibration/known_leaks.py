@@ -249,5 +249,5 @@ def get_leak(name: str, protocol: str) -> Planted:
 def source_digest() -> str:
     """Digest of what plants leaks and of what decides on alarms, which calibration results depend on."""
     here = Path(__file__)
-    files = (here, here.with_name("calibration_task.py"), here.with_name("calibration_rebuilding.py"))
+    files = (here, here.with_name("task.py"), here.with_name("rebuilding.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -8,7 +8,7 @@ from typing import Any
 from adversaries.evaluation_data import EvaluationData
 from adversaries.goals.reconstruction import ADVERSARIES, ImageScores, assess_images
 from adversaries.statistics import intervals
-from adversaries.threat import ThreatModel
+from adversaries.threat import ThreatModel, parse_level
 from protocols.calibration.known_leaks import Planted
 from protocols.calibration.task import ALARM, CalibrationTask, Found, Tried
 from vfc.config import configured
@@ -39,7 +39,7 @@ class RebuildingTask(CalibrationTask):
                 adversary,
                 repeated if adversary.reads_repeats else first,
                 self.task,
-                ThreatModel(level=adversary.level, pairs="all"),
+                ThreatModel(level=parse_level(adversary.level), pairs="all"),
                 arm="attack",
                 seed=self.seed,
                 fit_seed=self._fit_seed(name, settings),

@@ -13,7 +13,7 @@ from adversaries.calibration.digest import VARIES, digest_of
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.health import FOUND_IN, OF
-from protocols.attribute.protocol import attribute_ladder
+from protocols.attribute.candidates import attribute_ladder
 from protocols.calibration.known_leaks import TABLE, Planted, source_digest
 from protocols.calibration.rebuilding import RebuildingTask
 from protocols.calibration.task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
@@ -26,8 +26,8 @@ from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.overrides import with_overrides
-from protocols.inversion.study import rebuilders
-from protocols.task_label.adaptive_probe import ladder
+from protocols.inversion.candidates import rebuilders
+from protocols.task_label.candidates import ladder
 from vfc.data import Dataset
 from vfc.factory import resolve
 from vfc.splits import Parts

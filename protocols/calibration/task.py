@@ -19,7 +19,7 @@ from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import NOT_GRADED, Attribute, LabelGoal, make_goal
 from adversaries.statistics import intervals
-from adversaries.threat import ThreatModel
+from adversaries.threat import ThreatModel, parse_level
 from protocols.calibration.known_leaks import Planted, get_leak, plant
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
@@ -113,13 +113,14 @@ class CalibrationTask(Task):
         tried = self._tried(plant(world, leak, label, self.task, self.strength, self.seed), leak)
         codes = [NOT_MEASURED if one is None else (ALARMED if one.alarm else QUIET) for one in tried.candidates]
         chosen = tried.chosen
+        winner = None if chosen is None else tried.candidates[chosen]
         return Outcome(
             status="measured",
             arrays={
                 "codes": np.array(codes, np.uint8),
                 "chosen": np.array([-1 if chosen is None else chosen], np.int64),
                 "alarm": np.array([tried.alarm], np.uint8),
-                "accuracy": np.array([0.0 if chosen is None else tried.candidates[chosen].rate]),  # type: ignore[union-attr]
+                "accuracy": np.array([0.0 if winner is None else winner.rate]),
                 "floor": np.array([tried.floor]),
             },
             cost={"seconds": round(time.perf_counter() - started, 4), "cpu": round(time.process_time() - used, 4)},
@@ -161,7 +162,9 @@ class LabelTask(CalibrationTask):
     def _graded(self, name: str, settings: dict[str, Any], world: EvaluationData, goal: LabelGoal) -> Graded | None:
         """How one candidate did, or None where it does not apply."""
         adversary = configured(ADVERSARIES.get(name), settings, name)
-        threat = ThreatModel(level=adversary.level, labels_per_class="all" if adversary.level >= "L2" else None)
+        threat = ThreatModel(
+            level=parse_level(adversary.level), labels_per_class="all" if adversary.level >= "L2" else None
+        )
         try:
             return assess(
                 adversary, world, goal, threat, arm="attack", seed=self.seed, fit_seed=self._fit_seed(name, settings)

@@ -54,44 +54,16 @@ def run_calibrate(
     if settings.executor == "processes":
         warm_up()
 
-    import torch
-
     from adversaries.calibration.shipped import SCHEMA, save
-    from protocols.calibration.study import PLANS, bare, calibrate, failures, prepare_calibration
-    from protocols.engine.provenance import code_digest
-    from protocols.engine.task_runner import TaskRunner
-    from protocols.engine.trainer import Trainer, pick_device
-    from vfc.data import user_cache_folder
+    from protocols.calibration.study import failures
 
-    torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("calibrate")
-    plan = PLANS[settings.budget].but(strengths, runs)
-    results: dict[str, Any] = {"schema": SCHEMA, "datasets": {}}
-    identity = {
-        "verb": "calibrate",
-        "datasets": list(datasets),
-        "strengths": list(strengths),
-        "runs": runs,
-        **settings.identity(),
-    }
-    with claimed(out, identity, fresh=settings.fresh):
+    asked = {"datasets": list(datasets), "strengths": list(strengths), "runs": runs}
+    with claimed(out, {"verb": "calibrate", **asked, **settings.identity()}, fresh=settings.fresh):
         reporter.note(f"writing to {out}")
-        root = out if settings.no_cache else user_cache_folder()
-        executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
-        runner = TaskRunner(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
-        try:
-            for name in datasets or DATASETS:
-                scratch = out / ".work" / name
-                own = bare(settings, name)
-                trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
-                prepared = prepare_calibration(own, trainer, scratch)
-                results["datasets"][prepared.dataset.name] = calibrate(
-                    prepared, plan, runner, root / "cells" / "calibration"
-                )
-        finally:
-            executor.close()
+        measured = _measured(settings, datasets or DATASETS, strengths, runs, out, reporter)
+        results = {"schema": SCHEMA, "datasets": measured}
         _write(results, out / FILE)
         if write:
             try:
@@ -108,6 +80,42 @@ def run_calibrate(
             sys.stdout.write(f"{line}\n")
     reporter.note(f"results: {out / FILE}")
     return 1 if broken else 0
+
+
+def _measured(
+    settings: Settings,
+    datasets: Sequence[str],
+    strengths: Sequence[float],
+    runs: int | None,
+    out: Path,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """The results of each data set, by its name."""
+    import torch
+
+    from protocols.calibration.study import PLANS, bare, calibrate, prepare_calibration
+    from protocols.engine.provenance import code_digest
+    from protocols.engine.task_runner import TaskRunner
+    from protocols.engine.trainer import Trainer, pick_device
+    from vfc.data import user_cache_folder
+
+    torch.set_num_threads(settings.threads)
+    device = pick_device(settings.device)
+    plan = PLANS[settings.budget].but(strengths, runs)
+    root = out if settings.no_cache else user_cache_folder()
+    executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
+    runner = TaskRunner(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
+    found = {}
+    try:
+        for name in datasets:
+            scratch = out / ".work" / name
+            own = bare(settings, name)
+            trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
+            prepared = prepare_calibration(own, trainer, scratch)
+            found[prepared.dataset.name] = calibrate(prepared, plan, runner, root / "cells" / "calibration")
+    finally:
+        executor.close()
+    return found
 
 
 def _write(results: dict[str, Any], path: Path) -> None:

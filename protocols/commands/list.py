@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from adversaries.entries import Entry
 from adversaries.registries import ADVERSARIES
 from protocols.commands.output import printing
 from protocols.evaluation.registry import PROTOCOLS
@@ -69,6 +70,23 @@ def _show(kind: str | None, name: str | None, console: Console) -> None:
         raise unknown(kind.removesuffix("s") if kind != "adversaries" else "adversary", name, cards)
     card = cards[name]
     console.print(f"[bold]{escape(card.name)}[/bold]  [dim]{escape(card.module)}[/dim]\n\n{escape(card.text)}")
+    if kind == "adversaries":
+        console.print()
+        for fact, words in _competes(card).items():
+            console.print(f"[dim]{fact}:[/dim] {escape(words)}")
+
+
+def _competes(card: Card) -> dict[str, str]:
+    """For which goals an adversary competes, from which level of knowledge, and as which candidates."""
+    entry = Entry.of(card)
+    # A level that the class inherits is not in its source.
+    level = card.attributes.get("level") or ADVERSARIES.get(card.name).level
+    variants = [", ".join(f"{name}={value}" for name, value in each.items()) or "as it is" for each in entry.variants]
+    return {
+        "goals": ", ".join(entry.goals) or "none: it takes part where a protocol names it",
+        "level": str(level),
+        "variants": "; ".join(variants),
+    }
 
 
 def _table(console: Console, kind: str) -> None:

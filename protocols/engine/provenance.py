@@ -16,30 +16,43 @@ import torch
 
 from protocols.engine.settings import digest_of
 
+GROUPS = ("vfc.adversaries", "vfc.datasets", "vfc.defenses", "vfc.models", "vfc.protocols", "vfc.sections")
+"""Entry-point groups of third parties."""
+
 
 @cache
 def code_digest(device: str, threads: int) -> str:
     """Digest of the sources of whatever computes, of the libraries' versions, and of how torch computes."""
     total = hashlib.sha256()
     for package in ("vfc", "adversaries", "protocols"):
-        spec = find_spec(package)
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for path in sorted(Path(folder).rglob("*.py")):
-                total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+        total.update(_content(package).encode())
     versions = [version(name) for name in ("numpy", "scipy", "scikit-learn", "pillow", "torchvision")]
     return digest_of([total.hexdigest(), torch.__version__, versions, _plugins(), device, threads])
 
 
 def _plugins() -> list[list[str]]:
-    """What third parties registered, with the content of the files that hold it."""
+    """What third parties registered: the packages' versions, and the content of their files."""
     found = []
-    for group in ("vfc.adversaries", "vfc.defenses", "vfc.models", "vfc.datasets"):
+    for group in GROUPS:
         for point in entry_points(group=group):
-            spec = find_spec(point.module)
-            source = Path(spec.origin).read_bytes() if spec is not None and spec.origin is not None else b""
             installed = point.dist.version if point.dist is not None else ""
-            found.append([group, point.name, point.value, installed, hashlib.sha256(source).hexdigest()])
+            found.append([group, point.name, point.value, installed, _content(point.module.partition(".")[0])])
     return sorted(found)
+
+
+def _content(package: str) -> str:
+    """Digest of the sources of an installed package or module, which is not imported; of nothing if it is not found."""
+    total = hashlib.sha256()
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).rglob("*.py")):
+            total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    if spec is not None and spec.submodule_search_locations is None and spec.origin is not None:
+        total.update(Path(spec.origin).read_bytes())
+    return total.hexdigest()
 
 
 def provenance(started: datetime, device: str) -> dict[str, Any]:

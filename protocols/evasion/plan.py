@@ -12,6 +12,7 @@ from protocols.engine.budget import BALLS
 from protocols.engine.settings import Settings
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.overrides import with_overrides
+from protocols.evasion.candidates import spent_on, variants
 from vfc.config import configured
 
 
@@ -79,13 +80,12 @@ class Plan:
         budget = settings.budget
         rows, draws = {"smoke": (100, 4), "standard": (200, 8), "full": (1000, 16)}[budget]
         contenders = []
-        for name, varied, budgets in _TABLE:
-            options = budgets[budget]
+        for variant in variants():
+            options = spent_on(variant, budget)
             if options is None:
                 continue
-            candidate = with_overrides(Candidate(adversary=name, settings=varied), settings)
-            rescue = budget == "smoke" and varied.get("gradient", "exact") != "exact"
-            contenders.append(Contender(candidate=candidate, options=options, rescue=rescue))
+            rescue = budget == "smoke" and variant.settings.get("gradient", "exact") != "exact"
+            contenders.append(Contender(candidate=with_overrides(variant, settings), options=options, rescue=rescue))
         return cls(
             rows=rows,
             draws=draws,
@@ -95,36 +95,6 @@ class Plan:
         )
 
 
-def variants() -> tuple[Candidate, ...]:
-    """Every attack with what tells it from others of its name."""
-    return tuple(Candidate(adversary=name, settings=varied) for name, varied, _ in _TABLE)
-
-
 def balls() -> list[Ball]:
     """All balls, norm by norm in rising order."""
     return [Ball(norm=norm, budget=each) for norm, radii in BALLS.items() for each in radii]
-
-
-_Options = Mapping[str, Any] | None
-
-_TABLE: tuple[tuple[str, Mapping[str, Any], Mapping[str, _Options]], ...] = (
-    ("pgd", {}, {"smoke": {"steps": 10}, "standard": {"steps": 20}, "full": {"steps": 100, "restarts": 5}}),
-    (
-        "pgd",
-        {"gradient": "straight-through"},
-        {"smoke": {"steps": 10}, "standard": {"steps": 20}, "full": {"steps": 100}},
-    ),
-    ("pgd", {"gradient": "target"}, {"smoke": {"steps": 10}, "standard": {"steps": 20}, "full": {"steps": 100}}),
-    ("pgd", {"library": "foolbox"}, {"smoke": None, "standard": None, "full": {"steps": 100}}),
-    ("apgd", {"objective": "ce"}, {"smoke": {"steps": 10}, "standard": {"steps": 20}, "full": {"steps": 100}}),
-    ("apgd", {"objective": "dlr"}, {"smoke": None, "standard": {"steps": 20}, "full": {"steps": 100}}),
-    ("apgd", {"objective": "targeted"}, {"smoke": None, "standard": None, "full": {"steps": 50}}),
-    ("carlini-wagner", {}, {"smoke": {"steps": 30, "searches": 2}, "standard": {"steps": 60, "searches": 3},
-                            "full": {"steps": 500, "searches": 6}}),
-    ("deepfool", {}, {"smoke": {"steps": 8}, "standard": {"steps": 15}, "full": {"steps": 50}}),
-    ("square", {}, {"smoke": {"queries": 50}, "standard": {"queries": 200}, "full": {"queries": 5000}}),
-    ("boundary", {}, {"smoke": {"steps": 100}, "standard": {"steps": 300}, "full": {"steps": 5000}}),
-    ("hop-skip-jump", {}, {"smoke": None, "standard": {"steps": 3, "evaluations": 30},
-                           "full": {"steps": 20, "evaluations": 100}}),
-)  # fmt: skip
-"""Attack, what tells it from others of its name, and how long it runs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.evasion.candidates import variants
 from protocols.evasion.findings import conduct_evasion
-from protocols.evasion.plan import variants
 
 
 @PROTOCOLS.register("evasion")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.inversion.study import conduct_inversion, rebuilders
+from protocols.inversion.candidates import rebuilders
+from protocols.inversion.study import conduct_inversion
 
 
 @PROTOCOLS.register("inversion")

@@ -26,6 +26,7 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Attempt, Competitor, Trial
 from protocols.evaluation.statistic import Statistic
+from protocols.inversion.candidates import rebuilders
 from protocols.inversion.task import REPEATS, InversionTask
 from vfc.release import tensor_digest
 
@@ -48,30 +49,6 @@ SPENT: dict[str, dict[str, dict[str, Any]]] = {
 REPEATED = {"smoke": 8, "standard": 16, "full": 32}
 DRAWS = 4
 """Releases whose mean is matched at every step, for a defense whose releases differ."""
-
-
-def rebuilders(budget: str = "full", *, planar: bool = True) -> tuple[Candidate, ...]:
-    """Every adversary that rebuilds images; the floor's guessers come last.
-
-    Args:
-        budget: those of `smoke` are fewer.
-        planar: whether a release has two spatial axes.
-    """
-    learned = [Candidate(adversary="ridge-decoder")]
-    forms: tuple[str, ...] = ("vector", "image")
-    if budget == "smoke":
-        forms = forms[1:] if planar else forms[:1]
-    learned += [Candidate(adversary="decoder", settings={"form": form}) for form in forms]
-    learned.append(Candidate(adversary="averaging"))
-    spaces = ("components",) if budget == "smoke" else ("components", "pixels")
-    white = [Candidate(adversary="gradient-inversion", settings={"space": space}) for space in spaces]
-    if budget != "smoke":
-        white.append(Candidate(adversary="deep-prior"))
-    floors = [
-        Candidate(adversary="mean-image", settings={"aim": aim, "by_prediction": known})
-        for aim, known in (("mean", True), ("mean", False), ("psnr", True), ("ssim", True))
-    ]
-    return (*learned, *white, *floors)
 
 
 def statistics_of(readers: Sequence[str], data: EvaluationData, task: str) -> tuple[Statistic, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.linkage.study import conduct_linkage, matchers
+from protocols.linkage.candidates import all_matchers
+from protocols.linkage.study import conduct_linkage
 
 
 @PROTOCOLS.register("linkage")
@@ -21,4 +22,4 @@ def linkage() -> Protocol:
 
 
 def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return (*matchers("release"), *matchers("image")[-1:])
+    return all_matchers()

@@ -23,6 +23,7 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Competitor
 from protocols.evaluation.statistic import Statistic
+from protocols.linkage.candidates import matchers
 from protocols.linkage.task import AGAIN, Gallery, LinkageTask
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError
@@ -35,13 +36,6 @@ DRAWS = 32
 """Releases of every gallery image that are averaged, for a defense whose releases differ."""
 
 EQUAL = "two releases of one image are equal: the defense is neither random nor keyed"
-
-
-def matchers(kind: Gallery = "release") -> tuple[Candidate, ...]:
-    """Every adversary that matches releases with images, or with releases."""
-    forms = ("decode", "encode", "raw") if kind == "release" else ("decode", "encode")
-    learned = [Candidate(adversary="matcher", settings={"form": form}) for form in forms]
-    return (*learned, Candidate(adversary="replay")) if kind == "image" else tuple(learned)
 
 
 def statistic_of(kind: Gallery, data: EvaluationData) -> Statistic:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.mask_aware.study import aware, conduct_masks
+from protocols.mask_aware.candidates import aware
+from protocols.mask_aware.study import conduct_masks
 
 
 @PROTOCOLS.register("mask-aware")

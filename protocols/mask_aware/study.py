@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,32 +26,12 @@ from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.results import Trial
+from protocols.mask_aware.candidates import agnostic, aware
 from protocols.mask_aware.findings import NAME, recovered
 from protocols.mask_aware.lift import PROBES, Lift
 from protocols.mask_aware.tasks import BITS, InformedTask
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
-
-
-def aware(models: Sequence[str], twin: str | None, options: Mapping[str, Mapping[str, Any]]) -> tuple[Candidate, ...]:
-    """Those who know the mask; `options` are the user's, by probe."""
-    latents = [
-        Candidate(
-            adversary="mask-latent",
-            settings={"recovery": way, "probe": probe, **({"options": options[probe]} if options.get(probe) else {})},
-        )
-        for way, probe in (("learned", "linear"), ("learned", "mlp"), ("optimized", "mlp"))
-    ]
-    return (*latents, *(Candidate(adversary="mask-replay", settings={"model": m}) for m in models if m != twin))
-
-
-def agnostic(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    """Those who do not know it, with the same labelled releases and the same kinds of readers."""
-    probes = [Candidate(adversary=probe) for probe in (*PROBES, "cnn")]
-    return (
-        *probes,
-        *(Candidate(adversary="fine-tune", settings={"model": m, "scope": "all"}) for m in models if m != twin),
-    )
 
 
 def conduct_masks(context: Context) -> Findings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.membership.study import CANDIDATES, conduct_membership
+from protocols.membership.candidates import readers
+from protocols.membership.study import conduct_membership
 
 
 @PROTOCOLS.register("membership")
@@ -21,4 +22,4 @@ def membership() -> Protocol:
 
 
 def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return CANDIDATES
+    return readers()

@@ -2,54 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from protocols.evaluation.context import Context
 from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.task_label.candidates import ladder
 from protocols.task_label.study import conduct_task
-from protocols.task_label.transfer import frozen
-
-
-def ladder(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    """Every adversary of L0 to L2 for one label."""
-    others = [model for model in models if model != twin]
-    unlabelled = [
-        Candidate(adversary=adversary, settings={"model": model, **options})
-        for model in others
-        for adversary, options in (
-            ("batchnorm", {}),
-            ("entropy", {}),
-            ("moments", {"match": "moments"}),
-            ("moments", {"match": "histogram"}),
-        )
-    ]
-    learned = [
-        Candidate(adversary=name)
-        for name in (
-            "linear",
-            "knn",
-            "mlp",
-            "cnn",
-            "bit-planes",
-            "integer-codes",
-            "norms",
-            "signs",
-            "second-order",
-        )
-    ]
-    tuned = [
-        Candidate(adversary=adversary, settings={"model": model, **options})
-        for model in others
-        for adversary, options in (("fine-tune", {"scope": "head"}), ("fine-tune", {"scope": "all"}), ("adapter", {}))
-    ]
-    apart = [
-        Candidate(adversary=adversary, settings={"model": twin, **options}, headline=False)
-        for adversary, options in (("batchnorm", {}), ("fine-tune", {"scope": "all"}))
-        if twin is not None
-    ]
-    # The floor's guesser comes last, so that it is chosen only when nobody does better.
-    return (*frozen(models, twin), *unlabelled, *learned, *tuned, *apart, Candidate(adversary="majority"))
 
 
 @PROTOCOLS.register("adaptive-probe")

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from protocols.evaluation.context import Context
 from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.task_label.candidates import frozen
 from protocols.task_label.study import conduct_task
-
-
-def frozen(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    """Frozen unintended models on the release as it is, and on the release made a picture."""
-    return tuple(
-        Candidate(adversary=adversary, settings={"model": model, **form}, headline=model != twin)
-        for model in models
-        for adversary, form in (
-            ("frozen", {}),
-            ("frozen-picture", {"form": "clip"}),
-            ("frozen-picture", {"form": "rescale"}),
-        )
-    )
 
 
 @PROTOCOLS.register("transfer")

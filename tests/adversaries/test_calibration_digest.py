@@ -134,6 +134,7 @@ SAME = {
     "annotations": attack(("view: Knowledge", "view"), (" -> Fitted", ""), ("def even(n)", "def even(n: int) -> bool")),
     "unreached": attack(("def even", "def unused():\n    return Small\n\n\ndef even")) | nets(("= x\n", "= 0\n")),
     "local names": attack(("view", "knowledge"), ("total", "found"), ("part ", "one "), ("(part,", "(one,")),
+    "facts of registering": attack(('register("it")', 'register("it", goals=("task",), variants=({"a": 1},))')),
     "registered name": attack(('register("it")\n', 'register("it")\n@ADVERSARIES.register("us")\n')),
 }  # fmt: skip
 OTHER = {

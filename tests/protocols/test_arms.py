@@ -22,7 +22,7 @@ from protocols.engine.settings import Settings
 from protocols.engine.task import Cell
 from protocols.engine.task_runner import TaskRunner
 from protocols.evaluation.protocol import Candidate
-from protocols.task_label.adaptive_probe import ladder
+from protocols.task_label.candidates import ladder
 from tests.protocols.test_board import hits, outcome
 
 LEVELS = ("L0", "L1", "L2")

@@ -244,7 +244,7 @@ def test_interrupted_runs_exit_130_and_resume(small_npz, tmp_path):
     from tests.protocols.conftest import QUICK
 
     command = [
-        sys.executable, "-m", "protocols.cli", "attack", "--release", "identity", "--out", "a", "--budget", "smoke",
+        sys.executable, "-m", "vfc", "attack", "--release", "identity", "--out", "a", "--budget", "smoke",
         *QUICK, "--dataset", f"npz:{small_npz}", "--task", "side",
     ]  # fmt: skip
     env = {**os.environ, "VFC_CACHE_DIR": str(small_npz.parent / "cache")}

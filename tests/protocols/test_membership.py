@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from adversaries.evidence import Value
+from adversaries.statistics import levels
 from protocols.engine import budget
 from protocols.engine.shadows import Universe, learns
 from tests.protocols.elsewhere import Elsewhere
@@ -88,6 +90,11 @@ def attacked(vfc, tmp_path, shadows):
     return run
 
 
+def surely_above_zero(value):
+    """Beyond what chance does in one of 2,000 runs: what is drawn depends on the text of the code."""
+    return levels.recompute(Value.model_validate(value), 0.0005).low > 0
+
+
 def rows_of(report):
     return {(row["adversary"], row["settings"].get("signal")): row for row in report["evidence"]}
 
@@ -104,11 +111,12 @@ def test_a_defense_that_remembers_its_members_is_found(attacked):
     assert rows["lira", "norm"]["arms"]["attack"]["high"] < best["arms"]["attack"]["low"]
     assert best["chosen"]
     assert best["arms"]["floor"]["value"] == 0
-    assert best["arms"]["shuffled"]["low"] <= 0 < best["arms"]["ceiling"]["low"]
+    assert surely_above_zero(best["arms"]["ceiling"])
+    assert not surely_above_zero(best["arms"]["shuffled"])
     assert not {"CEILING_MISSED", "SHUFFLED_ABOVE_CHANCE"} & set(best["health"])
     assert rows["lira", "kl"]["status"] == "not_applicable"
     # The target reads noise, and knows nothing of the mark.
-    assert "AT_FLOOR" in rows["loss-threshold", None]["health"]
+    assert not surely_above_zero(rows["loss-threshold", None]["arms"]["attack"])
     false, true = arrays["roc/shadow-classifier/fpr"], arrays["roc/shadow-classifier/tpr"]
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     assert bool((np.diff(false) >= 0).all() and (np.diff(true) >= 0).all())
@@ -158,8 +166,7 @@ def test_an_adversary_that_crashes_is_named_and_forbids_that_a_gate_holds(attack
 def test_a_defense_that_forgets_is_not(attacked):
     _, report, _ = attacked("OWN:forgets")
     found = report["metrics"]["membership.advantage"]
-    assert found["low"] <= 0.02
-    assert abs(found["value"]) < 0.15
+    assert not surely_above_zero(found)
     assert not any(row["status"] == "failed" for row in report["evidence"])
 
 

@@ -1,11 +1,11 @@
 """The near twin is reported apart: no headline number may come from a model of the target's own architecture."""
 
 import pytest
-
 from protocols.evaluation.board import Attempt
 from protocols.evaluation.label_metrics import LabelMetrics, TargetRows
+
 from protocols.evaluation.protocol import PROTOCOLS, Candidate
-from protocols.task_label.adaptive_probe import ladder
+from protocols.task_label.candidates import ladder
 from protocols.task_label.transfer import frozen
 from tests.protocols.test_board import board, fill, hits
 

@@ -23,24 +23,10 @@ from vfc.core.objective import frozen, kl_per_dimension, latent_gradient, sample
 from vfc.errors import UserError
 from vfc.training import batch_indices
 
-Progress = Callable[[int, int, float], None]
-"""Called after every epoch with epochs done, epochs in all, and the last loss."""
-
 Watch = Callable[["Network", int, int], None]
 """Called with the network, optimizer steps done and steps in all: before the first step and after every one."""
 
-_progress: ContextVar[Progress | None] = ContextVar("vfc_progress", default=None)
 _watch: ContextVar[Watch | None] = ContextVar("vfc_watch", default=None)
-
-
-@contextlib.contextmanager
-def show_progress(callback: Progress) -> Iterator[None]:
-    """Inside, every VFC training reports its epochs to `callback`; results do not depend on it."""
-    token = _progress.set(callback)
-    try:
-        yield
-    finally:
-        _progress.reset(token)
 
 
 @contextlib.contextmanager
@@ -158,13 +144,13 @@ def train(
                 logits = target(release)
             loss = vfc_loss(logits.float(), labels[rows].to(device), kl, recipe.beta * ramp)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             if watch is not None:
                 watch(network, step + 1, steps)
             if (step + 1) % per_epoch == 0:
-                _epoch_ended(epoch + 1, epochs, float(loss.detach()))
+                _require_finite(float(loss.detach()), epoch + 1)
     network.eval()
 
 
@@ -198,9 +184,6 @@ def update_mask(
     network.train(training)
 
 
-def _epoch_ended(done: int, epochs: int, loss: float) -> None:
+def _require_finite(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
-        raise UserError(f"expected VFC's loss to stay finite, got {loss} in epoch {done}", "lower lr or beta")
-    callback = _progress.get()
-    if callback is not None:
-        callback(done, epochs, loss)
+        raise UserError(f"expected VFC's loss to stay finite, got {loss} in epoch {epoch}", "lower lr or beta")

@@ -17,8 +17,9 @@ def stack(shape: Shape, plan: tuple[tuple[int, ...], ...]) -> tuple[nn.Module, i
     fan_in, side = shape.channels, shape.side
     for stage in plan:
         for out in (shape.scaled(count) for count in stage):
-            layers += [nn.Conv2d(fan_in, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
-            nn.init.kaiming_normal_(layers[-3].weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
+            convolution = nn.Conv2d(fan_in, out, 3, padding=1)
+            layers += [convolution, nn.BatchNorm2d(out), nn.ReLU()]
+            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
             fan_in = out
         if side > 1:
             layers.append(nn.MaxPool2d(2))

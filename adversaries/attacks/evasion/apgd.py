@@ -12,9 +12,15 @@ from adversaries.attacks.evasion import torchattacks_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
-@ADVERSARIES.register("apgd")
+@ADVERSARIES.register(
+    "apgd",
+    goals=("evasion",),
+    variants=({"objective": "ce"}, {"objective": "dlr"}, {"objective": "targeted"}),
+    order=20,
+)
 @dataclass(frozen=True, kw_only=True)
 class APGD(Evasion):
     """Auto-PGD, two of the four attacks of AutoAttack: momentum, and a step size halved when progress stalls.
@@ -33,7 +39,7 @@ class APGD(Evasion):
     attacks, 2020, arXiv 2003.01690.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     steps: int = 40

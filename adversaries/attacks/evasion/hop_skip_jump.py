@@ -12,9 +12,10 @@ from adversaries.attacks.evasion import foolbox_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
-@ADVERSARIES.register("hop-skip-jump")
+@ADVERSARIES.register("hop-skip-jump", goals=("evasion",), order=70)
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(Evasion):
     """Jumps along the boundary's normal, which it estimates from decisions near the boundary.
@@ -30,7 +31,7 @@ class HopSkipJump(Evasion):
     1904.02144.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     minimal: ClassVar[bool] = True
 

@@ -12,9 +12,15 @@ from adversaries.attacks.evasion import foolbox_adapter, torchattacks_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
-@ADVERSARIES.register("pgd")
+@ADVERSARIES.register(
+    "pgd",
+    goals=("evasion",),
+    variants=({}, {"gradient": "straight-through"}, {"gradient": "target"}, {"library": "foolbox"}),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class PGD(Evasion):
     """Follows the gradient of the cross-entropy through defense and target, step by step, inside the ball.
@@ -32,7 +38,7 @@ class PGD(Evasion):
     Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018, arXiv 1706.06083.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     loss: ClassVar[Literal["entropy", "margin", "none"]] = "entropy"
 

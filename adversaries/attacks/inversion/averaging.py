@@ -13,6 +13,7 @@ from adversaries.attacks.inversion.ridge_decoder import RidgeReconstruction, fit
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class AveragingReconstruction(Reconstruction):
         return self.inner.rebuild(_average(release), prediction)
 
 
-@ADVERSARIES.register("averaging")
+@ADVERSARIES.register("averaging", goals=("reconstruction",), order=30)
 @dataclass(frozen=True, kw_only=True)
 class Averaging(Reconstructor):
     """The closed-form decoder on the average of several releases of one image.
@@ -43,7 +44,7 @@ class Averaging(Reconstructor):
     Does: averages, which removes what is drawn anew for every release, then decodes as `ridge-decoder` does.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     reads_repeats: ClassVar[bool] = True
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> AveragingReconstruction:  # noqa: ARG002

@@ -233,7 +233,7 @@ def descend(
             optimizer.zero_grad(set_to_none=True)
             if step == 0:
                 stuck = _no_gradient(canvas, match, release, generator)
-            each.sum().backward()  # type: ignore[no-untyped-call]
+            each.sum().backward()
             for moved in canvas.moving:
                 if moved.grad is not None:
                     moved.grad.nan_to_num_(posinf=0.0, neginf=0.0)

@@ -13,6 +13,7 @@ from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import spread
+from adversaries.threat import Level
 
 _ROWS = 2000
 
@@ -40,7 +41,17 @@ class FixedImages(Reconstruction):
         return self.table[prediction.clamp(0, len(self.table) - 1)]
 
 
-@ADVERSARIES.register("mean-image")
+@ADVERSARIES.register(
+    "mean-image",
+    goals=("reconstruction",),
+    variants=(
+        {"aim": "mean", "by_prediction": True},
+        {"aim": "mean", "by_prediction": False},
+        {"aim": "psnr", "by_prediction": True},
+        {"aim": "ssim", "by_prediction": True},
+    ),
+    order=1000,
+)
 @dataclass(frozen=True, kw_only=True)
 class MeanImage(Reconstructor):
     """The best constant image: the floor of every reconstruction.
@@ -57,7 +68,7 @@ class MeanImage(Reconstructor):
         lr: their step size (Adam).
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     learns_pairs: ClassVar[bool] = False
     blind: ClassVar[bool] = True
 
@@ -91,7 +102,7 @@ class MeanImage(Reconstructor):
         optimizer = torch.optim.Adam([moving], lr=self.lr)
         for _ in range(self.steps):
             optimizer.zero_grad(set_to_none=True)
-            (-measure(moving[which], shown).mean()).backward()  # type: ignore[no-untyped-call]
+            (-measure(moving[which], shown).mean()).backward()
             optimizer.step()
             with torch.no_grad():
                 moving.clamp_(0, 1)

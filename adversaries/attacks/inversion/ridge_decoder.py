@@ -13,6 +13,7 @@ from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Recons
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class RidgeReconstruction(Reconstruction):
         return self.knowing(release, prediction).reshape(-1, *self.shape)
 
 
-@ADVERSARIES.register("ridge-decoder")
+@ADVERSARIES.register("ridge-decoder", goals=("reconstruction",), order=10)
 @dataclass(frozen=True, kw_only=True)
 class RidgeDecoder(Reconstructor):
     """Kernel ridge regression from the release to all pixels at once.
@@ -51,7 +52,7 @@ class RidgeDecoder(Reconstructor):
     permutations and rotations are found by known plaintext.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> RidgeReconstruction:  # noqa: ARG002
         """Solve; closed form, no randomness."""

@@ -15,6 +15,7 @@ from adversaries.goals.matching import ADVERSARIES, Matcher, Matching
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _MEASURED = 500
@@ -40,7 +41,12 @@ class LearnedMatching(Matching):
         return compared(self.of_release(release), self.of_gallery(gallery), self.measure)
 
 
-@ADVERSARIES.register("matcher")
+@ADVERSARIES.register(
+    "matcher",
+    goals=("match:image", "match:release"),
+    variants=({"form": "decode"}, {"form": "encode"}, {"form": "raw"}),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class LearnedMatcher(Matcher):
     """Learns to bring releases and images into one space and compares them there.
@@ -55,7 +61,7 @@ class LearnedMatcher(Matcher):
         form: decode, encode or raw.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
 
     form: Literal["decode", "encode", "raw"] = "decode"
 

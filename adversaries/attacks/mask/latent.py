@@ -13,6 +13,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.mask.opened_latent import Inverse, ReadView, fit_inverse, open_latent
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,16 @@ class LatentAttack(Attack):
         return self.inner.guess(self.inverse(release))
 
 
-@ADVERSARIES.register("mask-latent")
+@ADVERSARIES.register(
+    "mask-latent",
+    goals=("mask",),
+    variants=(
+        {"recovery": "learned", "probe": "linear"},
+        {"recovery": "learned", "probe": "mlp"},
+        {"recovery": "optimized", "probe": "mlp"},
+    ),
+    order=10,
+)
 @dataclass(frozen=True, kw_only=True)
 class MaskLatent(Adversary):
     """A probe on the masked latent, which is read off the release with the help of the known decoder and mask.
@@ -51,7 +61,7 @@ class MaskLatent(Adversary):
         times: factor on all steps, the probe's included.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
 
     recovery: Literal["learned", "optimized"] = "learned"
     probe: Literal["linear", "mlp"] = "linear"

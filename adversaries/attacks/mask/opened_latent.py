@@ -220,7 +220,7 @@ def fit_inverse(
         for rows in batch_indices(len(x), batch, training, generator):
             loss = nn.functional.mse_loss(net(x[rows]), aim[rows])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     net.eval().requires_grad_(False)

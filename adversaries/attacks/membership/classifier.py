@@ -11,7 +11,7 @@ from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Numbe
 _PENALTIES = np.logspace(-2, 6, 9)
 
 
-@ADVERSARIES.register("shadow-classifier")
+@ADVERSARIES.register("shadow-classifier", goals=("membership",), order=30)
 @dataclass(frozen=True, kw_only=True)
 class ShadowClassifier(MembershipAdversary):
     """Learns from the releases of its own shadow defenses how those of members look.

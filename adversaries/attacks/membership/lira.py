@@ -10,7 +10,12 @@ import numpy as np
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Numbers, Sight, Truth
 
 
-@ADVERSARIES.register("lira")
+@ADVERSARIES.register(
+    "lira",
+    goals=("membership",),
+    variants=({"signal": "confidence"}, {"signal": "kl"}, {"signal": "change"}, {"signal": "norm"}),
+    order=20,
+)
 @dataclass(frozen=True, kw_only=True)
 class Lira(MembershipAdversary):
     """Compares a signal with what it is for the same image under defenses that were, and were not, fitted on it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Numbers, Sight
 
 
-@ADVERSARIES.register("loss-threshold")
+@ADVERSARIES.register("loss-threshold", goals=("membership",), order=10)
 @dataclass(frozen=True, kw_only=True)
 class LossThreshold(MembershipAdversary):
     """Calls an image a member when the target's loss on its release is low.

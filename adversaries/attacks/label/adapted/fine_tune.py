@@ -22,6 +22,7 @@ from adversaries.learning.networks import (
     trained,
     training,
 )
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import predict_logits
@@ -46,7 +47,9 @@ class HeadAttack(Attack):
         return self.logistic.logits(self.columns(head_inputs(self.model, x)), old)
 
 
-@ADVERSARIES.register("fine-tune")
+@ADVERSARIES.register(
+    "fine-tune", goals=("task", "attribute"), variants=({"scope": "head"}, {"scope": "all"}), order=310
+)
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Adversary):
     """An unintended model retrained on labelled releases.
@@ -67,7 +70,7 @@ class FineTune(Adversary):
         times: factor on both.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, require_classes
+from adversaries.threat import Level
 
 _MOST_VALUES = 1_000_000
 
@@ -68,7 +69,9 @@ def _interpolate(values: Tensor, source: Tensor, aim: Tensor) -> Tensor:
     return torch.where(tie, (high[left] + high[right]) / 2, between).float()
 
 
-@ADVERSARIES.register("moments")
+@ADVERSARIES.register(
+    "moments", goals=("task", "attribute"), variants=({"match": "moments"}, {"match": "histogram"}), order=130
+)
 @dataclass(frozen=True, kw_only=True)
 class MomentMatch(Adversary):
     """An unintended model on releases whose channels have the statistics of clean images.
@@ -82,7 +85,7 @@ class MomentMatch(Adversary):
         quantiles: steps of the histogram.
     """
 
-    level: ClassVar[str] = "L1"
+    level: ClassVar[Level] = "L1"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

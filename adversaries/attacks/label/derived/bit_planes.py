@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack
 from adversaries.learning.planes import fit_planes
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _WORDS = {
@@ -28,7 +29,7 @@ def words(release: Shaped[Tensor, "n ..."]) -> Int[Tensor, "n d"]:
     return release.reshape(len(release), -1).contiguous().view(_WORDS[release.dtype])
 
 
-@ADVERSARIES.register("bit-planes")
+@ADVERSARIES.register("bit-planes", goals=("task", "attribute"), order=250)
 @dataclass(frozen=True, kw_only=True)
 class BitPlanes(Adversary):
     """A linear probe on the bits of the floating-point words, each plane alone and all together.
@@ -42,7 +43,7 @@ class BitPlanes(Adversary):
         screen: planes are compared on at most so many labelled rows.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     screen: int = 1024
 

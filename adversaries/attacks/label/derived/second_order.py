@@ -16,9 +16,10 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Basis, Columns, ProbeAttack, Ridge, flat, leave_one_out_possible
+from adversaries.threat import Level
 
 
-@ADVERSARIES.register("second-order")
+@ADVERSARIES.register("second-order", goals=("task", "attribute"), order=290)
 @dataclass(frozen=True, kw_only=True)
 class SecondOrder(Adversary):
     """A probe on products of two values: all of them by a quadratic kernel, or the few that vary with the label.
@@ -33,7 +34,7 @@ class SecondOrder(Adversary):
         columns: with more columns than this, the products are those of the columns that vary most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     products: int = 64
     columns: int = 512

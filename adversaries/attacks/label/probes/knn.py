@@ -16,6 +16,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, leave_one_out_possible, spread
+from adversaries.threat import Level
 
 _METRICS = ("euclidean", "standardized", "cosine")
 _NEIGHBORS = (1, 3, 5, 9, 17)
@@ -73,7 +74,7 @@ def _tally(near: Int[Tensor, "n j"], votes: Float[Tensor, "m k"]) -> Float[Tenso
     return (votes[near] * weight[None, :, None]).sum(1)
 
 
-@ADVERSARIES.register("knn")
+@ADVERSARIES.register("knn", goals=("task", "attribute"), order=220)
 @dataclass(frozen=True, kw_only=True)
 class NearestNeighbors(Adversary):
     """Votes of the nearest labelled releases.
@@ -86,7 +87,7 @@ class NearestNeighbors(Adversary):
         queries: rows that are left out, at most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     queries: int = 2000
 

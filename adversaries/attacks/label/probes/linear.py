@@ -16,6 +16,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, wide
+from adversaries.threat import Level
 
 _PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 _FIXED_PENALTY = 0.01
@@ -167,7 +168,7 @@ def _minimize(
         return -(logs * onehot).sum() / n + penalty / 2 * theta[:d].square().sum()
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
     solved = theta.detach()
     varies = bool((x != x[:1]).any())
     return Logistic(
@@ -193,7 +194,7 @@ class LinearAttack(Attack):
         return self.logistic.logits(self.features(release))
 
 
-@ADVERSARIES.register("linear")
+@ADVERSARIES.register("linear", goals=("task", "attribute"), order=210)
 @dataclass(frozen=True, kw_only=True)
 class Linear(Adversary):
     """Multinomial logistic regression on the flattened release.
@@ -206,7 +207,7 @@ class Linear(Adversary):
         iterations: L-BFGS iterations per fit, at most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     iterations: int = 60
 

@@ -20,6 +20,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import attack_from, training
 from adversaries.learning.prediction import InformedAttack, PredictionTable
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import train_classifier
@@ -43,7 +44,9 @@ class Offset(nn.Module):
         return logits
 
 
-@ADVERSARIES.register("with-prediction")
+@ADVERSARIES.register(
+    "with-prediction", goals=("attribute",), variants=({"probe": "linear"}, {"probe": "mlp"}), order=410
+)
 @dataclass(frozen=True, kw_only=True)
 class WithPrediction(Adversary):
     """A probe of an attribute that reads the release together with the target's prediction on it.
@@ -61,7 +64,7 @@ class WithPrediction(Adversary):
         times: factor on both.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     probe: Literal["linear", "mlp"] = "linear"
     iterations: int = 60

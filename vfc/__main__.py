@@ -1,0 +1,70 @@
+"""The commands `vfc`, `vfc-attack` and `python -m vfc`. Nothing is imported before one of them runs.
+
+The packages that they start have common names: where one of the user's own comes first, a sentence says so.
+"""
+
+# Structure: calibration does not count it.
+
+from __future__ import annotations
+
+PACKAGES = ("adversaries", "protocols", "reports")
+"""What is installed beside `vfc`."""
+
+
+def main() -> None:
+    """Run `vfc` and exit with the code of its verdict."""
+    _require_or_exit("vfc")
+    from protocols import cli
+
+    cli.main()
+
+
+def main_attack() -> None:
+    """Run `vfc-attack`, which is `vfc attack`, and exit with the code of its verdict."""
+    _require_or_exit("vfc-attack")
+    from protocols import cli
+
+    cli.main_attack()
+
+
+def require_own_packages() -> None:
+    """Look up, without importing, what `import protocols` and its like would find.
+
+    Raises:
+        UserError: something else of that name comes first on the module search path.
+    """
+    from importlib.util import find_spec
+    from os.path import realpath
+    from pathlib import Path
+
+    from vfc.errors import UserError
+
+    ours = Path(__file__).resolve().parents[1]
+    for name in PACKAGES:
+        spec = find_spec(name)
+        found = "nothing"
+        if spec is not None:
+            # The folder of a package, or the file of a module.
+            found = realpath([*(spec.submodule_search_locations or ()), str(spec.origin)][0])
+        if found != str(ours / name):
+            raise UserError(
+                f"expected the package {name!r} that comes with vfc, got {found}",
+                f"vfc cannot run while another {name!r} comes first on the module search path: rename it, "
+                "or start vfc from another folder",
+            )
+
+
+def _require_or_exit(called: str) -> None:
+    import sys
+
+    from vfc.errors import UserError
+
+    try:
+        require_own_packages()
+    except UserError as error:
+        sys.stderr.write(f"{called}: error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
