@@ -1,4 +1,4 @@
-"""Was an image among those that the defense was fitted on? What such an adversary is, and what it is shown.
+"""Membership inference, was the defense fitted on an image? What such an adversary is, and what it is shown.
 
 Axes: s shadow defenses, u rows of the shadows' universe, m rows that are scored, k signals, d features of one release.
 Torch-free. `adversaries.attacks.membership.signals` measures signals, `adversaries.goals.membership_grading` grades.

@@ -1,1 +1,1 @@
-"""Who was trained on."""
+"""Membership inference: which images a defense was fitted on."""

@@ -1,1 +1,1 @@
-"""A network over its training."""
+"""Layers of a network over its training: what they let through, and what they show of its training images."""

@@ -1,4 +1,4 @@
-"""Whose training is looked at: the states of a run folder, of a training of our own, or of a user's module."""
+"""Where the states of a network come from: a run folder, a training of our own, or a user's module."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Source:
     """States of one network over its training, as data from which any process loads them.
 
     Args:
-        title: how people call it.
+        title: for readers.
         origin: how errors name it.
         steps: rising; 0 is the fresh network.
         digests: of every state.
@@ -130,7 +130,7 @@ def of_encoder(states: Kept, target: Path, title: str) -> Source:
     Args:
         states: of the part `encoder`.
         target: file of the target model.
-        title: how people call it.
+        title: for readers.
     """
     return Source(
         title=title,

@@ -1,4 +1,4 @@
-"""Conducting `vfc leakage --over-training`: whose states they are, and the tasks for each of them.
+"""Conducting `vfc leakage --over-training`: where the states come from, and the tasks for each of them.
 
 Axes: s shadows, u images of their universe.
 """
@@ -44,7 +44,7 @@ from vfc.splits import Parts
 from vfc.wrapper import user_call
 
 UNIVERSE = 1000
-"""So many images that shadows could have been trained on are read to learn how members look."""
+"""Images, at most, that shadows could have been trained on and are read to learn how members look."""
 
 UNKNOWN_MEMBERS = "a module of one's own does not tell which images it was trained on, so nobody knows its members"
 ENCODER_LAYERS = ("encoder.*", "decoder")
