@@ -15,7 +15,7 @@ from adversaries.evidence import Arm, Value
 from reports.model.pictures import Point
 
 WIDTH, HEIGHT = 520, 320
-LEFT, RIGHT, TOP, BOTTOM = 44, 136, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 44, 144, 22, 46
 _APART = 17
 """Least distance of two lines of text."""
 
