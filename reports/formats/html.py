@@ -85,7 +85,7 @@ class _Page:
         self.index, self.rows = AttemptIndex(self.report), rows
         self.toward, self.task = phrases.operators(self.report), f"task:{self.report.dataset.task}"
         self.code = exit_code(self.report.verdict)
-        self.said = phrases.verdict_sentence(self.report)
+        self.verdict = phrases.verdict_sentence(self.report)
         self.summary, self.notes = headline.summary(self.index), headline.notes()
         self.facts = headline.facts(self.report)
         self.numbers = headline.numbers(self.index)
@@ -174,7 +174,7 @@ class _Page:
         known = [value for value in arms.values() if value is not None and value.value is not None]
         return svg.arms(arms) if all(value.unit == "rate" for value in known) else Markup("")
 
-    def who(self, attempt: Attempt) -> str:
+    def attempt_name(self, attempt: Attempt) -> str:
         """Adversary and settings."""
         return short(attempt.name, 60)
 

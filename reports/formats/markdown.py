@@ -46,7 +46,7 @@ def render_markdown(report: Report) -> str:
         _section(
             "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(index)
         ),
-        _section("Not measured", ("state", "why", "who"), _missing(index)),
+        _section("Not measured", ("state", "why", "adversaries or numbers"), _missing(index)),
         _section("The release and the data", ("", ""), _facts(report)),
         _command(report),
     ]
@@ -134,7 +134,7 @@ def _powers(index: AttemptIndex) -> list[tuple[str, str, str, str]]:
 
 
 def _missing(index: AttemptIndex) -> list[tuple[str, str, str]]:
-    return [(inert(state), inert(reason), inert(who)) for state, reason, who in not_measured(index)]
+    return [(inert(state), inert(reason), inert(names)) for state, reason, names in not_measured(index)]
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _bold(text: str) -> str:
 
 
 def inert(text: str, longest: int = _LONGEST) -> str:
-    """A text of at most so many characters that Markdown shows as it is."""
+    """A text of at most `longest` characters that Markdown shows as it is."""
     shown = clean(text)
     shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
     marked = "".join(f"&#{ord(c)};" if c in _MARKUP else c for c in shown)

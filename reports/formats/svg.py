@@ -15,7 +15,7 @@ from adversaries.evidence import Arm, Value
 from reports.model.pictures import Point
 
 WIDTH, HEIGHT = 520, 320
-LEFT, RIGHT, TOP, BOTTOM = 44, 136, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 44, 144, 22, 46
 _APART = 17
 """Least distance of two lines of text."""
 
@@ -66,8 +66,8 @@ def curve(points: Sequence[Point], *, floor: float | None = None, target: float 
         )
         parts.append(text("tick", x, bottom + 18, point.labels))
     parts.append(text("tick", (LEFT + right) / 2, HEIGHT - 8, "K, labelled releases per class"))
-    said = ", ".join(f"K = {point.labels}: {point.notes[0]}" for point in points)
-    title = f"Accuracy of the strongest attack against labelled releases per class. {said}."
+    values = ", ".join(f"K = {point.labels}: {point.notes[0]}" for point in points)
+    title = f"Accuracy of the strongest attack against labelled releases per class. {values}."
     title += "".join(f" {name.capitalize()} {value:.3f}." for _, name, value in marks if value is not None)
     return drawing("curve", WIDTH, HEIGHT, title, parts)
 

@@ -99,7 +99,7 @@ class Accuracies:
 
 
 def arms_table(entries: Iterable[tuple[str, Attempt | None, Value | None]], width: int) -> Table | None:
-    """Who reached a number, with all arms side by side; None without any.
+    """The attempts behind numbers, with all arms side by side; None without any.
 
     Args:
         entries: a title, the attempt (None if the report does not tell), and the number.
@@ -111,12 +111,12 @@ def arms_table(entries: Iterable[tuple[str, Attempt | None, Value | None]], widt
         if attempt is None:
             made.add_row(head, Text("the report does not tell"), _arm(value), *[Text("-")] * 4)
         else:
-            made.add_row(head, _who(attempt), *(_arm(attempt.arm(arm)) for arm in ARMS))
+            made.add_row(head, _attempt(attempt), *(_arm(attempt.arm(arm)) for arm in ARMS))
     return _whole_words(made, width) if made.row_count else None
 
 
 def numbers_table(index: AttemptIndex, entries: Iterable[tuple[str, Value]], width: int) -> Table | None:
-    """Numbers in words of the catalog; None without any."""
+    """Numbers with what the catalog says of them; None without any."""
     made, toward = table("number", "value", "meaning"), operators(index.report)
     for name, value in entries:
         text = figure(value, toward.get(name, frozenset()), unit=True)
@@ -138,13 +138,13 @@ def worst_table(index: AttemptIndex, width: int) -> Table | None:
             continue
         shown = number(worst.value.value, worst.value.unit, toward.get(worst.metric, frozenset()))
         value = Text(shown).append(f"\n{span(worst.value)}", "dim")
-        who, arms = Text(worst.nobody), [Text("-") for _ in shown_arms]
+        reached, arms = Text(worst.no_attempt), [Text("-") for _ in shown_arms]
         if worst.attempt is not None:
             found = [worst.attempt.arm(arm) for arm in shown_arms]
-            who, arms = _who(worst.attempt), [Text(plain(one)) for one in found]
+            reached, arms = _attempt(worst.attempt), [Text(plain(one)) for one in found]
         first, _, last = worst.metric.rpartition(".")
         name.append(f"\n{first}.\n{last}", "not bold dim")
-        made.add_row(name, value, who, *arms, Text("\n".join(worst.flags) or "-"))
+        made.add_row(name, value, reached, *arms, Text("\n".join(worst.flags) or "-"))
     return _whole_words(made, width) if made.row_count else None
 
 
@@ -156,7 +156,7 @@ def _whole_words(made: Table, width: int) -> Table:
     return made
 
 
-def _who(attempt: Attempt) -> Text:
+def _attempt(attempt: Attempt) -> Text:
     return Text(short(attempt.name, 40)).append(f"\n{granted(attempt)}", "dim")
 
 

@@ -1,7 +1,7 @@
 """The report on a terminal: the verdict first, then everything that it rests on, and how to get it again.
 
 Imports no torch. Every text of the report is made harmless before anything is laid out, so no name, path or message
-can move the cursor, color the screen or pass for markup. Nothing is said by color alone.
+can move the cursor, color the screen or pass for markup. Nothing is told by color alone.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class _Page:
             yield from (Text(""), others)
 
     def _section(self, content: SectionContent) -> Iterable[RenderableType]:
-        """One protocol: its pictures, its numbers, and who reached them."""
+        """One protocol: its pictures, its numbers, and the attempts that reached them."""
         if content.section.about:
             yield Text(content.section.about, "dim")
         for picture in content.pictures:

@@ -86,7 +86,7 @@ def _judge(
         return result("inconclusive", f"the baseline has {before.value:.3f}, but now {reason}")
     doubts = set(before.flags) & set(HONESTY)
     if doubts:
-        return result("inconclusive", f"the baseline itself is in doubt: {_said(doubts)}")
+        return result("inconclusive", f"the baseline itself is in doubt: {_meanings(doubts)}")
     sign = _direction(name)
     found = change(name, old, old_rows, report, rows, alpha)
     outcome, reason = _compare(found, sign, tolerance)
@@ -101,7 +101,7 @@ def _judge(
     # What was in doubt when the baseline was accepted is no news.
     flags = tuple(flag for flag in forbids_holding(after.flags) if flag not in before.flags)
     if outcome == "held" and flags:
-        outcome, reason = "inconclusive", f"{reason}, but the number is in doubt: {_said(flags)}"
+        outcome, reason = "inconclusive", f"{reason}, but the number is in doubt: {_meanings(flags)}"
     return result(outcome, reason, found.paired)
 
 
@@ -123,39 +123,39 @@ def _compare(found: Change, sign: int, tolerance: float) -> tuple[Outcome, str]:
     if old.value is None or new.value is None or found.difference is None:
         return "inconclusive", "there is nothing to compare"
     margin = tolerance if old.unit in ABSOLUTE else tolerance * abs(old.value)
-    words = f"{old.value:.4g} before, {new.value:.4g} now"
+    both = f"{old.value:.4g} before, {new.value:.4g} now"
     if old.censored or new.censored:
-        return _censored(old, new, margin, words)
+        return _censored(old, new, margin, both)
     if found.same:
-        return "held", f"{words}, unchanged"
+        return "held", f"{both}, unchanged"
     if found.low is None or found.high is None:
-        return "inconclusive", f"{words}, and the bounds of the difference are unknown"
+        return "inconclusive", f"{both}, and the bounds of the difference are unknown"
     least, most = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
     better, worse = (found.rose, found.fell) if sign > 0 else (found.fell, found.rose)
     if margin == 0 and worse is not None and better is not None:
         if worse <= found.level:
-            return "broken", f"{words}: worse, and luck explains that with p = {worse:.2g}"
+            return "broken", f"{both}: worse, and luck explains that with p = {worse:.2g}"
         if better <= found.level:
-            return "held", f"{words}: better, and luck explains that with p = {better:.2g}"
+            return "held", f"{both}: better, and luck explains that with p = {better:.2g}"
     elif most < -margin:
-        return "broken", f"{words}: worse by at least {_short(-most)}"
+        return "broken", f"{both}: worse by at least {_short(-most)}"
     elif least >= -margin:
-        return "held", f"{words}: worse by at most {_short(max(0.0, -least))}"
+        return "held", f"{both}: worse by at most {_short(max(0.0, -least))}"
     needed = -least if old.unit in ABSOLUTE else -least / abs(old.value) if old.value else math.inf
     hint = f", --tolerance {math.ceil(needed * 1000) / 1000:g} would hold" if math.isfinite(needed) else ""
-    return "inconclusive", f"{words}: a loss of up to {_short(max(0.0, -least))} cannot be excluded{hint}"
+    return "inconclusive", f"{both}: a loss of up to {_short(max(0.0, -least))} cannot be excluded{hint}"
 
 
-def _censored(old: Value, new: Value, margin: float, words: str) -> tuple[Outcome, str]:
+def _censored(old: Value, new: Value, margin: float, both: str) -> tuple[Outcome, str]:
     """At least one number is only known to be larger than the largest budget tried; larger is better."""
     before, after = float(old.value or 0), float(new.value or 0)
     if new.censored:
         if after >= (before if old.censored else (old.high or before)) - margin:
-            return "held", f"{words}, more than the largest budget tried"
-        return "inconclusive", f"{words}, and a smaller budget was tried than before"
+            return "held", f"{both}, more than the largest budget tried"
+        return "inconclusive", f"{both}, and a smaller budget was tried than before"
     if (new.high or after) < before - margin:
-        return "broken", f"{words}, before more than the largest budget tried"
-    return "inconclusive", f"{words}, before more than the largest budget tried"
+        return "broken", f"{both}, before more than the largest budget tried"
+    return "inconclusive", f"{both}, before more than the largest budget tried"
 
 
 def _direction(name: str) -> int:
@@ -166,7 +166,7 @@ def _direction(name: str) -> int:
         return 0
 
 
-def _said(flags: Any) -> str:
+def _meanings(flags: Any) -> str:
     return "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in sorted(flags))
 
 
@@ -175,7 +175,7 @@ def _short(number: float) -> str:
 
 
 def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str]:
-    """Make a report the baseline: copy it with its sidecar, and write down who replaced whom and why.
+    """Make a report the baseline: copy it with its sidecar, and write down what it replaces and why.
 
     Args:
         path: report.json, or the folder that holds it.
@@ -197,13 +197,14 @@ def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str
     if not sidecar.is_file():
         raise UserError(f"expected the per-target rows at {sidecar}, got no such file", "keep it beside the report")
     history = read_history(folder)
+    metrics = {name: report.metrics[name].value for name in directed(report)}
     entry = {
         "date": today.isoformat(),
         "reason": reason.strip(),
         "digest": report.digest,
         "replaces": history[-1]["digest"] if history else None,
         "release": report.release.name,
-        "metrics": {name: report.metrics[name].value for name in directed(report)},
+        "metrics": metrics,
     }
     text = json.dumps([*history, entry], indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     contents = {SIDECAR: sidecar.read_bytes(), REPORT: source.read_bytes(), HISTORY: text.encode()}
@@ -211,7 +212,7 @@ def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str
     before = history[-1]["metrics"] if history else {}
     return [
         f"{name}: {before[name]:.4g} -> {value:.4g}"
-        for name, value in entry["metrics"].items()  # type: ignore[union-attr]
+        for name, value in metrics.items()
         if isinstance(before.get(name), (int, float)) and before[name] != value
     ]
 

@@ -127,9 +127,11 @@ def change(name: str, old: Report, old_rows: Rows, new: Report, new_rows: Rows, 
 def apart(old: Value, new: Value, alpha: float, old_rows: Rows, new_rows: Rows) -> tuple[float | None, float | None]:
     """Bounds of new - old from the two intervals, Bonferroni over both."""
     first, second = recompute(old, alpha / 2, old_rows), recompute(new, alpha / 2, new_rows)
-    if None in (first.low, first.high, second.low, second.high) or old.censored or new.censored:
+    if first.low is None or first.high is None or second.low is None or second.high is None:
         return None, None
-    return float(second.low) - float(first.high), float(second.high) - float(first.low)  # type: ignore[arg-type]
+    if old.censored or new.censored:
+        return None, None
+    return second.low - first.high, second.high - first.low
 
 
 def exact(value: Value) -> bool:
@@ -193,8 +195,9 @@ def _hits(name: str, report: Report, rows: Rows) -> tuple[Callable[[Table], Tabl
         return None if target is None else (_mean, [target[None]])
     if name == "target.retention":
         clean = rows.get("target.clean")
-        nothing = np.zeros_like(target) if target is not None else None
-        return None if target is None or clean is None else (_ratio, [np.stack([target, clean, nothing])])  # type: ignore[list-item]
+        if target is None or clean is None:
+            return None
+        return _ratio, [np.stack([target, clean, np.zeros_like(target)])]
     accuracy = name.replace(".suppression_ratio", ".accuracy")
     attempt = _source(accuracy, report)
     keys = [value.rows for row in attempt.rows if (value := row.arms.attack) is not None] if attempt is not None else []

@@ -110,7 +110,7 @@ def verdict(
 
     Args:
         results: what `judge` returned; empty without gates.
-        evidence: who attacked and whether it was measured.
+        evidence: every adversary, and whether it was measured.
         required: names of adversaries that must have been measured; None: every applicable one.
 
     Returns:
@@ -225,7 +225,7 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
 
 
 def _compare_censored(gate: Gate, largest: float) -> tuple[Outcome, str]:
-    """The truth is larger than the largest K that was tried, and nobody knows by how much."""
+    """The truth is larger than the largest K that was tried, and it is not known by how much."""
     if gate.upward and largest >= gate.number:
         return "held", f"more than {largest:g} is {_side(gate, True)} {gate.number:g}"
     return "inconclusive", f"only known to be more than {largest:g}, the largest budget tried"

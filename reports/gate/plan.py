@@ -98,11 +98,11 @@ def _plan(
         truth, source = stored.value, "from the report"
     if truth is None:
         truth, source = _guess(gate, unit), "a guess: no report and no --assume"
-    words = f"{gate.metric} = {truth:.4g} ({source})"
+    truths = f"{gate.metric} = {truth:.4g} ({source})"
     if unit == "count":
-        return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason=_COUNT)
+        return Plan(gate=gate, outcome=None, targets=None, assumed=truths, reason=_COUNT)
     if truth == gate.number:
-        return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason="the truth is the limit itself")
+        return Plan(gate=gate, outcome=None, targets=None, assumed=truths, reason="the truth is the limit itself")
     outcome: Literal["held", "broken"] = "held" if gate.satisfied_by(truth) else "broken"
     if unit in ("rate", "ratio"):
         facts = _facts(gate.metric, truth, unit, assumed, stored)
@@ -110,18 +110,18 @@ def _plan(
         shown = "".join(f", {words_of[name]} {number:.3g}" for name, number in facts.items() if name in words_of)
         needed = _search(lambda n: _power(gate, outcome, unit, facts, n, alpha), power)
         how = f"{SIMULATIONS:,} simulated evaluations for each number of target images"
-        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
+        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=truths + shown, reason=_enough(needed, how))
     if unit == "leakage":
         shares, shown = _leakage_shares(gate.metric, truth, assumed, report, rows)
         needed = _search(lambda n: _leakage_power(gate, outcome, shares, n, alpha), power)
         how = f"{BOOTSTRAPS} simulated evaluations for each number of target images"
-        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
+        return Plan(gate=gate, outcome=outcome, targets=needed, assumed=truths + shown, reason=_enough(needed, how))
     spread, shown = _spread(gate.metric, report, rows)
     distance = abs(truth - gate.number)
     needed = math.ceil(((float(ndtri(1 - alpha)) + float(ndtri(power))) * spread / distance) ** 2)
     found = max(2, needed) if needed <= MOST else None
     how = f"normal approximation, standard deviation {spread:.3g} per target image"
-    return Plan(gate=gate, outcome=outcome, targets=found, assumed=words + shown, reason=_enough(found, how))
+    return Plan(gate=gate, outcome=outcome, targets=found, assumed=truths + shown, reason=_enough(found, how))
 
 
 _COUNT = (

@@ -141,8 +141,8 @@ class Policy:
             states = {name: report.calibration.get(name) for name in names}
             missing = [name for name, state in states.items() if state is None or state.status == "uncalibrated"]
             if missing or not names:
-                who = ", ".join(missing) or "no chosen one"
-                return f"the policy asks for calibrated adversaries, got no calibration of {who}"
+                names_missing = ", ".join(missing) or "no chosen one"
+                return f"the policy asks for calibrated adversaries, got no calibration of {names_missing}"
         return ""
 
 

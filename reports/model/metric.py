@@ -31,7 +31,7 @@ class Metric:
         protocols: which protocols produce it; a section leaves it empty for itself and the protocols that include it.
         task_protocol: of `protocols`, the one that produces it for the task label, where the others produce it for
             attributes; empty where the label makes no difference.
-        diagnostic: for a number that nobody attacked for: +1 if more of it means more leakage, -1 if more of it
+        diagnostic: for a number without an attack: +1 if more of it means more leakage, -1 if more of it
             promises less; None otherwise. `vfc predict` correlates it with the numbers that are `predicted`.
         predicted: whether `vfc predict` asks how well diagnostics predict it; more of it is worse for the defender.
         needs_labels: whether it needs labelled releases, beside those that name K.

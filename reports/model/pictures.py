@@ -14,7 +14,7 @@ from adversaries.evidence import Value
 from reports.model.pixels import Pixels
 
 MOST = 16
-"""So many images of a gallery, and channels of a map, are shown at most."""
+"""Images of a gallery, and channels of a mask, that are shown at most."""
 
 Part = Literal["original", "release", "reconstruction"]
 PARTS: tuple[Part, ...] = ("original", "release", "reconstruction")
@@ -170,7 +170,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyTable:
-    """Accuracy on the release: who, and with how many labels.
+    """Accuracy on the release, by model or probe and by number of labels.
 
     Args:
         without: heads of the columns without labels.

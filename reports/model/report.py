@@ -61,7 +61,7 @@ class PartOfData(Record):
 
 
 class Dataset(Record):
-    """The data everybody was measured on."""
+    """The data that every attack was measured on."""
 
     name: str
     digest: str

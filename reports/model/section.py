@@ -37,7 +37,7 @@ class Source:
     Args:
         title: the number in a few words.
         metric: its name.
-        attempt: who reached it; None if the report does not tell.
+        attempt: the one that reached it; None if the report does not tell.
     """
 
     title: str
@@ -61,7 +61,7 @@ class HeadlineNumber:
 
 
 def reached_exactly(chosen: Sequence[Attempt], value: Value | None) -> Attempt | None:
-    """Who reached a number: the best of the chosen attempts that show it, else the only one there is."""
+    """The attempt behind a number: the best of the chosen ones that show it, else the only one there is."""
     exact = [attempt for attempt in chosen if value is not None and attempt.shows(value)]
     if exact:
         return best(exact) or exact[0]
@@ -80,7 +80,7 @@ class Section:
         metrics: the numbers that it produces; any other section may not claim the same names.
         headlines: names in `metrics` of the number that stands for the protocol; the first that was measured counts.
         includes: protocols whose numbers it produces too.
-        attacked: False where nobody attacks and its numbers are properties of the release.
+        attacked: False where its numbers are properties of the release and no attack is made.
         on_task: whether it attacks the task label: its numbers stand in the headline and in the table of sources.
         note: how to read its numbers; stands under the verdict of every report.
         legend: explains the titles of its sources, in a sentence.
@@ -90,7 +90,7 @@ class Section:
         numbers: what stands under the verdict; None: the number that stands for the protocol, if it was measured.
         sources: where its numbers come from, for the table of sources.
         sentences: what the headline says, each a clause without capital and full stop.
-        reached: who reached a number of its metrics; None: whoever was chosen and shows it.
+        reached: the attempt that reached a number of its metrics; None: the chosen one that shows it.
     """
 
     protocol: str
@@ -133,7 +133,7 @@ class Section:
         return tuple(attempt for attempt in index.attempts if attempt.chosen and self.protocol in attempt.protocols)
 
     def source(self, index: AttemptIndex, name: str) -> Attempt | None:
-        """Who reached a number of the section; None if the report does not tell."""
+        """The attempt that reached a number of the section; None if the report does not tell."""
         if self.reached is not None:
             return self.reached(index, name)
         return reached_exactly(self.chosen(index), index.report.metrics.get(name))

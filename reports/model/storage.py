@@ -82,7 +82,7 @@ def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
 
 @collector_paused()
 def load(path: Path | str) -> Report:
-    """Read a report and check that nobody changed it.
+    """Read a report and check that it is as it was written.
 
     Args:
         path: report.json, or the folder that holds it.

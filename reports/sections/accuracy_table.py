@@ -1,4 +1,4 @@
-"""The table of accuracies on the release: who, knowing what, with how many labels."""
+"""The table of accuracies on the release: by model or probe, by what it knows and with how many labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WITHOUT_LABELS = ("clean", "on the release", "as a picture", "unlabelled")
 """Columns of attacks that were granted no labels, in order; those with K labels per class follow."""
 
 LABELLED = "L2"
-"""The columns of K are of this level; who knows more stands in rows of its own."""
+"""The columns of K are of this level; attackers with more knowledge stand in rows of their own."""
 
 FEATURES = ("bit-planes", "integer-codes", "norms", "signs", "second-order")
 """Probes that learn from derived features; the table shows the best of them as one row."""
@@ -85,7 +85,7 @@ def _references(index: AttemptIndex) -> list[Row]:
 
 
 def _probes(index: AttemptIndex) -> list[Row]:
-    """Probes that start from no model, each kind once, derived features as one row; then who knows more than labels."""
+    """Probes that start from no model, each kind once, derived features as one row; then more than labels."""
     learned = [a for a in index.task if a.model is None and a.level == LABELLED]
     kinds = dict.fromkeys("features" if a.adversary in FEATURES else a.adversary for a in learned)
     rows = []
@@ -99,7 +99,7 @@ def _probes(index: AttemptIndex) -> list[Row]:
 
 
 def _stronger(index: AttemptIndex) -> list[Row]:
-    """Who knows more than labels; whoever reads the label off a reconstruction needs none."""
+    """Attackers that know more than labels; those that take the label from a reconstruction need none."""
     stronger = [a for a in index.task if a.level > LABELLED and a.adversary != "target"]
     rows = []
     for name, level in dict.fromkeys((attempt.adversary, attempt.level) for attempt in stronger):

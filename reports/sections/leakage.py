@@ -1,4 +1,4 @@
-"""The section of what nobody attacked for: properties of the release.
+"""The section of leakage without an attack: properties of the release.
 
 The sidecar may hold `spectra/<layer>`, of shape (k,): mean singular values of a layer's Jacobian, at least 0.
 """

@@ -38,7 +38,7 @@ def mask_aware() -> Section:
 
 
 def _reached(index: AttemptIndex, name: str) -> Attempt | None:  # noqa: ARG001  (a section's shape)
-    """The gain is a difference; whoever knows the mask reached it."""
+    """The gain is a difference; the best attack that knows the mask reached it."""
     own = mask_aware().chosen(index)
     return best(attempt for attempt in own if attempt.adversary.startswith("mask-") and attempt.arm("floor"))
 

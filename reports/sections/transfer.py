@@ -1,4 +1,4 @@
-"""The section of transfer: models that never saw a release, and the table of everybody's accuracy on the release."""
+"""The section of transfer: models that never saw a release, and the table of accuracies on the release."""
 
 from __future__ import annotations
 

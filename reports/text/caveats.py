@@ -20,7 +20,7 @@ FLOOR_GUESSER = "majority"
 
 @dataclass(frozen=True, kw_only=True)
 class Flagged:
-    """One health flag and who carries it.
+    """One health flag, with the adversaries and numbers that carry it.
 
     Args:
         flag: its name.
@@ -82,8 +82,8 @@ def controls(index: AttemptIndex) -> list[str]:
         f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
         f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended)."
     ]
-    doubts = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
-    if not doubts:
+    decisive = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
+    if not decisive:
         guesser = any(f.decides for f in flagged(index))
         but = f", except on {FLOOR_GUESSER}, which sees no release" if guesser else ""
         sentences.append(f"All controls that ran are clean: no flag forbids that a gate holds{but}.")
@@ -122,7 +122,7 @@ def data_facts(report: Report) -> str:
 
 
 def not_measured(index: AttemptIndex) -> list[tuple[str, str, str]]:
-    """What was not run or does not apply: state, reason, and who; grouped by reason."""
+    """What was not run or does not apply: state, reason and names; grouped by reason."""
     groups: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for attempt in index.attempts:
         for row in attempt.rows:
@@ -130,12 +130,12 @@ def not_measured(index: AttemptIndex) -> list[tuple[str, str, str]]:
                 labels = groups[row.status.replace("_", " "), row.reason or "no reason was given"][attempt.name]
                 if attempt.labels is not None and str(attempt.labels) not in labels:
                     labels.append(str(attempt.labels))
-    found = [(state, reason, _who(names)) for (state, reason), names in groups.items()]
+    found = [(state, reason, _names(names)) for (state, reason), names in groups.items()]
     numbers: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, value in index.report.metrics.items():
         if value.value is None:
             numbers[value.reason or "no reason was given"][name] = []
-    found += [("no number", reason, _who(names)) for reason, names in numbers.items()]
+    found += [("no number", reason, _names(names)) for reason, names in numbers.items()]
     order = {"failed": 0, "not run": 1, "no number": 2, "not applicable": 3}
     return sorted(found, key=lambda group: order[group[0]])
 
@@ -154,7 +154,7 @@ def listed(names: Iterable[str], most: int = 6) -> str:
     return ", ".join(all_names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _who(names: Mapping[str, list[str]]) -> str:
+def _names(names: Mapping[str, list[str]]) -> str:
     return listed((f"{name} (K = {', '.join(labels)})" if labels else name for name, labels in names.items()), 12)
 
 
@@ -207,17 +207,17 @@ def _bounds(report: Report) -> str:
 
 def _stochastic(report: Report) -> str:
     declared, observed = report.release.stochastic.declared, report.release.stochastic.observed
-    said = {
+    declares = {
         None: "it declares nothing about that",
         True: "it declares that they differ",
         False: "it declares that they do not",
     }
     if observed is None:
-        return f"Whether two releases of one image differ was not observed; {said[declared]}."
+        return f"Whether two releases of one image differ was not observed; {declares[declared]}."
     seen = "Two releases of one image differ" if observed else "Two releases of one image are equal"
     if declared == observed:
         return f"{seen}, as declared."
-    return f"{seen}, but {said[declared]}." if declared is not None else f"{seen}; {said[declared]}."
+    return f"{seen}, but {declares[declared]}." if declared is not None else f"{seen}; {declares[declared]}."
 
 
 def _count(count: int, word: str) -> str:

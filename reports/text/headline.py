@@ -1,4 +1,4 @@
-"""What is said first: what was measured on what, the headline numbers, and which attempt each came from."""
+"""What stands first: what was measured on what, the headline numbers, and which attempt each came from."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Power:
 
 
 def powers(index: AttemptIndex) -> list[Power]:
-    """Everybody of whom the report says something; the chosen first, by name.
+    """Every adversary whose calibration the report holds; the chosen first, by name.
 
     A report is data that anybody may have written: what is not shaped as a calibration is left out.
     """

@@ -39,8 +39,8 @@ class Worst:
         protocol: its name.
         metric: the number that stands for it; empty if it has none.
         value: that number; None if there is none.
-        attempt: who reached it; None if the report does not tell.
-        flags: doubts about the number or about who reached it.
+        attempt: the attempt that reached it; None if the report does not tell.
+        flags: health flags of the number and of the attempt.
         reason: why there is no number.
         attacked: False where the numbers of the protocol are properties of the release.
     """
@@ -54,8 +54,8 @@ class Worst:
     attacked: bool = True
 
     @property
-    def nobody(self) -> str:
-        """What stands in the place of an attempt that is not there."""
+    def no_attempt(self) -> str:
+        """What stands where no attempt can be named."""
         return "the report does not tell" if self.attacked else "nothing attacks here"
 
 

@@ -115,7 +115,7 @@ def test_nothing_is_fetched_and_no_script_runs(show, name):
 def test_the_page_works_without_script(show):
     tab, _, _ = show("everything", PHONE, "light", script=False)
     assert tab.locator("h1").is_visible()
-    assert tab.locator("#curve svg").is_visible()
+    assert tab.locator("#adaptive-probe svg").is_visible()
 
 
 def test_schemes_differ_and_print_is_light(show):

@@ -82,12 +82,12 @@ def test_worst_cases_have_a_row_for_every_protocol_that_ran():
     assert worst_cases(AttemptIndex(full())) == []
 
 
-def test_of_what_nobody_attacked_nobody_is_named():
+def test_numbers_without_an_attack_name_no_attempt():
     leakage = attack("diagnostics", 0.5, protocol="leakage", goal="release")
     both = full(evidence=(*evidence(), leakage), metrics={**metrics(), "leakage.mse_bound": rate(0.1)})
     (found,) = (worst for worst in worst_cases(AttemptIndex(both)) if worst.protocol == "leakage")
     assert found.attempt is None
-    assert found.nobody == "nothing attacks here"
+    assert found.no_attempt == "nothing attacks here"
     assert "nothing attacks here" in shown(both, 120)
 
 

@@ -89,7 +89,7 @@ class Panel:
 
 def panel(steps: Sequence[int], drawn: Panel) -> Markup:
     """One panel as a drawing of its own."""
-    return svg.drawing("course", WIDTH, HEIGHT, _words(steps, drawn), panel_parts(steps, drawn))
+    return svg.drawing("course", WIDTH, HEIGHT, _description(steps, drawn), panel_parts(steps, drawn))
 
 
 def sheet(steps: Sequence[int], rows: Sequence[tuple[str, Sequence[Panel]]], heading: str) -> Markup:
@@ -197,14 +197,14 @@ def _sure(value: Value) -> bool:
     return value.low is not None and value.high is not None
 
 
-def _words(steps: Sequence[int], drawn: Panel) -> str:
+def _description(steps: Sequence[int], drawn: Panel) -> str:
     """What the panel shows, for those who do not see it."""
-    said = []
+    lines = []
     for each in drawn.lines:
         ends = [
             f"{value.value:.3g} at step {step}"
             for step, value in zip(steps, each.values, strict=True)
             if value is not None and value.value is not None
         ]
-        said.append(f"{each.name}: from {ends[0]} to {ends[-1]}" if ends else f"{each.name}: no number")
-    return f"{drawn.title} over training. {'; '.join(said)}."
+        lines.append(f"{each.name}: from {ends[0]} to {ends[-1]}" if ends else f"{each.name}: no number")
+    return f"{drawn.title} over training. {'; '.join(lines)}."

@@ -1,6 +1,6 @@
 """Do the attack-free numbers predict the attacks? The shapes of the table, and what its rows and columns are.
 
-Rows are diagnostics, numbers that nobody attacked for, columns what attacks measured; one point per release.
+Rows are diagnostics, numbers without an attack, columns what attacks measured; one point per release.
 Imports no torch.
 """
 

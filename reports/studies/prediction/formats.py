@@ -108,7 +108,7 @@ def json_prediction(found: Prediction) -> str:
             for point in found.points
         ],
         "blocks": [
-            {"title": block.title, "releases": block.points, "cells": [_said(cell) for cell in block.cells]}
+            {"title": block.title, "releases": block.points, "cells": [_payload(cell) for cell in block.cells]}
             for block in found.blocks
         ],
         "missing": found.missing,
@@ -185,7 +185,7 @@ def _sign(cell: Cell) -> str:
     return "+" if cell.expected > 0 else "-"
 
 
-def _said(cell: Cell) -> dict[str, Any]:
+def _payload(cell: Cell) -> dict[str, Any]:
     one = cell.correlation
     return {
         "diagnostic": cell.diagnostic,
@@ -203,8 +203,8 @@ def _said(cell: Cell) -> dict[str, Any]:
 def _cells(found: Prediction) -> Iterable[dict[str, object]]:
     for block in found.blocks:
         for cell in block.cells:
-            said = {key: "" if part is None else part for key, part in _said(cell).items()}
-            yield {"kind": "correlation", "block": block.title, "name": said.pop("diagnostic"), **said}
+            payload = {key: "" if part is None else part for key, part in _payload(cell).items()}
+            yield {"kind": "correlation", "block": block.title, "name": payload.pop("diagnostic"), **payload}
 
 
 def _numbers(found: Prediction) -> Iterable[dict[str, object]]:
