@@ -10,6 +10,7 @@ from typing import Any
 from adversaries.attacker import Attacker
 from adversaries.calibration.shipped import look_up
 from adversaries.entries import FLOOR_ORDER, Entry, Goal, entries
+from adversaries.evidence import adversary_name
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import LEVELS
 from vfc.config import configured
@@ -32,11 +33,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """A name that no other candidate has, fit for people."""
-        words = [str(value) for value in self.settings.values() if isinstance(value, str)]
-        inner = self.settings.get("options")
-        if isinstance(inner, Mapping):
-            words += [str(value) for value in inner.values() if isinstance(value, str)]
-        return " ".join([self.adversary, *words])
+        return adversary_name(self.adversary, self.settings)
 
     @property
     def trains(self) -> bool:
