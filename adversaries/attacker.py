@@ -8,6 +8,8 @@ from abc import ABC
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
+from adversaries.threat import Level
+
 A = TypeVar("A", bound="Attacker")  # typing.Self, which beartype refuses on methods decorated one by one
 
 
@@ -24,7 +26,7 @@ class Attacker(ABC):
         trains_on_labels: whether fitting reads labels of releases, so that the shuffled control applies.
     """
 
-    level: ClassVar[str]
+    level: ClassVar[Level]
     needs_image_shape: ClassVar[bool] = False
     per_model: ClassVar[bool] = False
     trains_on_labels: ClassVar[bool] = True

@@ -6,11 +6,27 @@ Every number is a `Value`; a number that could not be had is a `Value` of nulls 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Status = Literal["measured", "not_applicable", "not_run", "failed"]
+Arm = Literal["attack", "floor", "ceiling", "shuffled", "undefended"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+"""The measured number and its controls, in the order in which they are shown."""
+
+
+def adversary_name(adversary: str, settings: Mapping[str, Any]) -> str:
+    """An adversary with its settings, fit for people: those that are words, and those of the adversary that it wraps.
+
+    Args:
+        adversary: registered name.
+        settings: its options; `options` holds those of the adversary inside it.
+    """
+    inner = settings.get("options")
+    values = [*settings.values(), *(inner.values() if isinstance(inner, Mapping) else ())]
+    return " ".join([adversary, *(value for value in values if isinstance(value, str))])
 
 
 class Record(BaseModel):
@@ -80,6 +96,17 @@ class Arms(Record):
     ceiling: Value | None = None
     shuffled: Value | None = None
     undefended: Value | None = None
+
+    def get(self, arm: Arm) -> Value | None:
+        """One of them by name."""
+        found: dict[Arm, Value | None] = {
+            "attack": self.attack,
+            "floor": self.floor,
+            "ceiling": self.ceiling,
+            "shuffled": self.shuffled,
+            "undefended": self.undefended,
+        }
+        return found[arm]
 
 
 class Cost(Record):

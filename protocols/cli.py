@@ -291,3 +291,7 @@ def _refused(called: str, text: str) -> int:
     line = "".join(c if c.isprintable() else "?" for c in text)
     complain(f"{called}: error: {line}\n")
     return USAGE
+
+
+if __name__ == "__main__":
+    main()

@@ -151,7 +151,10 @@ def against_everybody(found: Sequence[Findings], threat: str) -> dict[str, Value
     """
     numbers = next((each.ladder for each in found if each.ladder is not None), None)
     rivals = [rival for each in found for rival in each.rivals]
-    if numbers is None or not rivals or threat < "L3":
+    if numbers is None or threat < "L3":
+        return {}
+    own = any(competitor.level >= "L3" for competitor in numbers.board.results.competitors)
+    if not (own or rivals):
         return {}
     return strongest_of_all(numbers, rivals, [level for level in LEVELS[:5] if level <= threat])
 

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from vfc.datasets.labels import parse_label
 from vfc.errors import UserError, unknown
-from vfc.labels import parse_label
 from vfc.registries import DATASETS as DATASETS
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from adversaries.calibration.known_leaks import Planted
 from adversaries.evaluation_data import EvaluationData
 from adversaries.goals.reconstruction import ADVERSARIES, ImageScores, assess_images
 from adversaries.statistics import intervals
 from adversaries.threat import ThreatModel, parse_level
-from protocols.calibration.known_leaks import Planted
 from protocols.calibration.task import ALARM, CalibrationTask, Found, Tried
 from vfc.config import configured
 from vfc.errors import NotApplicableError

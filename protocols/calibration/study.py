@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from adversaries.adversary import ADVERSARIES
+from adversaries.calibration import known_leaks
 from adversaries.calibration.digest import VARIES, digest_of
+from adversaries.calibration.known_leaks import TABLE, Planted
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.health import FOUND_IN, OF
 from protocols.attribute.candidates import attribute_ladder
-from protocols.calibration.known_leaks import TABLE, Planted, source_digest
+from protocols.calibration import rebuilding, task
 from protocols.calibration.rebuilding import RebuildingTask
 from protocols.calibration.task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
 from protocols.engine.handles import EvaluationHandle
@@ -265,3 +269,11 @@ def failures(results: dict[str, Any]) -> list[str]:
 def bare(settings: Settings, dataset: str) -> Settings:
     """The settings of one data set's part."""
     return replace(settings, dataset=dataset, release="identity")
+
+
+@cache
+def source_digest() -> str:
+    """Digest of what plants leaks and of what decides on alarms, which calibration results depend on."""
+    files = [module.__file__ for module in (known_leaks, task, rebuilding)]
+    contents = [Path(file).read_bytes() for file in files if file is not None]
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]

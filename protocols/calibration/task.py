@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from adversaries.adversary import ADVERSARIES
+from adversaries.calibration.known_leaks import Planted, get_leak, plant
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import NOT_GRADED, Attribute, LabelGoal, make_goal
 from adversaries.statistics import intervals
 from adversaries.threat import ThreatModel, parse_level
-from protocols.calibration.known_leaks import Planted, get_leak, plant
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
 from vfc.config import configured

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from protocols.commands.output import printing
 from reports.gate.baseline import accept
-from reports.text.phrases import clean
+from reports.model.harmless import clean
 
 
 def run_accept(path: str, reason: str, folder: str, today: date | None = None) -> int:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from protocols.commands.output import printing
 from reports.gate.baseline import described
 from reports.gate.compare import Change, compare
+from reports.model.harmless import clean, short
+from reports.model.numbers import figure
 from reports.model.storage import load, load_rows
-from reports.text.phrases import clean, figure, short
 from vfc.errors import UserError
 
 _HEAD = ("metric", "old", "new", "difference", "is it noise?", "how it was compared")

@@ -9,9 +9,9 @@ from datetime import date
 from protocols.commands.output import printing
 from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
 from reports.gate.policy import Policy, read_policy
+from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
-from reports.text.phrases import clean
 from vfc.errors import UserError, unknown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor, nn
 
 from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, gray_as_color, layer_names, measure_layers
 from adversaries.diagnostics.spectra import Effort
@@ -22,15 +21,14 @@ from protocols.commands.options.leakage import OWN
 from protocols.commands.options.shared import settings_from
 from protocols.commands.output import printing
 from protocols.engine.folder import claimed
+from protocols.engine.own_module import LayerOptions, build_module, spread
 from protocols.engine.prepare import absolute, data_of
 from protocols.engine.progress import Reporter, Stage
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import pick_device
 from vfc.artifact import save_arrays, save_json
-from vfc.errors import UserError
-from vfc.factory import ReleaseSpec, call_factory, resolve
-from vfc.seeding import derive_seed, seeded
-from vfc.wrapper import ModuleDefense
+from vfc.factory import ReleaseSpec
+from vfc.seeding import derive_seed
 
 FILE = "leakage.json"
 ARRAYS = "leakage.safetensors"
@@ -51,31 +49,7 @@ _JACOBIAN = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeakageOptions:
-    """What only this verb has.
-
-    Args:
-        model: a factory, `mypkg:build` or `path/to/file.py:build`, that returns a torch module; None only where
-            a training of our own is followed.
-        layers: patterns of layer names; empty: the outermost layers.
-        images: held-out images for degrees of freedom and dimension.
-        samples: images whose Jacobians are computed.
-        method: auto, exact or sketch.
-        memory: gibibytes.
-        straight_through: count rounding steps as the identity.
-    """
-
-    model: str | None = None
-    layers: tuple[str, ...] = ()
-    images: int = 256
-    samples: int = 8
-    method: str = "auto"
-    memory: float = 1.0
-    straight_through: bool = False
-
-
-def run_leakage(options: LeakageOptions, settings: Settings, console: Console | None = None) -> int:
+def run_leakage(options: LayerOptions, settings: Settings, console: Console | None = None) -> int:
     """Measure, save, and show.
 
     Returns:
@@ -89,7 +63,7 @@ def run_leakage(options: LeakageOptions, settings: Settings, console: Console | 
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     _, dataset, parts = data_of(settings, ReleaseSpec(kind="registered", text="", source=""))
     origin = options.model or ""
-    module = build(origin, dataset.classes[parts.task], settings.seed).to(device)
+    module = build_module(origin, dataset.classes[parts.task], settings.seed).to(device)
     names = layer_names(module, options.layers or ("*",))
     notes = []
     if any(part.training for part in module.modules()):
@@ -138,44 +112,22 @@ def run_leakage(options: LeakageOptions, settings: Settings, console: Console | 
     return 0 if any(layer.method for layer in found) else 3
 
 
-def split_options(options: dict[str, Any]) -> tuple[LeakageOptions, Settings]:
+def split_options(options: dict[str, Any]) -> tuple[LayerOptions, Settings]:
     """What the command line gave, as this verb's options and the shared ones; what nobody gave keeps its default."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     fresh = given.pop("fresh", False)
     own = {name: given.pop(name) for name in OWN if name in given}
-    return LeakageOptions(**own), replace(settings_from(given), fresh=fresh)
+    return LayerOptions(**own), replace(settings_from(given), fresh=fresh)
 
 
 def _advance(stage: Stage, name: str) -> None:
     stage.advance(name)
 
 
-def build(model: str, classes: int, seed: int) -> nn.Module:
-    """The module that a factory returns; its first weights depend on the seed alone.
-
-    Raises:
-        UserError: it names no factory, or returns something else.
-    """
-    spec = resolve(model)
-    if spec.kind != "factory":
-        raise UserError(
-            f"expected --model as mypkg:build or path/to/file.py:build, got {model!r}",
-            "a release is measured by vfc attack --protocol leakage",
-        )
-    generator = torch.Generator().manual_seed(derive_seed("factory", seed))
-    made = seeded(lambda: call_factory(spec, classes), generator)
-    if not isinstance(made, ModuleDefense):
-        raise UserError(
-            f"expected {model} to return a torch.nn.Module, got the defense {type(made).__name__}",
-            "a release is measured by vfc attack --protocol leakage",
-        )
-    return made.module
-
-
 def show(
     layers: Sequence[LayerLeakage],
     notes: Sequence[str],
-    options: LeakageOptions,
+    options: LayerOptions,
     dataset: str,
     images: int,
     console: Console,
@@ -235,7 +187,7 @@ def _layer(layer: LayerLeakage) -> dict[str, Any]:
     }
 
 
-def _identity(options: LeakageOptions, settings: Settings, digest: str) -> dict[str, Any]:
+def _identity(options: LayerOptions, settings: Settings, digest: str) -> dict[str, Any]:
     return {
         "verb": "leakage",
         "model": options.model,
@@ -252,8 +204,3 @@ def _identity(options: LeakageOptions, settings: Settings, digest: str) -> dict[
         "seed": settings.seed,
         "threads": settings.threads,
     }
-
-
-def spread(images: Tensor, most: int) -> Tensor:
-    """At most so many images, evenly over all."""
-    return images[torch.linspace(0, len(images) - 1, min(most, len(images))).round().long()]

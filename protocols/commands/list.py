@@ -12,7 +12,7 @@ from adversaries.entries import Entry
 from adversaries.registries import ADVERSARIES
 from protocols.commands.output import printing
 from protocols.evaluation.registry import PROTOCOLS
-from reports.model.catalog import METRICS
+from reports.model.catalog import metrics
 from vfc.errors import unknown
 from vfc.registries import DATASETS, DEFENSES, MODELS
 from vfc.registry import Card
@@ -30,7 +30,7 @@ def _metrics() -> dict[str, Card]:
             summary=f"{_ARROWS[metric.better]} {metric.meaning}",
             text=f"{metric.meaning} ({metric.unit}).\n\nBetter for the defender: {metric.better or 'no direction'}.",
         )
-        for metric in METRICS
+        for metric in metrics()
     }
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from protocols.commands.leakage import LeakageOptions
-from protocols.commands.options.over_training import OverTraining
 from protocols.commands.output import printing
 from protocols.engine.executors import LocalExecutor
 from protocols.engine.folder import claimed
+from protocols.engine.own_module import LayerOptions
 from protocols.engine.prepare import absolute, data_of
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
@@ -22,7 +21,8 @@ from protocols.engine.settings import Settings, digest_of
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer, pick_device
 from protocols.evaluation.overrides import check_overrides
-from protocols.over_training.study import Course
+from protocols.over_training.options import OverTraining
+from protocols.over_training.study import OverTrainingStudy
 from protocols.over_training.tables import show
 from reports.studies.over_training.page import render_html, render_svg
 from vfc.artifact import save_json, write_bytes
@@ -35,7 +35,7 @@ SCHEMA = 1
 
 
 def run_overtraining(
-    options: LeakageOptions, over: OverTraining, settings: Settings, console: Console | None = None
+    options: LayerOptions, over: OverTraining, settings: Settings, console: Console | None = None
 ) -> int:
     """Train or read the states, measure and attack each, save, and show.
 
@@ -60,9 +60,9 @@ def run_overtraining(
             checkpoints=0 if over.checkpoints and options.model else over.count,
         )  # fmt: skip
         runner = TaskRunner(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
-        course = Course(options, over, settings, dataset, parts, trainer, runner, out / "cells")
+        study = OverTrainingStudy(options, over, settings, dataset, parts, trainer, runner, out / "cells")
         try:
-            data, measured = course.data()
+            data, measured = study.data()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         passed = {"torch": torch.__version__, "device": device, "seconds": time.monotonic() - started}
@@ -88,7 +88,7 @@ def _spec(over: OverTraining) -> ReleaseSpec:
     return spec
 
 
-def _identity(options: LeakageOptions, over: OverTraining, settings: Settings, dataset: Dataset) -> dict[str, Any]:
+def _identity(options: LayerOptions, over: OverTraining, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     shared = settings.identity()
     names = ("target", "width", "task", "labels", "split", "seed", "threads", "overrides", "identity_extra")
     return {

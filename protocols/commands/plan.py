@@ -1,4 +1,4 @@
-"""`vfc plan`: how many targets gates need to be decidable. Imports no torch."""
+"""`vfc plan`: how many target images gates need to be decidable. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vfc.errors import UserError
 
 
 def run_plan(gates: Sequence[str], report: str | None, assume: Sequence[str], power: float, confidence: float) -> int:
-    """Print a plan for every gate; 3 if one of them cannot be decided with any number of targets, else 0.
+    """Print a plan for every gate; 3 if one of them cannot be decided with any number of target images, else 0.
 
     Raises:
         UserError: a gate, an assumption or the report cannot be used.
@@ -34,7 +34,7 @@ def run_plan(gates: Sequence[str], report: str | None, assume: Sequence[str], po
                 sys.stdout.write(f"{found.gate.text}: cannot be planned: {found.reason}; assumed {found.assumed}\n")
             else:
                 sys.stdout.write(
-                    f"{found.gate.text}: {found.targets:,} targets, then it is {found.outcome} with probability "
+                    f"{found.gate.text}: {found.targets:,} target images, then it is {found.outcome} with probability "
                     f"{power:g}; assumed {found.assumed}; {found.reason}\n"
                 )
         if len(parsed) > 1:

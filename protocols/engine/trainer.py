@@ -122,13 +122,13 @@ class Trainer:
             for name, arch in families.unintended.items()
         }
         missing = [job for job in (target, *others.values()) if not job.whole]
-        self._run("training models", train_model, [(job,) for job in missing])
+        self.run_jobs("training models", train_model, missing)
         return target.path, {name: job.path for name, job in others.items()}
 
     def target(self, dataset: Dataset, parts: Parts, families: Families) -> Path:
         """The target's file alone, trained if it is missing."""
         job = self._target_job(dataset, parts, families)
-        self._run("training the target", train_model, [] if job.whole else [(job,)])
+        self.run_jobs("training the target", train_model, [] if job.whole else [job])
         return job.path
 
     def attribute_models(
@@ -155,7 +155,7 @@ class Trainer:
             for label in labels
         }
         missing = [job for named in jobs.values() for job in named.values() if not is_whole(job.path.parent)]
-        self._run("training attribute models", train_model, [(job,) for job in missing])
+        self.run_jobs("training attribute models", train_model, missing)
         return {label: {name: job.path for name, job in named.items()} for label, named in jobs.items()}
 
     def defenses(
@@ -202,13 +202,13 @@ class Trainer:
             )
             jobs.append(job)
         missing = [job for job in jobs if not job.whole]
-        self._run(f"fitting {name}", fit_defense, [(job,) for job in missing])
+        self.run_jobs(f"fitting {name}", fit_defense, missing)
         return jobs[0].path, jobs[1].path if twin else None
 
     def defender_arrays(self, parts: Parts) -> tuple[Path, Path]:
         """Files with the defender's images and task labels: what it fits on, and what it tunes on."""
-        train = self._arrays("defender_train", parts.defender_train, parts.task)
-        return train, self._arrays("defender_validation", parts.defender_validation, parts.task)
+        train = self.arrays("defender_train", parts.defender_train, parts.task)
+        return train, self.arrays("defender_validation", parts.defender_validation, parts.task)
 
     def train_settings(self, n: int, side: int) -> TrainSettings:
         """How models are trained: the defaults for so many images, changed by `--set train.option=value`."""
@@ -220,6 +220,22 @@ class Trainer:
                 raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
             settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
         return settings
+
+    def run_jobs(
+        self, name: str, function: Callable[..., None], jobs: Sequence[ModelJob] | Sequence[DefenseJob]
+    ) -> None:
+        """Train or fit what some jobs say.
+
+        Raises:
+            UserError: a job ran out of memory, or its process died.
+        """
+        with self.reporter.stage(name, len(jobs)) as stage:
+            for position, result in self.executor.run(function, [(job,) for job in jobs]):
+                if isinstance(result, (MemoryError, WorkerDiedError)):
+                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
+                if isinstance(result, BaseException):
+                    raise result
+                stage.advance(jobs[position].path.parent.name)
 
     def _target_job(self, dataset: Dataset, parts: Parts, families: Families) -> ModelJob:
         task, images = parts.task, parts.defender_train
@@ -236,7 +252,7 @@ class Trainer:
         seed = derive_seed(role, self.settings.seed)
         key = digest_of([arch, width, classes, images.digest, task, repr(settings), seed, self._code])
         return ModelJob(
-            data=self._arrays(data or ("defender_train" if role == "target" else "pool_train"), images, task),
+            data=self.arrays(data or ("defender_train" if role == "target" else "pool_train"), images, task),
             path=self.root / f"model-{key[:24]}" / MODEL_FILE,
             name=arch,
             width=width,
@@ -246,17 +262,9 @@ class Trainer:
             device=self.device,
         )
 
-    def _arrays(self, name: str, images: ImageSet, task: str) -> Path:
+    def arrays(self, name: str, images: ImageSet, task: str) -> Path:
+        """Write images with one label for jobs to read, once; returns the file."""
         path = self.scratch / name / "arrays.safetensors"
         if not path.exists():
             save_arrays({"images": images.images, "labels": images.labels[task]}, path)
         return path
-
-    def _run(self, name: str, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
-        with self.reporter.stage(name, len(jobs)) as stage:
-            for position, result in self.executor.run(function, jobs):
-                if isinstance(result, (MemoryError, WorkerDiedError)):
-                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
-                if isinstance(result, BaseException):
-                    raise result
-                stage.advance(str(jobs[position][0].path.parent.name))

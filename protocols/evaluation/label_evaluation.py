@@ -11,6 +11,7 @@ from adversaries.adversary import ADVERSARIES
 from adversaries.evidence import Evidence
 from adversaries.goals.assess import reads_labels
 from adversaries.goals.label import LabelGoal
+from adversaries.threat import parse_level
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
 from protocols.engine.task import Rows, Task
@@ -211,7 +212,7 @@ def _competitors(context: Context, candidates: Sequence[Candidate], targets: int
     return [
         Competitor(
             candidate=candidate,
-            level=kind.level,
+            level=parse_level(kind.level),
             grows=kind.level >= "L2",
             shuffles=reads_labels(kind),
             trains=candidate.trains,

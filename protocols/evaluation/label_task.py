@@ -11,7 +11,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.evaluation_data import EvaluationData
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import make_goal
-from adversaries.threat import Labels, ThreatModel
+from adversaries.threat import Labels, Level, ThreatModel
 from protocols.engine.handles import EvaluationHandle, reordered
 from protocols.engine.task import Outcome, Rows, Task, label_arrays
 from protocols.evaluation.results import Arm
@@ -39,7 +39,7 @@ class LabelTask(Task):
 
     adversary: str
     settings: dict[str, Any]
-    level: str
+    level: Level
     labels_per_class: Labels | None
     goal: str
     arm: Arm

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from adversaries.evidence import Evidence, Value
-from adversaries.threat import Labels, ThreatModel
+from adversaries.threat import Labels, Level, ThreatModel
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.identity import digest_of_defense
 from protocols.engine.task import Task
@@ -65,7 +65,7 @@ class PairsTask(Task, ABC):
 
     adversary: str
     settings: dict[str, Any]
-    level: str
+    level: Level
     pairs: Labels
     arm: Arm
     seed: int

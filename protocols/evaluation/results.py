@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from adversaries.threat import Level
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 
@@ -50,7 +51,7 @@ class Competitor:
     """
 
     candidate: Candidate
-    level: str
+    level: Level
     grows: bool = True
     shuffles: bool = True
     trains: bool = False

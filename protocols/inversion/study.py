@@ -15,6 +15,7 @@ from adversaries.goals.gallery import RULES, match_rate
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.statistics import estimates, levels
+from adversaries.threat import parse_level
 from protocols.engine.handles import WORLD_PARTS
 from protocols.engine.prepared import Prepared
 from protocols.engine.task import Rows
@@ -101,7 +102,7 @@ def _competitor(context: Context, candidate: Candidate) -> Competitor:
     kind, spending = _kind(candidate), _spending(context, candidate)
     return Competitor(
         candidate=spending,
-        level=kind.level,
+        level=parse_level(kind.level),
         grows=kind.learns_pairs,
         shuffles=not kind.blind,
         trains=spending.trains,

@@ -13,6 +13,7 @@ from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.gallery import match_rate
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
+from adversaries.threat import parse_level
 from protocols.engine.handles import NO_DEFENSE, WORLD_PARTS
 from protocols.engine.publish import Publisher
 from protocols.evaluation.candidate import Candidate
@@ -75,7 +76,7 @@ def _task(kind: Gallery, again: str) -> Callable[[Candidate], Callable[..., Link
 
 
 def _competitor(candidate: Candidate, kind: type[Matcher]) -> Competitor:
-    return Competitor(candidate=candidate, level=kind.level, grows=kind.learns_pairs)
+    return Competitor(candidate=candidate, level=parse_level(kind.level), grows=kind.learns_pairs)
 
 
 def _drawing(context: Context, candidate: Candidate) -> Candidate:

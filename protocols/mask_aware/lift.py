@@ -12,6 +12,7 @@ from adversaries import health
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Value
 from adversaries.goals.label import Attribute, LabelGoal, TaskLabel
 from adversaries.statistics import estimates
+from adversaries.threat import Level
 from protocols.engine.task import Outcome
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.context import Context
@@ -162,7 +163,7 @@ class Lift:
     def _labels(self) -> Any:
         return self.context.budget.labels[-1]
 
-    def _task(self, goal: LabelGoal, probe: str, arm: Arm, seed: int, world: str, level: str) -> LabelTask:
+    def _task(self, goal: LabelGoal, probe: str, arm: Arm, seed: int, world: str, level: Level) -> LabelTask:
         return LabelTask(
             adversary=probe,
             settings=self.context.settings.options(probe),

@@ -91,11 +91,10 @@ def gain(knowing: Leaderboard, ignorant: Leaderboard) -> Value:
 
 
 def _reader(task: LabelTask, settings: Settings) -> LabelTask:
-    """The reader of a ceiling, as every protocol keeps it."""
-    if task.adversary == "mask-replay":
+    """The reader of a ceiling, as every protocol keeps it: a probe, or a retrained unintended model."""
+    reader, own = str(task.settings.get("probe", PROBES[0])), {}
+    if "model" in task.settings:
         reader, own = "fine-tune", {"model": task.settings["model"], "scope": "all"}
-    else:
-        reader, own = str(task.settings["probe"]), {}
     return replace(task, adversary=reader, settings={**own, **settings.options(reader)}, level="L2")
 
 

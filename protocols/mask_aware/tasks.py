@@ -20,7 +20,7 @@ from adversaries.attacks.mask.opened_latent import Latent, open_latent
 from adversaries.attacks.mask.readings import Reading, permuted, read_world
 from adversaries.evaluation_data import EvaluationData
 from adversaries.knowledge import Knowledge
-from adversaries.threat import Labels, ThreatModel
+from adversaries.threat import Labels, Level, ThreatModel
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
 from protocols.evaluation.label_task import LabelTask, graded_on_label, label_outcome, make_adversary
@@ -49,7 +49,7 @@ class InformedTask(Task):
 
     adversary: str
     settings: dict[str, Any]
-    level: str
+    level: Level
     labels_per_class: Labels | None
     goal: str
     arm: Arm

@@ -7,89 +7,72 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from adversaries.evidence import Evidence, Value
-from adversaries.goals.membership import Shadows, roc
-from adversaries.statistics import levels
+from adversaries.evidence import AttackBudget, Evidence, Status, Value
+from adversaries.goals.membership import Shadows, Truth
+from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
+from adversaries.statistics import estimates, levels
+from adversaries.threat import Level
+from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.identity import fingerprint
-from protocols.engine.shadows import Shadow, Universe, fitted_shadows, learns
+from protocols.engine.settings import digest_of
+from protocols.engine.shadows import Question, Shadow, Universe, fitted_shadows, learns
+from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.context import Context
+from protocols.evaluation.evidence import EvidenceMaker, threat_of, unmeasured
 from protocols.evaluation.findings import Findings
-from protocols.membership.attempt import GOAL, NAME, Attempt, MembershipInputs, threat
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.metrics import chosen_value
+from protocols.evaluation.overrides import with_overrides
+from protocols.evaluation.results import Competitor, Results, Trial
+from protocols.evaluation.schedule import Schedule
+from protocols.evaluation.statistic import FEW, Statistic
 from protocols.membership.candidates import readers
-from protocols.membership.tasks import ReadTask, measured
+from protocols.membership.tasks import MembershipTask, ReadTask, input_arrays, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
-from vfc.seeding import derive_seed
 
+NAME, GOAL = "membership", "membership"
+LEVEL: Level = "L4"
 MOST, LARGEST_UNIVERSE = 2000, 4000
 """Members (and non-members) graded, and images that shadows are drawn from, at most."""
 
+FALSE_RATE = 0.01
+"""False positive rate at which `membership.tpr@0.01` is read; it needs ten non-members per such share."""
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Whose membership is asked.
-
-    Args:
-        images, labels: members and non-members, mixed.
-        member: who is one; never shown to an adversary.
-    """
-
-    images: Tensor
-    labels: Tensor
-    member: Tensor
-
-    @classmethod
-    def of(cls, context: Context) -> Question:
-        """As many members as non-members, from one random draw."""
-        parts = context.prepared.parts
-        inside, outside = parts.defender_train, parts.targets
-        n = min(len(inside), len(outside), MOST)
-        generator = torch.Generator().manual_seed(derive_seed("membership draw", context.settings.seed))
-        chosen = [torch.randperm(len(group), generator=generator)[:n] for group in (inside, outside)]
-        images = torch.cat([group.images[rows] for group, rows in zip((inside, outside), chosen, strict=True)])
-        labels = torch.cat(
-            [group.labels[parts.task][rows] for group, rows in zip((inside, outside), chosen, strict=True)]
-        )
-        mixed = torch.randperm(2 * n, generator=generator)
-        return cls(images=images[mixed], labels=labels[mixed], member=(torch.arange(2 * n) < n)[mixed])
+BUDGET = AttackBudget(releases=1)
+"""The attacker holds the image, its label and one release of it."""
 
 
 def conduct_membership(context: Context) -> Findings:
-    """Ask of members and non-members who is who."""
+    """Ask of members and non-members which is which."""
     try:
         _require(context)
-        question = Question.of(context)
-        universe = _universe(context, question)
-        shadows = fitted_shadows(context, universe)
-        rounds = [_round(context, question, universe, shadows, seed) for seed in context.seeds]
+        asked = _asked(context)
+        boards = [_attacked(context, asked, seed) for seed in context.seeds]
     except NotApplicableError as reason:
         return nothing(context, str(reason), "not_applicable")
     except RuntimeError as error:
         return nothing(context, str(error), "failed")
-    evidence = [row for rows, _ in rounds for row in rows]
-    metrics = {name: levels.over_seeds([found[name] for _, found in rounds]) for name in rounds[0][1]}
-    return Findings(evidence=evidence, metrics=metrics)
+    metrics = [_metrics(board) for board in boards]
+    return Findings(
+        evidence=[row for board in boards for row in _evidence(context, board, len(asked.shadows))],
+        metrics={name: levels.over_seeds([found[name] for found in metrics]) for name in metrics[0]},
+    )
 
 
-def nothing(context: Context, reason: str, status: Any) -> Findings:
+def nothing(context: Context, reason: str, status: Status) -> Findings:
     """What is said where membership cannot be asked."""
     flags = ("CRASHED",) if status == "failed" else ()
-    rows = [
-        Evidence(
-            protocol=NAME, adversary=each.adversary, goal=GOAL, threat=threat(), seed=context.settings.seed,
-            status=status, reason=reason, health=flags, settings=dict(each.settings),
-        )
-        for each in readers()
-    ]  # fmt: skip
+    threat, seed = threat_of(LEVEL, BUDGET), context.settings.seed
     return Findings(
-        evidence=rows,
+        evidence=[unmeasured(NAME, each, GOAL, threat, seed, status, reason) for each in readers()],
         metrics={
             "membership.advantage": Value.unknown(reason, unit="difference", flags=flags),
             "membership.tpr@0.01": Value.unknown(reason, flags=flags),
@@ -100,116 +83,180 @@ def nothing(context: Context, reason: str, status: Any) -> Findings:
 def _require(context: Context) -> None:
     publisher = context.prepared.publisher
     if publisher is None:
-        raise NotApplicableError("only releases were given, and no defense to ask")
+        raise NotApplicableError(NO_DEFENSE)
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
-    if context.threat < "L4":
+    if context.threat < LEVEL:
         raise NotApplicableError("who fits shadow defenses knows the defense, which --threat L4 and above grant")
     if context.budget.shadows < 2:
         raise NotApplicableError("needs shadow defenses (--budget standard or full)")
 
 
-def _universe(context: Context, question: Question) -> Universe:
-    """The attacker's images; online also those in question, which the attacker holds."""
-    pool = context.prepared.parts.pool_train
-    images, labels = pool.images[:LARGEST_UNIVERSE], pool.labels[context.prepared.parts.task][:LARGEST_UNIVERSE]
-    if _online(context):
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What every seed shares.
+
+    Args:
+        question: members and non-members.
+        universe: the images that shadows are fitted on parts of.
+        shadows: the fitted ones.
+        online: whether the images in question are in the universe.
+    """
+
+    question: Question
+    universe: Universe
+    shadows: Sequence[Shadow]
+    online: bool
+
+    @property
+    def truth(self) -> Truth:
+        """Which of the images in question are members."""
+        return self.question.member.numpy()
+
+    @property
+    def inside(self) -> Truth:
+        """Which shadow was fitted on which image in question."""
+        n = len(self.question.member)
+        return self.universe.member[:, :n].numpy() if self.online else np.zeros((len(self.shadows), n), dtype=bool)
+
+
+def _asked(context: Context) -> Asked:
+    """Draw members and non-members, and fit shadows; online also on images in question, which the attacker holds."""
+    parts, seed, online = context.prepared.parts, context.settings.seed, context.budget.name == "full"
+    question = Question.drawn(parts, MOST, seed)
+    images = parts.pool_train.images[:LARGEST_UNIVERSE]
+    labels = parts.pool_train.labels[parts.task][:LARGEST_UNIVERSE]
+    if online:
         images, labels = torch.cat([question.images, images]), torch.cat([question.labels, labels])
-    return Universe.drawn(images, labels, context.budget.shadows, context.settings.seed)
+    universe = Universe.drawn(images, labels, context.budget.shadows, seed)
+    shadows = fitted_shadows(context.prepared, context.trainer, universe, context.runner.code)
+    return Asked(question=question, universe=universe, shadows=shadows, online=online)
 
 
-def _online(context: Context) -> bool:
-    return context.budget.name == "full"
-
-
-def _round(
-    context: Context, question: Question, universe: Universe, shadows: list[Shadow], seed: int
-) -> tuple[list[Evidence], dict[str, Value]]:
-    """One seed: read everything, attack, choose on the shadows, grade once."""
-    world = _read(context, question, universe, shadows, seed, bare=False)
-    bare = None
+def _attacked(context: Context, asked: Asked, seed: int) -> Leaderboard:
+    """One seed: read everything, and attack in every arm; the choice is made on the shadows."""
+    reads = {"attack": _read(context, asked, seed, bare=False)}
     if context.prepared.target.clean is not None:
-        bare = _read(context, question, universe, shadows, seed, bare=True)
-    truth = question.member.numpy()
-    tried = [Attempt.of(context, candidate, world, bare, truth, seed) for candidate in readers()]
-    ranked = [attempt for attempt in tried if attempt.graded is not None]
-    for attempt in ranked:
-        _keep_curve(context, attempt, truth, seed)
-    best = _choice(ranked)
-    flags = set(context.common) | ({"CRASHED"} if any(attempt.failed for attempt in tried) else set())
-    flags |= {flag for attempt in ranked if attempt.dishonest for flag in attempt.health}
-    evidence = [attempt.evidence(seed, truth, chosen=attempt is best) for attempt in tried]
-    if best is None or best.graded is None:
-        unknown = Value.unknown("no adversary was measured", flags=tuple(sorted(flags)))
-        advantage, rate = unknown.model_copy(update={"unit": "difference"}), unknown
-        return evidence, {"membership.advantage": advantage, "membership.tpr@0.01": rate}
-    honest = [attempt for attempt in ranked if not attempt.dishonest]
-    missed = [rival for rival in honest if rival is not best and rival.beats(best.graded, len(honest))]
-    flags |= set(best.health) | ({"SELECTION_MISSED"} if missed else set())
-    values = {
-        "membership.advantage": [each.graded.advantage for each in (best, *missed) if each.graded is not None],
-        "membership.tpr@0.01": [each.rate_at(truth) for each in (best, *missed)],
-    }
-    said = {"flags": tuple(sorted(flags))}
-    metrics = {name: of.model_copy(update={**said, "also": tuple(also)}) for name, (of, *also) in values.items()}
-    return evidence, metrics
+        reads["undefended"] = _read(context, asked, seed, bare=True)
+    candidates = [with_overrides(candidate, context.settings) for candidate in readers()]
+    competitors = [Competitor(candidate=candidate, level=LEVEL, grows=False) for candidate in candidates]
+    results = Results(competitors=competitors, seeds=(seed,), common=context.common)
+
+    def queued(trial: Trial) -> QueuedTask:
+        candidate = results.of(trial.attempt).candidate
+        task = reads.get(trial.arm, reads["attack"])(
+            adversary=candidate.adversary, settings=dict(candidate.settings), arm=trial.arm
+        )
+        return QueuedTask(task, context.prepared.place, context.cells, f"{candidate.name}, {trial.arm}")
+
+    arms = [arm for arm in get_args(MembershipArm) if arm != "undefended" or arm in reads]
+    schedule = Schedule(
+        results=results, budget=context.budget, runner=context.runner, task=queued, name="attacking membership"
+    )
+    schedule.run(trial for arm in arms for trial in results.trials(results.attempts(), arm))
+    statistic = Statistic(
+        goal=GOAL,
+        name="membership.advantage",
+        kind="advantage",
+        unit="difference",
+        floor=np.zeros(len(asked.truth)),
+        few=2 * FEW,
+        ties="budget",
+    )
+    return Leaderboard(results=results, statistic=statistic)
 
 
-def _choice(ranked: Sequence[Attempt]) -> Attempt | None:
-    """The honest attempt that did best on the shadows; the first of several."""
-    honest = [attempt for attempt in ranked if not attempt.dishonest]
-    return max(honest, key=lambda each: each.graded.calibrated.advantage if each.graded else -1.0, default=None)
+def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> partial[MembershipTask]:
+    """Readings of all shadows on the universe and on the images in question, and of the real defense on those.
 
-
-def _keep_curve(context: Context, attempt: Attempt, truth: Any, seed: int) -> None:
-    """The curve of one attempt, for people to look at."""
-    if attempt.graded is None:
-        return
-    curves: dict[str, Any] = context.rows
-    false, true, _ = roc(attempt.graded.scores, truth)
-    name = attempt.candidate.name.replace(" ", "-") + (f"-{seed}" if len(context.seeds) > 1 else "")
-    curves[f"roc/{name}/fpr"], curves[f"roc/{name}/tpr"] = false, true
-
-
-def _read(
-    context: Context, question: Question, universe: Universe, shadows: list[Shadow], seed: int, *, bare: bool
-) -> MembershipInputs:
-    """Readings of all shadows on the universe and on the images in question, and of the real defense on those."""
-    prepared = context.prepared
-    publisher, place = prepared.publisher, prepared.place
+    Returns:
+        What makes the tasks that attack them.
+    """
+    publisher, place = context.prepared.publisher, context.prepared.place
     if publisher is None:
-        raise NotApplicableError("only releases were given, and no defense to ask")
-    sets = {"universe": (universe.images, universe.labels), "candidates": (question.images, question.labels)}
-    digests = {}
+        raise NotApplicableError(NO_DEFENSE)
+    sets = {
+        "universe": (asked.universe.images, asked.universe.labels),
+        "candidates": (asked.question.images, asked.question.labels),
+    }
     for name, (images, labels) in sets.items():
         place.save_beside(f"membership-{name}", {"images": images, "labels": labels})
-        digests[name] = tensor_digest(images, labels)
+    digests = {name: tensor_digest(*tensors) for name, tensors in sets.items()}
 
-    def order(defense: str, where: Any, name: str, title: str) -> QueuedTask:
+    def queued(defense: str, where: EvaluationHandle, name: str, title: str) -> QueuedTask:
         task = ReadTask(defense=defense, images=digests[name], name=f"membership-{name}", bare=bare, seed=seed)
         return QueuedTask(task, where, context.cells, f"{title}, {name}{', target alone' * bare}")
 
-    orders = [order(fingerprint(publisher.defense), place, "candidates", "the defense")]
-    for position, shadow in enumerate(shadows):
+    queue = [queued(fingerprint(publisher.defense), place, "candidates", "the defense")]
+    for position, shadow in enumerate(asked.shadows):
         where = replace(place, source=shadow.source)
-        orders += [order(shadow.digest, where, name, f"shadow {position}") for name in ("universe", "candidates")]
-    found = [measured(outcome) for outcome in context.runner.run("reading signals", orders)]
-    return MembershipInputs(
+        queue += [queued(shadow.digest, where, name, f"shadow {position}") for name in ("universe", "candidates")]
+    found = [measured(outcome) for outcome in context.runner.run("reading signals", queue)]
+    inputs = MembershipInputs(
         real=found[0].readings,
         shadows=Shadows(
             names=found[0].names,
             universe=[each.readings for each in found[1::2]],
-            member=universe.member.numpy(),
+            member=asked.universe.member.numpy(),
             candidates=[each.readings for each in found[2::2]],
-            inside=_inside(context, question, universe),
-            online=_online(context),
+            inside=asked.inside,
+            online=asked.online,
         ),
     )
+    # What was read stands for the readings themselves.
+    answers = tensor_digest(asked.question.member, asked.universe.member, torch.from_numpy(asked.inside))
+    name = f"membership-{digest_of([[each.task.key(context.runner.code) for each in queue], answers])[:32]}"
+    place.save_beside(name, input_arrays(inputs, asked.truth))
+    return partial(MembershipTask, seed=seed, inputs=name, signals=found[0].names, online=asked.online)
 
 
-def _inside(context: Context, question: Question, universe: Universe) -> Any:
-    """Which shadow was fitted on which image in question."""
-    n = len(question.member)
-    if _online(context):
-        return universe.member[:, :n].numpy()
-    return np.zeros((len(universe.member), n), dtype=bool)
+def _metrics(board: Leaderboard) -> dict[str, Value]:
+    """The catalog's numbers of one seed."""
+    attempts = board.results.attempts()
+    rates = replace(board, statistic=replace(board.statistic, name="membership.tpr@0.01", unit="rate"))
+
+    def rate(contestant: Contestant, _rows: Rows, seed: int) -> Value:
+        return _rate_at(board.results.outcomes[Trial(contestant.attempt, "attack", seed)])
+
+    return {
+        "membership.advantage": chosen_value(board, attempts, lambda _who, rows, _seed: board.statistic.value(rows)),
+        "membership.tpr@0.01": chosen_value(rates, attempts, rate),
+    }
+
+
+def _rate_at(outcome: Outcome) -> Value:
+    """Share of the members found where 1 % of the non-members are called members too."""
+    truth = outcome.arrays["targets"] % 2 == 1
+    others, needed = int((~truth).sum()), round(10 / FALSE_RATE)
+    if others < needed:
+        return Value.unknown(f"needs {needed} non-members, and there are {others}")
+    return estimates.rate(hits_at(outcome.arrays["scores"], truth, FALSE_RATE), int(truth.sum()))
+
+
+def _evidence(context: Context, board: Leaderboard, shadows: int) -> list[Evidence]:
+    """One row per candidate, with its curve in the sidecar for people to look at."""
+    results = board.results
+    for attempt in results.tried():
+        for outcome in results.measured(attempt, "attack"):
+            name = results.of(attempt).candidate.name.replace(" ", "-")
+            name += f"-{results.seeds[0]}" if len(context.seeds) > 1 else ""
+            false, true, _ = roc(outcome.arrays["scores"], outcome.arrays["targets"] % 2 == 1)
+            context.rows.update({f"roc/{name}/fpr": false, f"roc/{name}/tpr": true})
+    chosen = board.choose(results.attempts())
+    maker = EvidenceMaker(
+        board=board, protocol=NAME, sidecar=context.rows, budget=lambda _attempt: BUDGET, described=_described
+    )
+    rows = maker.rows([] if chosen is None else [chosen], {})
+    return [row.model_copy(update={"settings": {**row.settings, "shadows": shadows}}) for row in rows]
+
+
+def _described(outcome: Outcome) -> dict[str, Any]:
+    """What evidence says beside the advantage and its controls."""
+    on_shadows = Value(
+        value=float(outcome.validation[0]),
+        low=None,
+        high=None,
+        unit="difference",
+        reason="this is what the threshold was chosen by",
+    )
+    return {"threat": threat_of(LEVEL, BUDGET), "metrics": {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows}}

@@ -65,7 +65,7 @@ def _course(steps: Sequence[int], values: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def with_membership(layers: Sequence[dict[str, Any]], found: Sequence[Mapping[str, Any]], whole: str) -> list[Any]:
-    """Enter what `MembershipTask` found at every checkpoint; returns the rows of the whole network.
+    """Enter what `LayerMembershipTask` found at every checkpoint; returns the rows of the whole network.
 
     Args:
         layers: from `layers_over`, completed in place.

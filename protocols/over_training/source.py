@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from protocols.engine.own_module import build_module
 from protocols.engine.settings import digest_of
 from protocols.over_training.names import numbered_by
 from vfc.artifact import load_model
-from vfc.checkpoints import FEWEST, Kept
+from vfc.checkpoints import FEWEST, Kept, kept
 from vfc.core.objective import kl_per_dimension
 from vfc.core.trainer import Network
 from vfc.defense import DEFENSES
@@ -34,7 +36,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """States of one network over its training.
+    """States of one network over its training, as data from which any process loads them.
 
     Args:
         title: how people call it.
@@ -42,7 +44,8 @@ class Source:
         steps: rising; 0 is the fresh network.
         digests: of every state.
         code: digest of the architecture.
-        load: the network at a position, on the CPU in eval mode.
+        kind: a classifier of ours, VFC's network in front of its target, or a user's module.
+        where: what the loader of that kind needs.
         ignore: beginning of the names of parameters that are not its own; empty for none.
     """
 
@@ -51,8 +54,34 @@ class Source:
     steps: tuple[int, ...]
     digests: tuple[str, ...]
     code: str
-    load: Callable[[int], nn.Module]
+    kind: Literal["target", "encoder", "module"]
+    where: Mapping[str, Any]
     ignore: str = ""
+
+    def load(self, position: int) -> nn.Module:
+        """The network at a position of `steps`, on the CPU in eval mode.
+
+        Raises:
+            UserError: its files are missing or damaged.
+        """
+        loaders: Mapping[str, Callable[..., nn.Module]] = {
+            "target": _load_target,
+            "encoder": _load_encoder,
+            "module": _load_module,
+        }
+        return loaders[self.kind](position, **self.where).eval()
+
+
+def save_sources(sources: Sequence[Source], path: Path) -> None:
+    """Write some sources for the workers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(source) for source in sources]))
+
+
+def load_sources(path: Path) -> list[Source]:
+    """What `save_sources` wrote."""
+    found = json.loads(path.read_text())
+    return [Source(**{**each, "steps": tuple(each["steps"]), "digests": tuple(each["digests"])}) for each in found]
 
 
 class Deployed(nn.Module):
@@ -75,62 +104,68 @@ class Deployed(nn.Module):
         return logits
 
 
-def of_target(kept: Kept, title: str) -> Source:
+def of_target(states: Kept, title: str) -> Source:
     """A classifier that `protocols.engine.training_jobs.train_model` trained."""
-
-    def load(position: int) -> nn.Module:
-        model = rebuild(kept.about["architecture"])
-        _fit(model, kept.state(kept.steps[position]), str(kept.folder))
-        return model.eval()
-
     return Source(
         title=title,
-        origin=str(kept.folder),
-        steps=kept.steps,
-        digests=kept.digests,
-        code=digest_of(kept.about["architecture"]),
-        load=load,
+        origin=str(states.folder),
+        steps=states.steps,
+        digests=states.digests,
+        code=digest_of(states.about["architecture"]),
+        kind="target",
+        where={"folder": str(states.folder)},
     )
 
 
-def of_encoder(kept: Kept, target: Path, title: str) -> Source:
+def _load_target(position: int, folder: str) -> nn.Module:
+    states = kept(Path(folder), "target")
+    model = rebuild(states.about["architecture"])
+    _fit(model, states.state(states.steps[position]), folder)
+    return model
+
+
+def of_encoder(states: Kept, target: Path, title: str) -> Source:
     """VFC's network in front of its target; the target is the trained one at every step.
 
     Args:
-        kept: of the part `encoder`.
+        states: of the part `encoder`.
         target: file of the target model.
         title: how people call it.
     """
-    name, settings = kept.about["defense"], kept.about["training"]
-
-    def load(position: int) -> nn.Module:
-        kind: Any = DEFENSES.get(name)
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-        defense = kind(**given).with_state(kept.state(kept.steps[position]), load_model(target))
-        return Deployed(defense.fitted, defense.target).eval()
-
     return Source(
         title=title,
-        origin=str(kept.folder),
-        steps=kept.steps,
-        digests=kept.digests,
-        code=digest_of([name, settings]),
-        load=load,
+        origin=str(states.folder),
+        steps=states.steps,
+        digests=states.digests,
+        code=digest_of([states.about["defense"], states.about["training"]]),
+        kind="encoder",
+        where={"folder": str(states.folder), "target": str(target)},
         ignore=FROZEN,
     )
 
 
-def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
+def _load_encoder(position: int, folder: str, target: str) -> nn.Module:
+    states = kept(Path(folder), "encoder")
+    kind: Any = DEFENSES.get(states.about["defense"])
+    settings = states.about["training"].items()
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings}
+    defense = kind(**given).with_state(states.state(states.steps[position]), load_model(Path(target)))
+    return Deployed(defense.fitted, defense.target)
+
+
+def of_files(model: str, classes: int, seed: int, pattern: str) -> Source:
     """A user's module and its saved state dicts, in the order of the steps in their names.
 
     Args:
-        module: takes every state in turn.
-        origin: how errors name it.
+        model: the factory, which takes every state in turn.
+        classes: number of task classes, for the factory.
+        seed: of its first weights.
         pattern: of paths, as the shell knows them.
 
     Raises:
         UserError: fewer than three files, names that tell no order, or states that do not fit.
     """
+    module = build_module(model, classes, seed)
     files = sorted(Path(name) for name in glob(pattern, recursive=True))
     odd = [file for file in files if file.suffix not in SUFFIXES]
     if odd:
@@ -140,17 +175,24 @@ def of_files(module: nn.Module, origin: str, pattern: str) -> Source:
             f"expected {FEWEST} or more checkpoints as {pattern}, got {len(files)} files", "check the path, quoted"
         )
     numbered = numbered_by(files)
-    steps = tuple(sorted(numbered))
+    ordered = [numbered[step] for step in sorted(numbered)]
+    for file in ordered:
+        _fit(module, _read(file), str(file))  # one that does not fit is told before anything is measured
+    return Source(
+        title=model,
+        origin=model,
+        steps=tuple(sorted(numbered)),
+        digests=tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in ordered),
+        code=code_of(module),
+        kind="module",
+        where={"model": model, "classes": classes, "seed": seed, "files": [str(file.absolute()) for file in ordered]},
+    )
 
-    def load(position: int) -> nn.Module:
-        file = numbered[steps[position]]
-        _fit(module, _read(file), str(file))
-        return module.eval()
 
-    for position in range(len(steps)):
-        load(position)  # one that does not fit is told before anything is measured
-    digests = tuple(hashlib.sha256(numbered[step].read_bytes()).hexdigest() for step in steps)
-    return Source(title=origin, origin=origin, steps=steps, digests=digests, code=code_of(module), load=load)
+def _load_module(position: int, model: str, classes: int, seed: int, files: Sequence[str]) -> nn.Module:
+    module, file = build_module(model, classes, seed), files[position]
+    _fit(module, _read(Path(file)), file)
+    return module
 
 
 def code_of(module: nn.Module) -> str:

@@ -5,31 +5,38 @@ Axes: s shadows, u images of their universe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adversaries.attacks.membership.layers import MODEL
 from adversaries.diagnostics.layers import gray_as_color, layer_names
-from adversaries.goals.membership import Truth
-from protocols.commands.leakage import LeakageOptions, build, spread
-from protocols.commands.options.over_training import OverTraining
+from protocols.engine.handles import EvaluationHandle
+from protocols.engine.own_module import LayerOptions, spread
 from protocols.engine.settings import Settings
+from protocols.engine.shadows import Question, Universe
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.training_jobs import HASH
-from protocols.over_training import findings as findings
-from protocols.over_training.membership import question_of
-from protocols.over_training.shadows import Training, hashes, trained_shadows, universe_of
+from protocols.over_training import findings
+from protocols.over_training.options import OverTraining
+from protocols.over_training.shadows import Training, trained_shadows, universe_of
 from protocols.over_training.source import Source, of_encoder, of_files, of_target
-from protocols.over_training.tasks import Company, LayersTask, MembershipTask, Scene, said
+from protocols.over_training.tasks import (
+    ASKED,
+    IMAGES,
+    CheckpointTask,
+    LayerMembershipTask,
+    LayersTask,
+    payload,
+    save_networks,
+)
 from vfc.checkpoints import FOLDER, Kept, kept
-from vfc.data import Dataset
+from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError, UserError
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
@@ -75,7 +82,7 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
-class Course:
+class OverTrainingStudy:
     """One run.
 
     Args:
@@ -88,7 +95,7 @@ class Course:
 
     def __init__(
         self,
-        options: LeakageOptions,
+        options: LayerOptions,
         over: OverTraining,
         settings: Settings,
         dataset: Dataset,
@@ -99,6 +106,7 @@ class Course:
     ) -> None:
         self.options, self.over, self.settings = options, over, settings
         self.dataset, self.parts, self.trainer, self.runner, self.cells = dataset, parts, trainer, runner, cells
+        self.handle = EvaluationHandle(folder=trainer.scratch / "over-training", device=trainer.device)
         self.subject = self._subject()
         module = self.subject.source.load(0)
         default = ENCODER_LAYERS if self.subject.encoder is not None else ("*",)
@@ -114,12 +122,12 @@ class Course:
     def data(self) -> tuple[dict[str, Any], bool]:
         """Everything that was found, and whether any layer could be measured."""
         source = self.subject.source
-        found = [said(outcome) for outcome in self.runner.run("measuring checkpoints", self._layer_orders())]
+        found = [payload(outcome) for outcome in self.runner.run("measuring checkpoints", self._layer_tasks())]
         layers = findings.layers_over(source.steps, found)
         whole, about = None, dict[str, Any]()
         try:
-            orders, about = self._membership_orders()
-            asked = [said(outcome) for outcome in self.runner.run("asking who was a member", orders)]
+            tasks, about = self._membership_tasks()
+            asked = [payload(outcome) for outcome in self.runner.run("attacking membership", tasks)]
             whole = findings.with_membership(layers, asked, MODEL)
         except NotApplicableError as reason:
             about = {"reason": str(reason)}
@@ -145,8 +153,8 @@ class Course:
 
     def _subject(self) -> Subject:
         if self.options.model is not None:
-            module = build(self.options.model, self.dataset.classes[self.parts.task], self.settings.seed)
-            source = of_files(module, self.options.model, str(self.over.checkpoints))
+            classes = self.dataset.classes[self.parts.task]
+            source = of_files(self.options.model, classes, self.settings.seed, str(self.over.checkpoints))
             first = f"The first file is step {source.steps[0]}: what came before it is not known."
             return Subject(source=source, notes=(first,) if source.steps[0] else ())
         if self.over.release is not None:
@@ -175,79 +183,67 @@ class Course:
                 "train again with this data and split",
             )
 
-    def _layer_orders(self) -> list[QueuedTask]:
-        source, device = self.subject.source, self.trainer.device
+    def _shared(self, position: int, images: str) -> dict[str, Any]:
+        """What both tasks of a checkpoint depend on."""
+        source = self.subject.source
+        named = {"state": source.digests[position], "code": source.code, "images": images}
+        return {"position": position, **named, "layers": self.layers, "seed": self.settings.seed}
+
+    def _queued(self, tasks: Sequence[CheckpointTask]) -> list[QueuedTask]:
+        steps = self.subject.source.steps
+        return [QueuedTask(task, self.handle, self.cells, f"step {steps[task.position]}") for task in tasks]
+
+    def _layer_tasks(self) -> list[QueuedTask]:
+        save_networks(self.handle, self.subject.source)
+        self.handle.save_beside(IMAGES, {"images": self.images})
         digest = tensor_digest(self.images)
-        orders = []
-        for position, step in enumerate(source.steps):
-            task = LayersTask(
-                state=source.digests[position],
-                code=source.code,
-                images=digest,
-                layers=self.layers,
+        tasks = [
+            LayersTask(
+                **self._shared(position, digest),
                 samples=self.options.samples,
                 method=self.options.method,
                 memory=int(self.options.memory * 2**30),
                 straight_through=self.options.straight_through,
-                seed=self.settings.seed,
             )
-            scene = Scene(
-                folder=self.trainer.scratch,
-                device=device,
-                load=_at(source, position),
-                images=self.images,
-                origin=source.origin,
-            )
-            orders.append(QueuedTask(task, scene, self.cells, f"step {step}"))
-        return orders
+            for position in range(len(self.subject.source.steps))
+        ]
+        return self._queued(tasks)
 
-    def _membership_orders(self) -> tuple[list[QueuedTask], dict[str, Any]]:
-        source, subject, parts = self.subject.source, self.subject, self.parts
+    def _membership_tasks(self) -> tuple[list[QueuedTask], dict[str, Any]]:
+        source, subject, parts, seed = self.subject.source, self.subject, self.parts, self.settings.seed
         if subject.target is None:
             raise NotApplicableError(UNKNOWN_MEMBERS)
         if not self.over.shadows:
             raise NotApplicableError("--shadows 0: without shadow trainings nobody knows how members look")
-        seed, device = self.settings.seed, self.trainer.device
         universe = universe_of(parts, self.over.shadows, seed, whole=subject.encoder is None)
-        how = Training(
-            target=subject.target, encoder=subject.encoder, root=self.trainer.root, scratch=self.trainer.scratch,
-            seed=seed, device=device, code=self.runner.code, reporter=self.runner.reporter,
-        )  # fmt: skip
+        how = Training(target=subject.target, encoder=subject.encoder, trainer=self.trainer, code=self.runner.code)
         shadows = trained_shadows(how, universe, parts, self.dataset.classes[parts.task])
-        question = question_of(parts, self.over.members, seed)
+        question = Question.drawn(parts, self.over.members, seed)
         generator = torch.Generator().manual_seed(derive_seed("universe read", seed))
         rows = torch.randperm(len(universe.images), generator=generator)[:UNIVERSE]
-        inside = _inside(question.images, universe.images, universe.member)
-        orders = []
-        for position, step in enumerate(source.steps):
-            task = MembershipTask(
-                state=source.digests[position],
-                code=source.code,
-                images=tensor_digest(question.images, question.labels),
+        arrays = {
+            "images": question.images,
+            "labels": question.labels,
+            "truth": question.member,
+            "universe": universe.images[rows],
+            "universe_labels": universe.labels[rows],
+            "member": universe.member[:, rows],
+            "inside": _inside(question.images, universe),
+        }
+        save_networks(self.handle, source, shadows)
+        self.handle.save_beside(ASKED, arrays)
+        tasks = [
+            LayerMembershipTask(
+                **self._shared(position, tensor_digest(question.images, question.labels)),
                 shadows=tuple(shadow.digests[position] for shadow in shadows),
-                universe=tensor_digest(universe.images[rows], universe.labels[rows]),
-                layers=self.layers,
+                universe=tensor_digest(arrays["universe"], arrays["universe_labels"]),
                 ignore=source.ignore,
-                seed=seed,
                 cells=len(source.steps) * (len(self.layers) + 1),
             )
-            company = Company(
-                folder=self.trainer.scratch,
-                device=device,
-                load=_at(source, position),
-                images=question.images,
-                origin=source.origin,
-                labels=question.labels,
-                truth=question.member.numpy(),
-                shadows=[_at(shadow, position) for shadow in shadows],
-                universe=universe.images[rows],
-                universe_labels=universe.labels[rows],
-                member=universe.member[:, rows].numpy(),
-                inside=inside,
-            )
-            orders.append(QueuedTask(task, company, self.cells, f"step {step}"))
+            for position in range(len(source.steps))
+        ]
         members = int(question.member.sum())
-        return orders, {
+        return self._queued(tasks), {
             "members": members,
             "non_members": len(question.member) - members,
             "shadows": len(shadows),
@@ -273,16 +269,12 @@ def sizes_note(shadow: int, real: int) -> str:
     )
 
 
-def _at(source: Source, position: int) -> Callable[[], nn.Module]:
-    return lambda: source.load(position)
-
-
-def _inside(images: Tensor, universe: Tensor, member: Tensor) -> Truth:
+def _inside(images: Tensor, universe: Universe) -> Tensor:
     """Which shadow was trained on which image in question: on none, unless the data were not divided."""
-    places: Mapping[bytes, int] = {digest: row for row, digest in enumerate(hashes(universe))}
-    rows: Sequence[int] = [places.get(digest, -1) for digest in hashes(images)]
-    found = np.zeros((len(member), len(images)), dtype=bool)
-    for column, row in enumerate(rows):
-        if row >= 0:
-            found[:, column] = member[:, row].numpy()
+    hashes = [ImageSet(images=each, labels={}).row_hashes for each in (images, universe.images)]
+    places = {digest: row for row, digest in enumerate(hashes[1])}
+    found = torch.zeros(len(universe.member), len(images), dtype=torch.bool)
+    for column, digest in enumerate(hashes[0]):
+        if digest in places:
+            found[:, column] = universe.member[:, places[digest]]
     return found

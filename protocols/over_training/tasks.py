@@ -1,96 +1,78 @@
-"""The two tasks of a course over training, one of each per checkpoint: its layers, and who was a member by them."""
+"""The two tasks of every checkpoint: measure its layers, and attack membership through each of them."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaries.attacks.membership.layers import MODEL, read_layers
 from adversaries.attacks.membership.signals import Measured
 from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, measure_layers
 from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.diagnostics.spectra import Effort
-from adversaries.goals.membership import Truth
+from adversaries.goals.membership import Shadows
+from adversaries.goals.membership_grading import MembershipInputs
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
-from protocols.over_training.membership import Sightings, attacked
+from protocols.over_training.membership import attacked
+from protocols.over_training.source import Source, load_sources, save_sources
 from vfc.seeding import derive_seed
 
-Load = Callable[[], nn.Module]
+IMAGES, ASKED, NETWORKS = "layer-images", "membership-images", "networks.json"
+"""Files beside the handle: what layers are measured on, what membership is asked of, and where networks are."""
+
+
+def save_networks(handle: EvaluationHandle, network: Source, shadows: Sequence[Source] = ()) -> None:
+    """Say where the network in question and its shadows are."""
+    save_sources([network, *shadows], handle.folder / NETWORKS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene(EvaluationHandle):
-    """What a checkpoint is measured on; tasks of a course run in this process, so it holds what they need.
+class CheckpointTask(Task):
+    """What both tasks depend on.
 
     Args:
-        load: the network.
-        images: diagnostics are measured on these.
-        origin: how errors name the network.
-    """
-
-    load: Load
-    images: Tensor
-    origin: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Company(Scene):
-    """What membership is asked of; `images` are those in question.
-
-    Args:
-        labels: of the images in question.
-        truth: who of them is a member.
-        shadows: the attacker's own networks at the same point of training.
-        universe, universe_labels: images that these could have been trained on, as many as are read.
-        member: which of those every shadow was trained on.
-        inside: which of the images in question.
-    """
-
-    labels: Tensor
-    truth: Truth
-    shadows: Sequence[Load]
-    universe: Tensor
-    universe_labels: Tensor
-    member: Truth
-    inside: Truth
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayersTask(Task):
-    """Degrees of freedom and Jacobians of some layers at one checkpoint.
-
-    Args:
-        state, code, images: digests of weights, architecture and images.
+        position: of the checkpoint among its network's.
+        state, code, images: digests of weights, architecture, and of the images with their labels if these count.
         layers: names.
-        samples, method, memory, straight_through: of `adversaries.diagnostics.layers`; memory in bytes.
-        seed: of probes.
+        seed: of probes, or of controls.
     """
 
+    position: int
     state: str
     code: str
     images: str
     layers: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersTask(CheckpointTask):
+    """Degrees of freedom and Jacobians of some layers at one checkpoint.
+
+    Args:
+        samples, method, memory, straight_through: of `adversaries.diagnostics.layers`; memory in bytes.
+    """
+
     samples: int
     method: str
     memory: int
     straight_through: bool
-    seed: int
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Measure."""
-        scene = _scene(place)
         started = time.perf_counter()
+        source = load_sources(handle.folder / NETWORKS)[0]
         found = measure_layers(
-            scene.load().to(scene.device),
-            scene.images.to(scene.device),
+            source.load(self.position).to(handle.device),
+            handle.arrays(IMAGES)["images"],
             self.layers,
             # The same probes at every checkpoint.
             torch.Generator().manual_seed(derive_seed("layers", self.seed)),
@@ -99,79 +81,64 @@ class LayersTask(Task):
                 straight_through=self.straight_through,
                 effort=Effort(method=self.method, memory=self.memory),
             ),
-            origin=scene.origin,
+            origin=source.origin,
         )
-        return _said([_layer(layer) for layer in found], started)
+        return _outcome([_layer(layer) for layer in found], started)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MembershipTask(Task):
+class LayerMembershipTask(CheckpointTask):
     """Membership by every layer, and by the whole network, at one checkpoint.
 
     Args:
-        state, code, images: digests of weights, architecture, and of the images in question with their labels.
         shadows: digests of the shadows' weights.
         universe: digest of the images that shadows are read on.
-        layers: names.
         ignore: beginning of the names of parameters that are not the network's own.
-        seed: of controls.
         cells: how many attacks the study makes.
     """
 
-    state: str
-    code: str
-    images: str
     shadows: tuple[str, ...]
     universe: str
-    layers: tuple[str, ...]
     ignore: str
-    seed: int
     cells: int
 
-    def measure(self, place: EvaluationHandle) -> Outcome:
+    def measure(self, handle: EvaluationHandle) -> Outcome:
         """Read everything, then attack layer by layer."""
-        company = _company(place)
         started = time.perf_counter()
-        real = self._read(company, company.load, company.images, company.labels)
-        candidates = [self._read(company, load, company.images, company.labels) for load in company.shadows]
-        universe = [self._read(company, load, company.universe, company.universe_labels) for load in company.shadows]
+        network, *shadows = load_sources(handle.folder / NETWORKS)
+        arrays = handle.arrays(ASKED)
+        truth, member, inside = (arrays[name].cpu().numpy() for name in ("truth", "member", "inside"))
+
+        def read(source: Source, images: str, labels: str) -> dict[str, Measured]:
+            model = source.load(self.position).to(handle.device)
+            asked: tuple[Tensor, Tensor] = arrays[images], arrays[labels]
+            return read_layers(model, *asked, self.layers, ignore=self.ignore, device=handle.device)
+
+        real = read(network, "images", "labels")
+        candidates = [read(shadow, "images", "labels") for shadow in shadows]
+        universe = [read(shadow, "universe", "universe_labels") for shadow in shadows]
         rows: dict[str, Any] = {}
         for name in (*self.layers, MODEL):
             if name not in real:
                 rows[name] = {"reason": "the layer gives no single tensor when the model reads an image"}
                 continue
-            seen = Sightings(
-                real=real[name],
-                candidates=[each[name] for each in candidates],
-                universe=[each[name] for each in universe],
-                member=company.member,
-                inside=company.inside,
+            seen = Shadows(
+                names=real[name].names,
+                universe=[each[name].readings for each in universe],
+                member=member,
+                candidates=[each[name].readings for each in candidates],
+                inside=inside,
             )
-            rows[name] = attacked(seen, company.truth, derive_seed(name, self.seed), self.cells)
-        return _said(rows, started)
-
-    def _read(self, company: Company, load: Load, images: Tensor, labels: Tensor) -> dict[str, Measured]:
-        model = load().to(company.device)
-        return read_layers(model, images, labels, self.layers, ignore=self.ignore, device=company.device)
+            inputs = MembershipInputs(real=real[name].readings, shadows=seen)
+            rows[name] = attacked(inputs, truth, derive_seed(name, self.seed), self.cells)
+        return _outcome(rows, started)
 
 
-def said(outcome: Outcome) -> Any:
+def payload(outcome: Outcome) -> Any:
     """What a finished task found; raises `RuntimeError` with its reason when it found nothing."""
     if outcome.status != "measured":
         raise RuntimeError(outcome.reason or outcome.status)
-    return json.loads(outcome.arrays["said"].tobytes())
-
-
-def _scene(place: EvaluationHandle) -> Scene:
-    if not isinstance(place, Scene):
-        raise TypeError(f"expected a scene, got {type(place).__name__}")
-    return place
-
-
-def _company(place: EvaluationHandle) -> Company:
-    if not isinstance(place, Company):
-        raise TypeError(f"expected a company, got {type(place).__name__}")
-    return place
+    return json.loads(outcome.arrays["json"].tobytes())
 
 
 def _layer(layer: LayerLeakage) -> dict[str, Any]:
@@ -185,10 +152,10 @@ def _layer(layer: LayerLeakage) -> dict[str, Any]:
     }
 
 
-def _said(found: Any, started: float) -> Outcome:
+def _outcome(found: Sequence[Any] | Mapping[str, Any], started: float) -> Outcome:
     text = json.dumps(found, allow_nan=False, sort_keys=True).encode()
     return Outcome(
         status="measured",
         cost={"seconds": round(time.perf_counter() - started, 4)},
-        arrays={"said": np.frombuffer(text, np.uint8).copy()},
+        arrays={"json": np.frombuffer(text, np.uint8).copy()},
     )

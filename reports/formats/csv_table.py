@@ -10,11 +10,11 @@ import csv
 import io
 from collections.abc import Iterable
 
-from adversaries.evidence import Value
+from adversaries.evidence import ARMS, Value, adversary_name
+from reports.model.harmless import clean
 from reports.model.identifiers import labels
 from reports.model.report import Report
 from reports.text.findings import gate_findings
-from reports.text.phrases import clean
 
 COLUMNS = (
     "kind", "protocol", "name", "goal", "level", "labels_per_class", "seed", "arm", "status", "chosen", "value", "low",
@@ -23,7 +23,6 @@ COLUMNS = (
 """The columns, in order."""
 
 _FORMULA = ("=", "+", "-", "@", "|", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_ARMS = ("attack", "floor", "ceiling", "shuffled", "undefended")
 
 
 def render_csv(report: Report) -> str:
@@ -55,12 +54,11 @@ def _metrics(report: Report) -> Iterable[dict[str, object]]:
 
 def _evidence(report: Report) -> Iterable[dict[str, object]]:
     for row in report.evidence:
-        settings = " ".join(str(value) for value in row.settings.values() if isinstance(value, str))
         labels_per_class = row.threat.budget.labels_per_class
         facts: dict[str, object] = {
             "kind": "evidence",
             "protocol": row.protocol,
-            "name": f"{row.adversary} {settings}".strip(),
+            "name": adversary_name(row.adversary, row.settings),
             "goal": row.goal,
             "level": row.threat.level,
             "labels_per_class": "" if labels_per_class is None else labels_per_class,
@@ -70,7 +68,7 @@ def _evidence(report: Report) -> Iterable[dict[str, object]]:
             "reason": row.reason or "",
             "flags": " ".join(row.health),
         }
-        arms = [(arm, value) for arm in _ARMS if (value := getattr(row.arms, arm)) is not None]
+        arms = [(arm, value) for arm in ARMS if (value := row.arms.get(arm)) is not None]
         for arm, value in arms:
             numbers = _numbers(value)
             yield {**facts, "arm": arm, **numbers, "flags": facts["flags"], "reason": numbers["reason"] or row.reason}

@@ -14,24 +14,27 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from adversaries.evidence import Value
+from adversaries.evidence import ARMS, Arm, Value
 from adversaries.health import MEANINGS
 from reports.formats import svg
 from reports.gate.gate import Gate, exit_code
-from reports.model.attempt_index import Attempt, Lineup
-from reports.model.catalog import lookup
+from reports.model.attempt_index import Attempt, AttemptIndex
+from reports.model.catalog import example_gate, lookup, meaning
 from reports.model.collector import collector_paused
+from reports.model.harmless import LONGEST, clean, cleaned, short
+from reports.model.numbers import figure, plain, span
+from reports.model.pictures import PARTS, CostCurve, RocCurves, Spectra
+from reports.model.pixels import uri
 from reports.model.report import GateResult, Report
-from reports.text import caveats, command, curve, headline, origins, phrases, pictures
+from reports.text import caveats, command, headline, origins, phrases
 from reports.text.changes import changes
 from reports.text.power import powers
-from reports.text.sections import WORST_ARMS, Section, meaning, sections, worst_cases
-from reports.text.suppression import WITHOUT_LABELS, suppression
+from reports.text.sections import WORST_ARMS, SectionContent, contents, worst_cases
 from reports.text.threats import threats
 from vfc.errors import UserError
 
 MOST_ATTEMPTS = 1000
-"""So many attempts are listed one by one."""
+"""Attempts that are listed one by one at most."""
 
 SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 
@@ -69,51 +72,48 @@ class _Page:
     """
 
     signs = SIGNS
-    without_labels = WITHOUT_LABELS
     worst_arms = WORST_ARMS
-    arm_names = ("attack", "floor", "ceiling", "shuffled", "undefended")
+    arm_names = ARMS
     meanings = MEANINGS
-    expected = phrases.EXPECTED
-    parts = pictures.PARTS
-    picture = staticmethod(pictures.uri)
+    parts = PARTS
+    example_gate, legend = staticmethod(example_gate), staticmethod(headline.legend)
+    image = staticmethod(uri)
 
     def __init__(self, report: Report, rows: Mapping[str, Any]) -> None:
         self.command = command.command_lines(command.command_words(report), 88)
         self.report = _harmless(report)
-        self.lineup, self.rows = Lineup(self.report), rows
+        self.index, self.rows = AttemptIndex(self.report), rows
         self.toward, self.task = phrases.operators(self.report), f"task:{self.report.dataset.task}"
         self.code = exit_code(self.report.verdict)
         self.said = phrases.verdict_sentence(self.report)
-        self.meaning = phrases.meaning(self.report)
+        self.summary, self.notes = headline.summary(self.index), headline.notes()
         self.facts = headline.facts(self.report)
-        self.numbers = headline.numbers(self.report)
+        self.numbers = headline.numbers(self.index)
         self.changes: dict[str, list[str]] = {}
-        for subject, sentence in changes(self.lineup):
+        for subject, sentence in changes(self.index):
             self.changes.setdefault(subject, []).append(sentence)
-        self.controls, self.flagged = caveats.controls(self.lineup), caveats.flagged(self.lineup)
+        self.controls, self.flagged = caveats.controls(self.index), caveats.flagged(self.index)
         self.release_facts, self.data_facts = caveats.release_facts(self.report), caveats.data_facts(self.report)
-        self.not_measured = caveats.not_measured(self.lineup)
+        self.not_measured = caveats.not_measured(self.index)
         self.silent = caveats.silent_protocols(self.report)
-        self.suppression = suppression(self.lineup) if self.lineup.task else []
-        self.sections = sections(self.lineup, pictures.drawn(rows))
-        self.chosen, self.others = headline.chosen(self.lineup), headline.others(self.lineup)
-        self.points, self.gallery = curve.points(self.lineup), pictures.gallery(rows)
-        self.mask, self.threats = pictures.mask(rows), threats(self.lineup)
-        self.worst = worst_cases(self.lineup)
-        self.powers, self.settings = powers(self.lineup), origins.settings(self.report)
+        self.sections = contents(self.index, rows)
+        self.chosen, self.others = headline.chosen(self.index), headline.others(self.index)
+        self.threats = threats(self.index)
+        self.worst = worst_cases(self.index)
+        self.powers, self.settings = powers(self.index), origins.settings(self.report)
         self.provenance = origins.provenance(self.report)
 
     def figure(self, name: str, value: Value) -> str:
         """A metric with its interval and unit, rounded toward failure where a gate judges it."""
-        return phrases.figure(value, self.toward.get(name, frozenset()), unit=True)
+        return figure(value, self.toward.get(name, frozenset()), unit=True)
 
     def bounds(self, value: Value) -> str:
         """An interval for a narrow column."""
-        return phrases.span(value)
+        return span(value)
 
     def number(self, value: Value | None) -> str:
         """A number without its interval; a dash where there is none."""
-        return "–" if value is None or value.value is None else phrases.plain(value)
+        return "–" if value is None or value.value is None else plain(value)
 
     def share(self, value: Value) -> str:
         """A rate as the length of a bar."""
@@ -147,46 +147,36 @@ class _Page:
         except UserError:
             return "this version cannot read it"
 
-    @cached_property
-    def drawing(self) -> Markup:
+    def curve(self, drawn: CostCurve) -> Markup:
         """The drawing of what repurposing costs."""
-        floor = self.lineup.floor
-        return svg.curve(
-            self.points, floor=None if floor is None else floor.value, target=self.report.target.accuracy.value
-        )
+        return svg.curve(drawn.points, floor=drawn.floor, target=drawn.target)
 
-    @cached_property
-    def curve_rows(self) -> list[tuple[curve.Point, str]]:
-        """Every point of the curve, and who reached it."""
-        rows = []
-        for point in self.points:
-            source = self.lineup.source(f"adaptive.accuracy@{point.labels}")
-            rows.append((point, "the report does not tell" if source is None else source.name))
-        return rows
+    def spectra(self, drawn: Spectra) -> list[Markup]:
+        """One drawing per layer."""
+        return [svg.spectrum(clean(layer), values) for layer, values in drawn.layers.items()]
 
-    @property
-    def no_curve(self) -> str:
-        """Why there is no curve."""
-        return curve.absence(self.lineup)
+    def rocs(self, drawn: RocCurves) -> list[Markup]:
+        """One ROC curve per adversary."""
+        return [svg.roc(clean(name), *rates) for name, rates in drawn.curves.items()]
 
-    def arms(self, attempt: Attempt | None, value: Value | None) -> dict[str, Value | None]:
+    def arms(self, attempt: Attempt | None, value: Value | None) -> dict[Arm, Value | None]:
         """All arms of an attempt; of one that the report does not tell only its number."""
         if attempt is None:
             return {name: value if name == "attack" else None for name in self.arm_names}
         return {name: attempt.arm(name) for name in self.arm_names}
 
-    def reached(self, section: Section) -> list[tuple[str, Attempt, None]]:
+    def reached(self, section: SectionContent) -> list[tuple[str, Attempt, None]]:
         """Title and attempt behind the numbers of a section."""
         return [(phrases.aim(attempt), attempt, None) for attempt in section.chosen]
 
-    def strip(self, arms: dict[str, Value | None]) -> Markup:
+    def strip(self, arms: dict[Arm, Value | None]) -> Markup:
         """The arms of one attempt on one line; nothing where they are no rates."""
         known = [value for value in arms.values() if value is not None and value.value is not None]
         return svg.arms(arms) if all(value.unit == "rate" for value in known) else Markup("")
 
     def who(self, attempt: Attempt) -> str:
         """Adversary and settings."""
-        return phrases.short(attempt.name, 60)
+        return short(attempt.name, 60)
 
     def level(self, attempt: Attempt) -> str:
         """What an attacker had."""
@@ -195,22 +185,12 @@ class _Page:
     @cached_property
     def attempts(self) -> tuple[Attempt, ...]:
         """Attempts to be listed one by one."""
-        return self.lineup.attempts[:MOST_ATTEMPTS]
+        return self.index.attempts[:MOST_ATTEMPTS]
 
     @property
     def unlisted(self) -> int:
         """How many attempts are not listed."""
-        return max(0, len(self.lineup.attempts) - MOST_ATTEMPTS)
-
-    @cached_property
-    def spectra(self) -> list[Markup]:
-        """One drawing per layer."""
-        return [svg.spectrum(phrases.clean(layer), values) for layer, values in pictures.spectra(self.rows).items()]
-
-    @cached_property
-    def rocs(self) -> list[Markup]:
-        """One ROC curve per adversary."""
-        return [svg.roc(phrases.clean(name), *rates) for name, rates in pictures.rocs(self.rows).items()]
+        return max(0, len(self.index.attempts) - MOST_ATTEMPTS)
 
 
 def _harmless(report: Report) -> Report:
@@ -221,6 +201,6 @@ def _harmless(report: Report) -> Report:
         text = "\\"
     # Without escapes every text is a run without quotes, so none is longer than the longest run.
     longest = max(map(len, text.split('"')))
-    if text.isascii() and text.isprintable() and "\\" not in text and longest <= phrases.LONGEST:
+    if text.isascii() and text.isprintable() and "\\" not in text and longest <= LONGEST:
         return Report.model_validate_json(text)
-    return Report.model_validate(phrases.cleaned(report.model_dump(by_alias=True)))
+    return Report.model_validate(cleaned(report.model_dump(by_alias=True)))

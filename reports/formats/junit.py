@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
+from reports.model.harmless import clean
 from reports.model.report import Report
 from reports.text.findings import Finding, adversaries, gate_findings
-from reports.text.phrases import clean, verdict_sentence
+from reports.text.phrases import verdict_sentence
 
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"}
 

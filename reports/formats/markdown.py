@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.gate.gate import exit_code
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import lookup
+from reports.model.harmless import clean
 from reports.model.identifiers import labels
+from reports.model.numbers import figure
 from reports.model.report import Report
 from reports.text.caveats import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
 from reports.text.command import command_words, quoted
 from reports.text.findings import gate_findings
-from reports.text.phrases import EXPECTED, clean, figure, meaning, operators, verdict_sentence
+from reports.text.headline import notes, summary
+from reports.text.phrases import operators, verdict_sentence
 from reports.text.power import powers
 from vfc.errors import UserError
 
@@ -34,16 +37,16 @@ def render_markdown(report: Report) -> str:
     Args:
         report: what was measured.
     """
-    lineup = Lineup(report)
+    index = AttemptIndex(report)
     sections = [
-        _verdict(report),
+        _verdict(index),
         _section("Gates", ("", "gate", "why", "where"), _gates(report)),
-        _section("Numbers", ("metric", "value", "targets", "flags", "identifiers"), _metrics(report)),
-        ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(lineup)), *_flags(lineup), ""],
+        _section("Numbers", ("metric", "value", "target images", "flags", "identifiers"), _metrics(report)),
+        ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(index)), *_flags(index), ""],
         _section(
-            "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(lineup)
+            "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(index)
         ),
-        _section("Not measured", ("state", "why", "who"), _missing(lineup)),
+        _section("Not measured", ("state", "why", "who"), _missing(index)),
         _section("The release and the data", ("", ""), _facts(report)),
         _command(report),
     ]
@@ -62,7 +65,8 @@ def render_markdown(report: Report) -> str:
     return "\n".join(shown)
 
 
-def _verdict(report: Report) -> list[str]:
+def _verdict(index: AttemptIndex) -> list[str]:
+    report = index.report
     budget = report.command.settings.with_defaults.get("budget") or "not recorded"
     facts = {"budget": budget, "data": report.dataset.name, "task": report.dataset.task, "release": report.release.name}
     return [
@@ -72,10 +76,9 @@ def _verdict(report: Report) -> list[str]:
         "",
         ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
         "",
-        inert(meaning(report), 1000),
+        inert(summary(index), 1000),
         "",
-        inert(EXPECTED, 1000),
-        "",
+        *(line for note in notes() for line in (inert(note, 1000), "")),
     ]
 
 
@@ -109,15 +112,15 @@ def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def _flags(lineup: Lineup) -> list[str]:
+def _flags(index: AttemptIndex) -> list[str]:
     return [
         f"- {_bold(found.flag)} ({inert(found.weight)}): {inert(found.meaning)}. "
         f"{inert(listed((*found.metrics, *found.adversaries)))}"
-        for found in flagged(lineup)
+        for found in flagged(index)
     ]
 
 
-def _powers(lineup: Lineup) -> list[tuple[str, str, str, str]]:
+def _powers(index: AttemptIndex) -> list[tuple[str, str, str, str]]:
     return [
         (
             inert(each.name if each.status == "calibrated" else f"{each.name} ({each.status})"),
@@ -125,13 +128,13 @@ def _powers(lineup: Lineup) -> list[tuple[str, str, str, str]]:
             inert(", ".join(each.misses) or "-", 400),
             inert(each.alarms or "-"),
         )
-        for each in powers(lineup)
+        for each in powers(index)
         if each.chosen
     ]
 
 
-def _missing(lineup: Lineup) -> list[tuple[str, str, str]]:
-    return [(inert(state), inert(reason), inert(who)) for state, reason, who in not_measured(lineup)]
+def _missing(index: AttemptIndex) -> list[tuple[str, str, str]]:
+    return [(inert(state), inert(reason), inert(who)) for state, reason, who in not_measured(index)]
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:

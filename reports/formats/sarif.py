@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from reports.gate.gate import exit_code
 from reports.model.catalog import lookup
+from reports.model.harmless import clean
 from reports.model.report import Report
 from reports.text.findings import Finding, adversaries, gate_findings, waiver_words
-from reports.text.phrases import clean, verdict_sentence
+from reports.text.phrases import verdict_sentence
 from vfc.errors import UserError
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -7,28 +7,28 @@ is told by shape or text too, and every drawing says in words what it shows. Coo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from adversaries.evidence import Value
-from reports.text.curve import Point
+from adversaries.evidence import Arm, Value
+from reports.model.pictures import Point
 
 WIDTH, HEIGHT = 520, 320
-LEFT, RIGHT, TOP, BOTTOM = 44, 108, 22, 46
+LEFT, RIGHT, TOP, BOTTOM = 44, 136, 22, 46
 _APART = 17
 """Least distance of two lines of text."""
 
 _MOST = 200
-"""So many points of a line are drawn at most."""
+"""Points of a line that are drawn at most."""
 
 
 def curve(points: Sequence[Point], *, floor: float | None = None, target: float | None = None) -> Markup:
-    """Accuracy against labelled releases per class, with its interval, the floor and the target.
+    """Accuracy against labelled releases per class, with its interval, the floor and the target model.
 
     Args:
         points: in order of K, equally spaced because neither 0 nor `all` has a place on a logarithmic axis.
-        floor: accuracy without reading the release.
+        floor: accuracy without the release.
         target: the target model's accuracy on the release.
     """
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
@@ -46,12 +46,12 @@ def curve(points: Sequence[Point], *, floor: float | None = None, target: float 
     outline += [(x, down(p.low)) for x, p in reversed(list(zip(across, points, strict=True)))]
     if len(points) > 1:
         parts.append(Markup('<polygon class="band" points="{}"/>').format(path(outline)))
-    marks = [("target", target), ("floor", floor)]
-    heights = _spread([down(value) for _, value in marks if value is not None], TOP, bottom)
-    for (name, value), height in zip([mark for mark in marks if mark[1] is not None], heights, strict=True):
+    marks = [("target", "target model", target), ("floor", "floor", floor)]
+    heights = _spread([down(value) for _, _, value in marks if value is not None], TOP, bottom)
+    for (kind, name, value), height in zip([mark for mark in marks if mark[2] is not None], heights, strict=True):
         if value is not None:
-            parts.append(line(name, LEFT, down(value), right, down(value)))
-            parts.append(text(f"label {name}-text", right + 8, height + 4, f"{name} {value:.3f}"))
+            parts.append(line(kind, LEFT, down(value), right, down(value)))
+            parts.append(text(f"label {kind}-text", right + 8, height + 4, f"{name} {value:.3f}"))
     parts.append(
         Markup('<polyline class="attack" points="{}"/>').format(
             path([(x, down(point.value)) for x, point in zip(across, points, strict=True)])
@@ -66,17 +66,17 @@ def curve(points: Sequence[Point], *, floor: float | None = None, target: float 
         )
         parts.append(text("tick", x, bottom + 18, point.labels))
     parts.append(text("tick", (LEFT + right) / 2, HEIGHT - 8, "K, labelled releases per class"))
-    said = ", ".join(f"K = {point.labels}: {point.notes[0] if point.notes else point.value}" for point in points)
-    title = f"Accuracy of the strongest adversary against labelled releases per class. {said}."
-    title += "".join(f" {name.capitalize()} {value:.3f}." for name, value in marks if value is not None)
+    said = ", ".join(f"K = {point.labels}: {point.notes[0]}" for point in points)
+    title = f"Accuracy of the strongest attack against labelled releases per class. {said}."
+    title += "".join(f" {name.capitalize()} {value:.3f}." for _, name, value in marks if value is not None)
     return drawing("curve", WIDTH, HEIGHT, title, parts)
 
 
-def arms(values: dict[str, Value | None]) -> Markup:
+def arms(values: Mapping[Arm, Value | None]) -> Markup:
     """An attack beside its controls on [0, 1]: a dot with its interval, and a mark of its own shape for each control.
 
     Args:
-        values: by name: `attack`, `floor`, `ceiling`, `shuffled`, `undefended`; others are not drawn.
+        values: by arm; those without a number are not drawn.
     """
     width, height, middle = 150, 22, 11
 
@@ -87,7 +87,7 @@ def arms(values: dict[str, Value | None]) -> Markup:
         name: (value.value, value) for name, value in values.items() if value is not None and value.value is not None
     }
     parts = [line("grid", 6, middle, width - 6, middle)]
-    shapes: dict[str, Callable[[float], Markup]] = {
+    shapes: dict[Arm, Callable[[float], Markup]] = {
         "floor": lambda x: line("floor-tick", x, 2, x, height - 2),
         "ceiling": lambda x: Markup('<path class="hollow" d="M{:.1f} 5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z"/>').format(x),
         "shuffled": lambda x: Markup('<path class="cross" d="M{:.1f} 7l8 8m0 -8l-8 8"/>').format(x - 4),

@@ -1,4 +1,4 @@
-"""The terminal report's tables: who reads the release how well, where each number comes from, and the worst cases."""
+"""The terminal report's tables: accuracy on the release, where each number comes from, and the worst cases."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from adversaries.evidence import Value
-from reports.model.attempt_index import Attempt, Lineup
-from reports.text.phrases import figure, granted, number, operators, plain, short, span
-from reports.text.sections import WORST_ARMS, meaning, worst_cases
-from reports.text.suppression import WITHOUT_LABELS, Cell, Row, suppression
+from adversaries.evidence import ARMS, Value
+from reports.model.attempt_index import Attempt, AttemptIndex
+from reports.model.catalog import meaning
+from reports.model.harmless import short
+from reports.model.numbers import figure, number, plain, span
+from reports.model.pictures import AccuracyTable, Cell, Row
+from reports.text.phrases import granted, operators
+from reports.text.sections import WORST_ARMS, worst_cases
 
 WIDE = 150
-"""Consoles of this width take the whole suppression table at once, with intervals."""
+"""Consoles of this width take the whole accuracy table at once, with intervals."""
 
-_ARMS = ("attack", "floor", "ceiling", "shuffled", "undefended")
 _Laid = tuple[Text, list[Text]]
 
 
@@ -30,33 +32,33 @@ def table(*headers: str, tight: bool = False) -> Table:
     return made
 
 
-class Suppression:
-    """The suppression table: unintended models, the target, the floor, and probes without a model.
+class Accuracies:
+    """An accuracy table: unintended models, the target model, the floor, and probes without a model.
 
     Args:
-        lineup: the attempts; every text in its report is harmless already.
+        drawn: its rows; every text in it is harmless already.
         width: of the console.
     """
 
-    def __init__(self, lineup: Lineup, width: int) -> None:
-        self.lineup, self.wide = lineup, width >= WIDE
-        self.tight = width < 100 and len(lineup.grid) > 4
+    def __init__(self, drawn: AccuracyTable, width: int) -> None:
+        self.drawn, self.wide = drawn, width >= WIDE
+        self.tight = width < 100 and len(drawn.grid) > 4
 
     def tables(self) -> list[Table]:
         """One table with intervals where there is room, else one without labels and one with."""
-        plain_heads, label_heads = [*WITHOUT_LABELS], [f"K = {labels}" for labels in self.lineup.grid]
-        rows = suppression(self.lineup)
-        models = [row for row in rows if row.kind in ("model", "twin")]
-        others = [row for row in rows if row.kind in ("target", "floor")]
-        probes = [row for row in rows if row.kind == "probe"]
+        plain_heads, label_heads = [*self.drawn.without], [f"K = {labels}" for labels in self.drawn.grid]
+        models, references, probes = (
+            [row for row in self.drawn.rows if row.kind in kinds]
+            for kinds in (("model", "twin"), ("target", "floor"), ("probe",))
+        )
         if self.wide:
             whole = table("", *plain_heads, *label_heads)
-            for block in (models, others, probes):
+            for block in (models, references, probes):
                 self._fill(whole, [(self._name(row), self._without(row) + self._labelled(row)) for row in block])
             return [whole]
         without = table("", *plain_heads, tight=self.tight)
         self._fill(without, [(self._name(row), self._without(row)) for row in models])
-        self._fill(without, [(self._name(row), self._without(row)) for row in others])
+        self._fill(without, [(self._name(row), self._without(row)) for row in references])
         if not label_heads:
             return [without]
         with_labels = table("", *label_heads, tight=self.tight)
@@ -81,10 +83,10 @@ class Suppression:
         return text.append("\nnear twin", "italic") if row.kind == "twin" else text
 
     def _without(self, row: Row) -> list[Text]:
-        return [self.cell(part) for part in row.without] or [Text("-") for _ in WITHOUT_LABELS]
+        return [self.cell(part) for part in row.without] or [Text("-") for _ in self.drawn.without]
 
     def _labelled(self, row: Row) -> list[Text]:
-        return [self.cell(part) for part in row.labelled] or [Text("-") for _ in self.lineup.grid]
+        return [self.cell(part) for part in row.labelled] or [Text("-") for _ in self.drawn.grid]
 
     def cell(self, part: Cell) -> Text:
         """A number, what it came from, and below it the interval where there is room."""
@@ -103,19 +105,19 @@ def arms_table(entries: Iterable[tuple[str, Attempt | None, Value | None]], widt
         entries: a title, the attempt (None if the report does not tell), and the number.
         width: of the console.
     """
-    made = table("number", "chosen, level", *_ARMS, tight=width < 100)
+    made = table("number", "chosen, level", *ARMS, tight=width < 100)
     for title, attempt, value in entries:
         head = Text(title.replace(", ", "\n"), "bold")
         if attempt is None:
             made.add_row(head, Text("the report does not tell"), _arm(value), *[Text("-")] * 4)
         else:
-            made.add_row(head, _who(attempt), *(_arm(attempt.arm(arm)) for arm in _ARMS))
+            made.add_row(head, _who(attempt), *(_arm(attempt.arm(arm)) for arm in ARMS))
     return _whole_words(made, width) if made.row_count else None
 
 
-def numbers_table(lineup: Lineup, entries: Iterable[tuple[str, Value]], width: int) -> Table | None:
+def numbers_table(index: AttemptIndex, entries: Iterable[tuple[str, Value]], width: int) -> Table | None:
     """Numbers in words of the catalog; None without any."""
-    made, toward = table("number", "value", "meaning"), operators(lineup.report)
+    made, toward = table("number", "value", "meaning"), operators(index.report)
     for name, value in entries:
         text = figure(value, toward.get(name, frozenset()), unit=True)
         made.add_row(Text(name), Text(text), Text(meaning(name), "dim"))
@@ -124,12 +126,12 @@ def numbers_table(lineup: Lineup, entries: Iterable[tuple[str, Value]], width: i
     return made if made.row_count else None
 
 
-def worst_table(lineup: Lineup, width: int) -> Table | None:
+def worst_table(index: AttemptIndex, width: int) -> Table | None:
     """The worst case of every protocol; None unless there are several."""
     shown_arms = WORST_ARMS if width >= 100 else WORST_ARMS[1:]
     made = table("protocol", "value", "strongest, level", *shown_arms, "flags", tight=width < 100)
-    toward = operators(lineup.report)
-    for worst in worst_cases(lineup):
+    toward = operators(index.report)
+    for worst in worst_cases(index):
         name = Text(worst.protocol, "bold")
         if worst.value is None or worst.value.value is None:
             made.add_row(name, Text("-"), Text(worst.reason, "dim"), *[Text("-")] * (len(shown_arms) + 1))

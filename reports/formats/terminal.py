@@ -19,15 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 from adversaries.health import MEANINGS
-from reports.formats import tables, thumbnails
+from reports.formats import tables
+from reports.formats.pictures import picture_on_terminal, spaced
 from reports.gate.gate import exit_code
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
+from reports.model.catalog import example_gate
+from reports.model.harmless import cleaned
 from reports.model.report import Report
-from reports.text import caveats, command, headline, phrases, pictures
+from reports.text import caveats, command, headline, phrases
 from reports.text.changes import changes
-from reports.text.curve import NOTES, absence, draw, points
 from reports.text.power import powers
-from reports.text.sections import Section, sections
+from reports.text.sections import SectionContent, contents
 
 _STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
 _SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
@@ -74,8 +76,8 @@ class _Page:
 
     def __init__(self, report: Report, rows: Mapping[str, Any], width: int, *, plain: bool, color: bool) -> None:
         self.command = command.command_lines(command.command_words(report), width - 1, plain=plain)
-        self.report = Report.model_validate(phrases.cleaned(report.model_dump(by_alias=True), plain=plain))
-        self.lineup = Lineup(self.report)
+        self.report = Report.model_validate(cleaned(report.model_dump(by_alias=True), plain=plain))
+        self.index = AttemptIndex(self.report)
         self.rows, self.width, self.plain, self.color = rows, width, plain, color
 
     def sections(self) -> Iterable[RenderableType]:
@@ -84,9 +86,7 @@ class _Page:
         for title, body in (
             ("Gates", self._gates()),
             ("What would change this verdict", self._changes()),
-            ("Who reads the release", self._suppression()),
-            ("What repurposing costs", self._curve()),
-            *((section.title, self._section(section)) for section in sections(self.lineup, pictures.drawn(self.rows))),
+            *((content.section.title, self._section(content)) for content in contents(self.index, self.rows)),
             ("Where the headline numbers come from", self._chosen()),
             ("Controls and flags", self._controls()),
             ("What the chosen adversaries are known to find", self._powers()),
@@ -106,7 +106,7 @@ class _Page:
         facts = headline.facts(report)
         what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
         lines: list[RenderableType] = [head, what, Text(""), self._headline(), Text("")]
-        lines += [Text(phrases.meaning(report)), Text(phrases.EXPECTED, "dim")]
+        lines += [Text(headline.summary(self.index)), *(Text(note, "dim") for note in headline.notes())]
         title = Text(f" {report.tool.name} {report.tool.version} ")
         return Panel(Group(*lines), title=title, title_align="left", border_style=style, box=box.ROUNDED)
 
@@ -114,13 +114,13 @@ class _Page:
         grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
         for _ in range(3):
             grid.add_column(overflow="fold")
-        for number in headline.numbers(self.report):
+        for number in headline.numbers(self.index):
             grid.add_row(Text(number.title), Text(number.figure, "bold"), Text(number.remark, "dim"))
         return grid
 
     def _gates(self) -> Iterable[RenderableType]:
         if not self.report.gates:
-            yield Text("No gate was set. Set one with, for instance, --gate 'adaptive.labels_to_90 >= 50'.")
+            yield Text(f"No gate was set. Set one with, for instance, --gate '{example_gate()}'.")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=self.width >= 40)
@@ -132,101 +132,48 @@ class _Page:
 
     def _changes(self) -> Iterable[RenderableType]:
         last = ""
-        for subject, sentence in changes(self.lineup):
+        for subject, sentence in changes(self.index):
             if subject != last:
                 yield Text(subject, "bold")
             yield Padding(Text(sentence), (0, 0, 0, 2))
             last = subject
 
-    def _suppression(self) -> Iterable[RenderableType]:
-        if not self.lineup.task:
-            yield Text("Nobody attacked the target's own task.")
-            return
-        yield from _spaced(tables.Suppression(self.lineup, self.width).tables())
-        notes = ["Accuracy on the same targets."]
-        if not self.lineup.models:
-            why = ": without the originals none can be trained" if self.report.release.kind == "arrays" else ""
-            notes.append(f"No unintended model attacked{why}.")
-        else:
-            notes.append(
-                "Clean: the frozen model on the images. As a picture: the release clipped or rescaled to [0, 1], 8 bit."
-            )
-        if any(model.endswith("-twin") for model in self.lineup.models):
-            notes.append("The near twin has the target's architecture and is in no headline number.")
-        if self.lineup.grid:
-            notes.append(
-                "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
-            )
-        notes.append("Each cell is the best by the attacker's validation part, never by the targets.")
-        if self.report.target.accuracy.value is None:
-            notes.append(f"No target: {self.report.target.accuracy.reason or 'not measured'}.")
-        yield Text(" ".join(notes), "dim")
-
-    def _curve(self) -> Iterable[RenderableType]:
-        found = points(self.lineup)
-        if not found:
-            yield Text(f"No curve: {absence(self.lineup)}.")
-            return
-        floor, target = self.lineup.floor, self.report.target.accuracy
-        lines = draw(
-            found,
-            width=self.width - 1,
-            floor=None if floor is None else floor.value,
-            target=target.value,
-            note_names=NOTES,
-            plain=self.plain,
-        )
-        yield from lines
-        if not lines:
-            listing = tables.table("K", *NOTES)
-            for point in found:
-                listing.add_row(*map(Text, (point.labels, *point.notes)))
-            yield listing
-        yield Text(
-            "Accuracy of the strongest adversary with K labelled releases per class (0: adapted without labels) and "
-            "its interval; ratio: target / that, or / the floor.",
-            "dim",
-        )
-
     def _chosen(self) -> Iterable[RenderableType]:
-        made = tables.arms_table(headline.chosen(self.lineup), self.width)
+        made = tables.arms_table(headline.chosen(self.index), self.width)
         if made is None:
             yield Text("No headline number was measured.")
         else:
             yield made
             yield Text(
-                "K = 10 is adaptive.accuracy@10. Floor: without the release; ceiling: the same adversary on the images;"
+                f"{headline.legend()}Floor: without the release; ceiling: the same adversary on the images;"
                 " shuffled: on shuffled labels; undefended: against the same network without the defense. -: not run.",
                 "dim",
             )
-        others = tables.numbers_table(self.lineup, headline.others(self.lineup), self.width)
+        others = tables.numbers_table(self.index, headline.others(self.index), self.width)
         if others is not None:
             yield from (Text(""), others)
 
-    def _section(self, section: Section) -> Iterable[RenderableType]:
+    def _section(self, content: SectionContent) -> Iterable[RenderableType]:
         """One protocol: its pictures, its numbers, and who reached them."""
-        yield Text(section.about, "dim")
-        if section.protocol == "inversion":
-            yield from thumbnails.draw(pictures.gallery(self.rows), width=self.width, color=self.color)
-        mask = pictures.mask(self.rows) if section.protocol == "mask-aware" else None
-        if mask is not None:
-            yield from thumbnails.mask_map(mask, width=self.width, plain=self.plain)
-            yield Text(f"{100 * mask.kept:.1f} % of {mask.size:,} latent numbers are kept.", "dim")
+        if content.section.about:
+            yield Text(content.section.about, "dim")
+        for picture in content.pictures:
+            yield from picture_on_terminal(picture, width=self.width, plain=self.plain, color=self.color)
         parts = (
-            tables.numbers_table(self.lineup, section.numbers, self.width),
-            tables.arms_table(((phrases.aim(one), one, None) for one in section.chosen), self.width),
+            tables.numbers_table(self.index, content.numbers, self.width),
+            tables.arms_table(((phrases.aim(one), one, None) for one in content.chosen), self.width),
         )
-        yield from _spaced([part for part in parts if part is not None])
+        yield from spaced([part for part in parts if part is not None])
 
     def _worst(self) -> Iterable[tuple[str, Iterable[RenderableType]]]:
         """The worst case of every protocol, where several ran."""
-        made = tables.worst_table(self.lineup, self.width)
+        made = tables.worst_table(self.index, self.width)
         if made is not None:
             yield "The worst case of every protocol", [made]
 
     def _controls(self) -> Iterable[RenderableType]:
-        yield from (Text(sentence) for sentence in caveats.controls(self.lineup))
-        for found in caveats.flagged(self.lineup):
+        yield from (Text(sentence) for sentence in caveats.controls(self.index))
+        for found in caveats.flagged(self.index):
             head = Text(found.flag, "bold red" if found.decides else "bold").append(f" ({found.weight}): ", "not bold")
             head.append(f"{found.meaning}.", "not bold")
             yield head
@@ -238,9 +185,9 @@ class _Page:
             yield Padding(Text(who + numbers, "dim"), (0, 0, 0, 2), expand=False)
 
     def _powers(self) -> Iterable[RenderableType]:
-        known = powers(self.lineup)
+        known = powers(self.index)
         chosen = [each for each in known if each.chosen]
-        if not any(attempt.chosen for attempt in self.lineup.attempts):
+        if not any(attempt.chosen for attempt in self.index.attempts):
             yield Text("No adversary was chosen, so there is nothing to say of any.")
             return
         if not any(each.measured_on for each in chosen):
@@ -255,7 +202,7 @@ class _Page:
         yield Text(caveats.data_facts(self.report))
 
     def _not_measured(self) -> Iterable[RenderableType]:
-        for state, reason, who in caveats.not_measured(self.lineup):
+        for state, reason, who in caveats.not_measured(self.index):
             yield Text(f"{state}: ", "bold").append(f"{reason}.", "not bold")
             yield Padding(Text(who, "dim"), (0, 0, 0, 2), expand=False)
         silent = caveats.silent_protocols(self.report)
@@ -272,10 +219,3 @@ class _Page:
         facts += [f"on {seen.device}"] if seen.device else []
         facts += [f"{seen.duration_s:,.0f} s"] if seen.duration_s is not None else []
         yield Text("; ".join(facts), "dim")
-
-
-def _spaced(parts: list[Table]) -> Iterable[RenderableType]:
-    for position, part in enumerate(parts):
-        if position:
-            yield Text("")
-        yield part

@@ -12,7 +12,8 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from reports.text.pictures import PARTS, Leak, Mask, Pixels, resized
+from reports.model.pictures import PARTS, Leak, Mask
+from reports.model.pixels import Pixels, resized
 
 WIDEST = 24
 """Columns of one picture at most."""
@@ -22,7 +23,7 @@ CAPTION = max(map(len, PARTS))
 
 GAP = 2
 MOST = 4
-"""So many leaks are drawn at most."""
+"""Leaks that are drawn at most."""
 
 RAMP = ".:-=+*#%@"
 """From black to white."""
@@ -64,7 +65,7 @@ def mask_map(mask: Mask, *, width: int, plain: bool) -> list[Text]:
 
 def _block(place: int, leak: Leak, width: int, color: bool) -> list[Text]:
     """One leak: its numbers, captions, and its pictures side by side."""
-    title = Text(f"{place}  {leak.words or 'quality unknown'}", "bold")
+    title = Text(f"{place}  {leak.quality or 'quality unknown'}", "bold")
     title.truncate(width, overflow="ellipsis")
     parts = [part for part in PARTS if part in leak.pictures]
     room = (width + GAP) // len(parts) - GAP

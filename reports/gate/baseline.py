@@ -37,7 +37,7 @@ class Regression:
         metric: full name.
         outcome: held, broken or inconclusive.
         reason: why, in words.
-        paired: whether results were compared target by target.
+        paired: whether results were compared image by image.
     """
 
     metric: str
@@ -241,5 +241,5 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 def described(old: Report, new: Report) -> str:
     """Whether the comparison is paired, in a sentence."""
     if same_targets(old, new):
-        return "both runs graded the same targets, so results are paired target by target where they are stored"
-    return "the targets differ, so the intervals are compared, which needs a larger difference"
+        return "both runs graded the same target images, so results are paired image by image where they are stored"
+    return "the target images differ, so the intervals are compared, which needs a larger difference"

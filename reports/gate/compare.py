@@ -1,10 +1,10 @@
 """Two reports side by side: what moved, by how much, and whether that is noise.
 
-Where both runs graded the same targets, results are paired target by target: McNemar's test and Clopper-Pearson on the
-discordant rates for rates, Student's t for means, a bootstrap over targets for ratios and leakage. Everything else is
-compared by the two intervals, which needs a larger difference, and says so.
+Where both runs graded the same target images, results are paired image by image: McNemar's test and Clopper-Pearson on
+the discordant rates for rates, Student's t for means, a bootstrap over target images for ratios and leakage. Everything
+else is compared by the two intervals, which needs a larger difference, and says so.
 
-Letters: n targets; n10 only the new run hits, n01 only the old one.
+Letters: n target images; n10 only the new run hits, n01 only the old one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from adversaries.evidence import Value
 from adversaries.statistics import intervals
 from adversaries.statistics.estimates import ALPHA, mcnemar
 from adversaries.statistics.levels import recompute
-from reports.model.attempt_index import Attempt, Lineup, best
-from reports.model.catalog import lookup
+from reports.model.attempt_index import Attempt, AttemptIndex
+from reports.model.catalog import lookup, section_of
 from reports.model.report import Report
 from vfc.errors import UserError
 
@@ -29,7 +29,7 @@ Rows = Mapping[str, Any]
 Table = NDArray[np.float64]
 
 RARE = 40
-"""With fewer targets than this whose results changed, a bootstrap knows too little: the intervals decide."""
+"""With fewer target images than this whose results changed, a bootstrap knows too little: the intervals decide."""
 
 RESAMPLES = 4000
 
@@ -43,7 +43,7 @@ class Change:
         old, new: as stored.
         difference: new - old; None if either is unknown.
         low, high: one-sided bounds of the difference, each at the level asked for; None if unknown.
-        paired: whether results were compared target by target.
+        paired: whether results were compared image by image.
         method: how, in words.
         rose, fell: for paired rates, McNemar's p-values that so large a rise or fall is luck; None otherwise.
         same: whether the results are equal on every target, or the numbers are exact and equal.
@@ -118,10 +118,10 @@ def change(name: str, old: Report, old_rows: Rows, new: Report, new_rows: Rows, 
             bounds = apart(before, after, alpha, old_rows, new_rows)
             return _paired(facts, first[0], first[1], second[1], bounds)
     if same_targets(old, new) and _equal(before, after):
-        return Change(**facts, low=0.0, high=0.0, method="equal numbers on the same targets", same=True)
-    why = "unpaired: the targets differ" if not same_targets(old, new) else "unpaired: no results per target are stored"
+        return Change(**facts, low=0.0, high=0.0, method="equal numbers on the same target images", same=True)
+    reason = "no results per target image are stored" if same_targets(old, new) else "the target images differ"
     low, high = apart(before, after, alpha, old_rows, new_rows)
-    return Change(**facts, low=low, high=high, method=why)
+    return Change(**facts, low=low, high=high, method=f"unpaired: {reason}")
 
 
 def apart(old: Value, new: Value, alpha: float, old_rows: Rows, new_rows: Rows) -> tuple[float | None, float | None]:
@@ -143,13 +143,13 @@ def _equal(old: Value, new: Value) -> bool:
 
 
 def same_targets(old: Report, new: Report) -> bool:
-    """Whether both runs graded the same targets on the same task."""
+    """Whether both runs graded the same target images on the same task."""
     first, second = old.dataset.parts.get("targets"), new.dataset.parts.get("targets")
     return first is not None and first == second and old.dataset.task == new.dataset.task
 
 
 def columns(name: str, report: Report, rows: Rows) -> tuple[Callable[[Table], Table], list[Table]] | None:
-    """A metric's results per target: its statistic, and one table (columns, n) per seed; None if they are not stored.
+    """A metric's results per target image: its statistic, and one table (columns, n) per seed; None if not stored.
 
     Tables from which the statistic does not give the stored number are not used.
     """
@@ -187,7 +187,7 @@ def _stored(value: Value, rows: Rows) -> tuple[Callable[[Table], Table], list[Ta
 
 
 def _hits(name: str, report: Report, rows: Rows) -> tuple[Callable[[Table], Table], list[Table]] | None:
-    """Results of the attack that the metric was chosen from, and of the target where it is a ratio."""
+    """Results of the attack that the metric was chosen from, and of the target model where it is a ratio."""
     target = np.asarray(rows["target"], dtype=np.float64) if "target" in rows else None
     if name == "target.accuracy":
         return None if target is None else (_mean, [target[None]])
@@ -212,24 +212,13 @@ def _hits(name: str, report: Report, rows: Rows) -> tuple[Callable[[Table], Tabl
 
 
 def _source(accuracy: str, report: Report) -> Attempt | None:
-    """The attempt that an accuracy came from."""
-    lineup = Lineup(report)
-    if accuracy not in report.metrics:
+    """The honest attempt that an accuracy came from; None for other numbers."""
+    section = section_of(accuracy, report.dataset.task)
+    if section is None or accuracy not in report.metrics or not lookup(accuracy).name.endswith((".accuracy", "@K")):
         return None
-    if not accuracy.startswith("attribute."):
-        return lineup.source(accuracy)
-    wanted, goal = report.metrics[accuracy].value, accuracy.split(".")[1]
-    fits = [
-        attempt
-        for attempt in lineup.attempts
-        if attempt.goal.split(":")[-1] == goal
-        and attempt.chosen
-        and (attack := attempt.arm("attack")) is not None
-        and attack.value is not None
-        and wanted is not None
-        and abs(attack.value - wanted) < 1e-9
-    ]
-    return best(fits)
+    attempt = section.source(AttemptIndex(report), accuracy)
+    shown = attempt is not None and attempt.honest and attempt.shows(report.metrics[accuracy])
+    return attempt if shown else None
 
 
 def _paired(
@@ -239,11 +228,11 @@ def _paired(
     after: list[Table],
     unpaired: tuple[float | None, float | None],
 ) -> Change:
-    """Seed by seed, target by target; over seeds the lowest low and the highest high."""
+    """Seed by seed, image by image; over seeds the lowest low and the highest high."""
     if any(old.shape != new.shape for old, new in zip(before, after, strict=True)):
-        return Change(**facts, low=unpaired[0], high=unpaired[1], method="unpaired: the targets differ")
+        return Change(**facts, low=unpaired[0], high=unpaired[1], method="unpaired: the target images differ")
     if all(np.array_equal(old, new) for old, new in zip(before, after, strict=True)):
-        return Change(**facts, low=0.0, high=0.0, paired=True, method="equal on every target", same=True)
+        return Change(**facts, low=0.0, high=0.0, paired=True, method="equal on every target image", same=True)
     found = [_one(statistic, old, new, facts["level"], unpaired) for old, new in zip(before, after, strict=True)]
     lows, highs = [one[0] for one in found], [one[1] for one in found]
     known = None not in lows and None not in highs
@@ -261,7 +250,7 @@ def _paired(
     )
 
 
-_FEW = "unpaired: too few targets changed for a bootstrap"
+_FEW = "unpaired: too few target images changed for a bootstrap"
 
 
 def _one(
@@ -292,4 +281,4 @@ def _one(
     drawn = np.random.Generator(np.random.PCG64(0)).multinomial(n, counts / n, size=resamples) @ patterns.T / n
     replicas = statistic(drawn[:, len(old) :]) - statistic(drawn[:, : len(old)])
     low, high = np.quantile(replicas, [alpha, 1 - alpha])
-    return float(low), float(high), "paired bootstrap over targets", None
+    return float(low), float(high), "paired bootstrap over target images", None

@@ -10,17 +10,17 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from adversaries.evidence import Evidence, Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from adversaries.statistics.estimates import ALPHA
 from adversaries.statistics.levels import needs_rows, recompute
 from reports.model.catalog import check_limit, producible
+from reports.model.numbers import Operator, show_bound
 from reports.model.report import GateResult, Outcome, Report, Verdict
 from vfc.errors import UserError
 
-Operator = Literal[">=", ">", "<=", "<"]
 EXIT_CODES: dict[Verdict, int] = {"held": 0, "measured": 0, "broken": 1, "inconclusive": 3}
 
 _GATE = re.compile(r"\s*([A-Za-z][^\s<>=]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
@@ -49,7 +49,7 @@ class Gate:
         Raises:
             UserError: not of that form, or no finite number.
         """
-        form = "write METRIC OP NUMBER with OP one of >= > <= <, for instance 'adaptive.suppression_ratio >= 3'"
+        form = "write METRIC OP NUMBER with OP one of >= > <= <, for instance 'target.accuracy >= 0.9'"
         found = _GATE.fullmatch(text)
         if found is None:
             raise UserError(f"expected a gate METRIC OP NUMBER, got {text!r}", form)
@@ -156,7 +156,7 @@ def check_gates(
     Args:
         gates: what the user asks for.
         protocols: the chosen protocols.
-        floor: rate of the task's floor on the targets, if it is known.
+        floor: rate of the task's floor on the target images, if it is known.
         task: name of the task label.
         attributes: names of the attacked attributes.
         grid: labelled releases per class that the budget tries.
@@ -168,22 +168,6 @@ def check_gates(
     for gate in gates:
         producible(gate.metric, protocols, task=task, attributes=attributes, grid=grid, budgets=budgets)
         check_limit(gate.metric, gate.number, floor)
-
-
-def show_bound(value: float, digits: int, operator: str) -> str:
-    """A bound as text, rounded toward failure: down for `>=` and `>`, up for `<=` and `<`.
-
-    Args:
-        value: the bound.
-        digits: digits after the decimal point.
-        operator: the gate's.
-    """
-    from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-
-    # The shortest decimal that is this float, so that 0.3 stays 0.3 although the float is a little less.
-    exact = Decimal(repr(float(value)))
-    rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if operator in (">=", ">") else ROUND_CEILING)
-    return f"{rounded + 0:f}"
 
 
 def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str, Any] | None) -> GateResult:
@@ -200,7 +184,7 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
     outcome, reason = _compare(gate, value)
     if outcome == "broken":
         return result(outcome, value, reason)
-    # Adversaries clearly stronger on the targets than the chosen one; without clean controls they do not count.
+    # Adversaries clearly stronger on the target images than the chosen one; without clean controls they do not count.
     for stronger in (recompute(other, alpha, rows) for other in value.also if not set(other.flags) & set(HONESTY)):
         theirs, why = _compare(gate, stronger)
         if theirs == "broken":
@@ -258,7 +242,7 @@ def _side(gate: Gate, satisfied: bool) -> str:
     return words[gate.operator][0 if satisfied else 1]
 
 
-def _show(bound: float, gate: Gate, operator: str) -> str:
+def _show(bound: float, gate: Gate, operator: Operator) -> str:
     """A bound with three significant digits, or as many as it takes not to look equal to the limit."""
     digits = 2 if abs(bound) >= 1 else 3
     while digits < 12 and bound != gate.number and float(show_bound(bound, digits, operator)) == gate.number:

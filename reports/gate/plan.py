@@ -1,7 +1,7 @@
-"""How many targets a gate needs to be decidable, given what is assumed to be true.
+"""How many target images a gate needs to be decidable, given what is assumed to be true.
 
-For a number of targets n, evaluations are simulated from the assumed truth and judged by the gate's own bounds; the
-answer is the smallest n of a fine grid that decides the gate with the wanted probability. Means use the normal
+For a number of target images n, evaluations are simulated from the assumed truth and judged by the gate's own bounds;
+the answer is the smallest n of a fine grid that decides the gate with the wanted probability. Means use the normal
 approximation of their interval instead, which is stated.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ MOST = 1_000_000
 """Targets; a gate that needs more is as good as undecidable."""
 
 TARGET, FLOOR, CEILING = 0.9, 0.1, 0.95
-"""Assumed where nothing says otherwise: the target's accuracy, the floor's, and the ceiling's."""
+"""Assumed where nothing says otherwise: the target model's accuracy, the floor's, and the ceiling's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,14 @@ class Plan:
 
     Args:
         gate: the limit.
-        outcome: what it will be with enough targets: `held` or `broken`; None where no number of targets decides.
+        outcome: what it will be with enough target images: `held` or `broken`; None where no number of them decides.
         targets: how many are needed; None where no number decides.
         assumed: what was assumed, in words.
         reason: how it was computed, or why nothing decides.
     """
 
     gate: Gate
-    outcome: str | None
+    outcome: Literal["held", "broken"] | None
     targets: int | None
     assumed: str
     reason: str
@@ -103,31 +103,34 @@ def _plan(
         return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason=_COUNT)
     if truth == gate.number:
         return Plan(gate=gate, outcome=None, targets=None, assumed=words, reason="the truth is the limit itself")
-    outcome = "held" if gate.satisfied_by(truth) else "broken"
+    outcome: Literal["held", "broken"] = "held" if gate.satisfied_by(truth) else "broken"
     if unit in ("rate", "ratio"):
         facts = _facts(gate.metric, truth, unit, assumed, stored)
-        shown = "".join(f", {name} {number:.3g}" for name, number in facts.items() if name in ("target", "floor"))
+        words_of = {"target": "target model", "floor": "floor"}
+        shown = "".join(f", {words_of[name]} {number:.3g}" for name, number in facts.items() if name in words_of)
         needed = _search(lambda n: _power(gate, outcome, unit, facts, n, alpha), power)
-        how = f"{SIMULATIONS:,} simulated evaluations for each number of targets"
+        how = f"{SIMULATIONS:,} simulated evaluations for each number of target images"
         return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
     if unit == "leakage":
         shares, shown = _leakage_shares(gate.metric, truth, assumed, report, rows)
         needed = _search(lambda n: _leakage_power(gate, outcome, shares, n, alpha), power)
-        how = f"{BOOTSTRAPS} simulated evaluations for each number of targets"
+        how = f"{BOOTSTRAPS} simulated evaluations for each number of target images"
         return Plan(gate=gate, outcome=outcome, targets=needed, assumed=words + shown, reason=_enough(needed, how))
     spread, shown = _spread(gate.metric, report, rows)
     distance = abs(truth - gate.number)
     needed = math.ceil(((float(ndtri(1 - alpha)) + float(ndtri(power))) * spread / distance) ** 2)
     found = max(2, needed) if needed <= MOST else None
-    how = f"normal approximation, standard deviation {spread:.3g} per target"
+    how = f"normal approximation, standard deviation {spread:.3g} per target image"
     return Plan(gate=gate, outcome=outcome, targets=found, assumed=words + shown, reason=_enough(found, how))
 
 
-_COUNT = "its bounds come from a grid of budgets: a finer grid decides more, and targets only through the accuracies"
+_COUNT = (
+    "its bounds come from a grid of budgets: a finer grid decides more, and target images only through the accuracies"
+)
 
 
 def _enough(needed: int | None, how: str) -> str:
-    return how if needed is not None else f"not even {MOST:,} targets suffice ({how})"
+    return how if needed is not None else f"not even {MOST:,} target images suffice ({how})"
 
 
 def _guess(gate: Gate, unit: str) -> float:
@@ -142,7 +145,7 @@ def _guess(gate: Gate, unit: str) -> float:
 def _facts(
     metric: str, truth: float, unit: str, assumed: Mapping[str, float], stored: Value | None
 ) -> dict[str, float]:
-    """Probabilities that a simulated target shows each pattern."""
+    """Probabilities that a simulated target image shows each pattern."""
     if unit == "rate":
         if not 0 <= truth <= 1:
             raise UserError(f"expected a rate in [0, 1] for {metric}, got {truth!r}", "correct --assume")
@@ -159,7 +162,8 @@ def _facts(
     other = target / truth if truth > 0 else math.inf
     if not 0 < target <= 1 or not 0 <= floor <= 1 or not 0 < other <= 1 or (over and truth > target / floor + 1e-9):
         raise UserError(
-            f"expected a ratio {metric} that a target of {target:g} and a floor of {floor:g} allow, got {truth:g}",
+            f"expected a ratio {metric} that a target model of {target:g} and a floor of {floor:g} allow, "
+            f"got {truth:g}",
             "correct --assume",
         )
     # Independent hits: what is known about neither helps the other, which makes intervals wide rather than narrow.
@@ -168,7 +172,7 @@ def _facts(
 
 
 def _power(gate: Gate, outcome: str, unit: str, facts: Mapping[str, float], n: int, alpha: float) -> float:
-    """Probability that n targets decide the gate as the truth wants it."""
+    """Probability that n target images decide the gate as the truth wants it."""
     generator = np.random.Generator(np.random.PCG64(n))
     if unit == "rate":
         hits = generator.binomial(n, facts["p"], SIMULATIONS)
@@ -215,7 +219,7 @@ def _leakage_shares(
     found = columns(metric, report, rows) if report is not None and metric in report.metrics else None
     if found is not None and len(found[1][0]) == 3 and metric not in assumed:
         counts = intervals.pattern_counts(*found[1][0])
-        return counts / counts.sum(), f", patterns of {counts.sum()} targets of the report"
+        return counts / counts.sum(), f", patterns of {counts.sum()} target images of the report"
     floor, ceiling = assumed.get("floor", FLOOR), assumed.get("ceiling", CEILING)
     attack = floor + truth * (ceiling - floor)
     if not 0 <= floor < ceiling <= 1 or not 0 <= attack <= 1:
@@ -229,11 +233,11 @@ def _leakage_shares(
 
 
 def _spread(metric: str, report: Report | None, rows: Mapping[str, Any]) -> tuple[float, str]:
-    """Standard deviation of one target's number, and what it rests on."""
+    """Standard deviation of one target image's number, and what it rests on."""
     found = columns(metric, report, rows) if report is not None and metric in report.metrics else None
     if found is None or len(found[1][0]) != 1:
         raise UserError(
             f"expected a report with {metric} and its rows, got none", "add --report, or plan a rate, ratio or leakage"
         )
     table = found[1][0][0]
-    return float(np.std(table, ddof=1)), f", spread from {len(table)} targets of the report"
+    return float(np.std(table, ddof=1)), f", spread from {len(table)} target images of the report"

@@ -59,7 +59,7 @@ class Policy:
     Args:
         rules: the gates.
         required: adversaries that must have been measured; None: every applicable one, where no gate was set.
-        minimum_targets: with fewer targets no gate holds.
+        minimum_targets: with fewer target images no gate holds.
         confidence: of each one-sided bound, before correction, in (0.5, 1).
         preset: `paper`, `standard` or `strict`, whose gates `with_preset` adds.
         calibrated: whether numbers of adversaries without calibration decide nothing (preset `strict`).
@@ -135,7 +135,7 @@ class Policy:
         part = report.dataset.parts.get("targets")
         size = part.size if part is not None else report.target.accuracy.n
         if size < self.minimum_targets:
-            return f"there are {size} targets and the policy asks for {self.minimum_targets}"
+            return f"there are {size} target images and the policy asks for {self.minimum_targets}"
         if self.calibrated:
             names = sorted({row.adversary for row in report.evidence if row.chosen and row.status == "measured"})
             states = {name: report.calibration.get(name) for name in names}

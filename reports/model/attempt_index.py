@@ -1,4 +1,4 @@
-"""Who attacked: evidence grouped into attempts, and which attempt a number came from. Imports no torch."""
+"""Evidence grouped into attempts: one adversary with its settings and labels, over all seeds. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from adversaries.evidence import Evidence, Status, Value
+from adversaries.evidence import Arm, Evidence, Status, Value, adversary_name
 from adversaries.health import HONESTY
 from adversaries.statistics.levels import over_seeds
 from reports.model.report import Report
 
 TWIN = "-twin"
 """How names of near twins end."""
-
-FEATURES = ("bit-planes", "integer-codes", "norms", "signs", "second-order")
-"""Probes that learn from derived features; tables show the best of them as one row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +40,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Adversary and settings, fit for people; without the labels."""
-        inner = self.settings.get("settings")
-        values = [*self.settings.values(), *(inner.values() if isinstance(inner, Mapping) else ())]
-        return " ".join([self.adversary, *(value for value in values if isinstance(value, str))])
+        return adversary_name(self.adversary, self.settings)
 
     @property
     def model(self) -> str | None:
@@ -91,14 +86,21 @@ class Attempt:
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known else -1.0
 
-    def arm(self, name: str) -> Value | None:
+    def arm(self, name: Arm) -> Value | None:
         """One arm over all seeds; None where it does not apply."""
-        values = [value for row in self.rows if (value := getattr(row.arms, name)) is not None]
+        values = [value for row in self.rows if (value := row.arms.get(name)) is not None]
         return over_seeds(values) if values else None
+
+    def shows(self, value: Value) -> bool:
+        """Whether the number of its attack is this one."""
+        attack = self.arm("attack")
+        if attack is None or attack.value is None or value.value is None:
+            return False
+        return attack.unit == value.unit and abs(attack.value - value.value) < 1e-9
 
 
 @dataclass(frozen=True)
-class Lineup:
+class AttemptIndex:
     """A report's attempts, and the questions that every renderer asks of them.
 
     Args:
@@ -131,7 +133,7 @@ class Lineup:
 
     @cached_property
     def task(self) -> tuple[Attempt, ...]:
-        """Attempts on the target's own task."""
+        """Attempts on the task of the target model."""
         goal = f"task:{self.report.dataset.task}"
         return tuple(attempt for attempt in self.attempts if attempt.goal == goal)
 
@@ -149,7 +151,7 @@ class Lineup:
 
     @cached_property
     def floor(self) -> Value | None:
-        """The best guess at the task that does not read the release."""
+        """The best guess at the task that does without the release."""
         floors = (attempt.arm("floor") for attempt in self.task if attempt.status == "measured")
         return next((floor for floor in floors if floor is not None and floor.value is not None), None)
 
@@ -170,48 +172,31 @@ class Lineup:
             and (level is None or attempt.level == level)
         ]
 
-    def source(self, metric: str) -> Attempt | None:
-        """The attempt that an accuracy of the task came from; None if the report does not tell."""
+    def known(self, metric: str) -> Value | None:
+        """A number of the report; None unless it was measured."""
         value = self.report.metrics.get(metric)
-        if value is None or value.value is None:
-            return None
-        eligible = [attempt for attempt in self._eligible(metric) if attempt.honest]
-        exact = [
-            attempt
-            for attempt in eligible
-            if (attack := attempt.arm("attack")) is not None
-            and attack.value is not None
-            and abs(attack.value - value.value) < 1e-9
-        ]
-        return best(exact)
-
-    def _eligible(self, metric: str) -> list[Attempt]:
-        """Who competed for a number."""
-        frozen = {
-            "transfer.accuracy": ("frozen", False),
-            "transfer.picture.accuracy": ("frozen-picture", False),
-            "transfer.twin.accuracy": ("frozen", True),
-        }
-        if metric in frozen:
-            adversary, twin = frozen[metric]
-            return [a for a in self.task if a.adversary == adversary and a.twin == twin]
-        name, _, text = metric.partition("@")
-        if name != "adaptive.accuracy":
-            return []
-        labels: int | str | None = int(text) if text.isdecimal() else text or (self.grid[-1] if self.grid else None)
-        granted = (None,) if labels == 0 else (None, labels)
-        threat = str(self.report.command.settings.with_defaults.get("threat") or "L2")
-        most = {"0": "L1", "": min(max("L2", threat), "L4")}.get(text, "L2")
-        # Up to L2, attacks on the task that other protocols make are rows of their own and no part of this number.
-        ladder = {"transfer", "adaptive-probe", *(("inversion", "mask-aware") if most > "L2" else ())}
-        competed = (attempt for attempt in self.task if ladder & set(attempt.protocols) and not attempt.twin)
-        return [attempt for attempt in competed if attempt.labels in granted and attempt.level <= most]
+        return None if value is None or value.value is None else value
 
 
 def best(attempts: Iterable[Attempt]) -> Attempt | None:
-    """The honest attempt that is best on the attacker's validation part; the targets play no part.
+    """The honest attempt that is best on the attacker's validation part; the target images play no part.
 
     Of equals a chosen one wins, then the one named first.
     """
     honest: Sequence[Attempt] = [attempt for attempt in attempts if attempt.honest]
     return max(honest, key=lambda attempt: (attempt.validation, attempt.chosen), default=None)
+
+
+def best_showing(attempts: Iterable[Attempt], value: Value | None) -> Attempt | None:
+    """The best honest attempt whose attack shows this accuracy; None if there is none or no number."""
+    if value is None or value.value is None:
+        return None
+    number = value.value
+    exact = [
+        attempt
+        for attempt in attempts
+        if (attack := attempt.arm("attack")) is not None
+        and attack.value is not None
+        and abs(attack.value - number) < 1e-9
+    ]
+    return best(exact)

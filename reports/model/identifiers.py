@@ -1,4 +1,4 @@
-"""Ids of OWASP AISVS and MITRE ATLAS for findings, where one fits. The data file names the source of each mapping."""
+"""Ids of OWASP AISVS and MITRE ATLAS for findings; sections say which fit, the data file names their sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from reports.model.catalog import lookup
+from vfc.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,6 @@ class Identifier:
         id: as the framework writes it.
         title: what it is about.
         source: address of the text.
-        metrics: beginnings of the metrics' names that it fits.
         why: why it fits.
     """
 
@@ -25,7 +27,6 @@ class Identifier:
     id: str
     title: str
     source: str
-    metrics: tuple[str, ...]
     why: str
 
     @property
@@ -38,12 +39,17 @@ class Identifier:
 def all_identifiers() -> tuple[Identifier, ...]:
     """Every mapping of the data file."""
     content = json.loads((Path(__file__).parent / "identifiers.json").read_text(encoding="utf-8"))
-    return tuple(Identifier(**{**entry, "metrics": tuple(entry["metrics"])}) for entry in content["identifiers"])
+    return tuple(Identifier(**entry) for entry in content["identifiers"])
 
 
 def identifiers(metric: str) -> tuple[Identifier, ...]:
     """The ids that fit a metric; none for a name that the catalog does not know."""
-    return tuple(entry for entry in all_identifiers() if metric.startswith(entry.metrics))
+    name, *_ = metric.split(maxsplit=1) or [""]  # of a gate that cannot be read, its first word
+    try:
+        fitting = lookup(name).identifiers
+    except UserError:
+        return ()
+    return tuple(entry for entry in all_identifiers() if entry.label in fitting)
 
 
 def labels(metric: str) -> str:

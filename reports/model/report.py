@@ -5,11 +5,13 @@ Imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from adversaries.evidence import Evidence, Record, Value
+from vfc.registry import Registry
 
 SCHEMA = 1
 Outcome = Literal["held", "broken", "inconclusive"]
@@ -175,6 +177,8 @@ class Report(Record):
 
     def _repr_html_(self) -> str:
         """A short form for notebooks."""
-        from reports.formats.notebook import render_short
+        return DISPLAYS.get("notebook")(self)
 
-        return render_short(self)
+
+DISPLAYS: Registry[Callable[[Report], str]] = Registry("display", "reports.formats", "DISPLAYS", "vfc.displays")
+"""Short forms of a report for where it is shown by itself; formats register theirs, and are imported when used."""

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adversaries.health import HONESTY, MEANINGS, POWER
-from reports.model.attempt_index import Attempt, Lineup
-from reports.model.catalog import PROTOCOLS
+from reports.model.attempt_index import Attempt, AttemptIndex
+from reports.model.catalog import sections
+from reports.model.harmless import short
+from reports.model.numbers import number
 from reports.model.report import Report
-from reports.text.phrases import number, per_class, short
+from reports.text.phrases import per_class
 
 FLOOR_GUESSER = "majority"
 """The floor's own guesser competes too; that it finds nothing says nothing about the others."""
@@ -42,14 +44,14 @@ class Flagged:
         return self.flag in POWER or self.flag in HONESTY
 
 
-def flagged(lineup: Lineup) -> list[Flagged]:
+def flagged(index: AttemptIndex) -> list[Flagged]:
     """Every flag of the report, those that decide gates first."""
     carriers: dict[str, list[Attempt]] = defaultdict(list)
-    for attempt in lineup.attempts:
+    for attempt in index.attempts:
         for flag in attempt.flags:
             carriers[flag].append(attempt)
     metrics: dict[str, list[str]] = defaultdict(list)
-    for name, value in lineup.report.metrics.items():
+    for name, value in index.report.metrics.items():
         for flag in value.flags:
             metrics[flag].append(name)
     order = [*HONESTY, *POWER, *MEANINGS]
@@ -67,10 +69,10 @@ def flagged(lineup: Lineup) -> list[Flagged]:
     ]
 
 
-def controls(lineup: Lineup) -> list[str]:
-    """Whether the attacks were working, and who checked."""
+def controls(index: AttemptIndex) -> list[str]:
+    """Whether the attacks worked, and which controls say so."""
     # Diagnostics are measured too, but attack nothing.
-    measured = [each for each in lineup.attempts if each.status == "measured" and each.arm("attack") is not None]
+    measured = [each for each in index.attempts if each.status == "measured" and each.arm("attack") is not None]
     if not measured:
         return ["No attack was measured, so there are no controls."]
     shuffled = sum(attempt.arm("shuffled") is not None for attempt in measured)
@@ -80,13 +82,13 @@ def controls(lineup: Lineup) -> list[str]:
         f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
         f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended)."
     ]
-    doubts = [f for f in flagged(lineup) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
+    doubts = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
     if not doubts:
-        guesser = any(f.decides for f in flagged(lineup))
-        but = f", except on {FLOOR_GUESSER}, which reads no release" if guesser else ""
+        guesser = any(f.decides for f in flagged(index))
+        but = f", except on {FLOOR_GUESSER}, which sees no release" if guesser else ""
         sentences.append(f"All controls that ran are clean: no flag forbids that a gate holds{but}.")
     if not shuffled:
-        sentences.append("No shuffled control ran, so nobody checked that the attacks see no label they must not.")
+        sentences.append("No shuffled control ran, so it was not checked that the attacks see no label they must not.")
     return sentences
 
 
@@ -104,7 +106,7 @@ def release_facts(report: Report) -> list[str]:
         )
     if report.release.first_nonfinite is not None:
         facts.append(
-            f"It holds NaN or infinite numbers, first in the release of target {report.release.first_nonfinite} "
+            f"It holds NaN or infinite numbers, first in the release of target image {report.release.first_nonfinite} "
             "(counted from 0)."
         )
     return facts
@@ -119,10 +121,10 @@ def data_facts(report: Report) -> str:
     return f"Split “{report.dataset.split}”: {parts or 'sizes unknown'}; {removed} removed{labels}."
 
 
-def not_measured(lineup: Lineup) -> list[tuple[str, str, str]]:
+def not_measured(index: AttemptIndex) -> list[tuple[str, str, str]]:
     """What was not run or does not apply: state, reason, and who; grouped by reason."""
     groups: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for attempt in lineup.attempts:
+    for attempt in index.attempts:
         for row in attempt.rows:
             if row.status != "measured":
                 labels = groups[row.status.replace("_", " "), row.reason or "no reason was given"][attempt.name]
@@ -130,7 +132,7 @@ def not_measured(lineup: Lineup) -> list[tuple[str, str, str]]:
                     labels.append(str(attempt.labels))
     found = [(state, reason, _who(names)) for (state, reason), names in groups.items()]
     numbers: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name, value in lineup.report.metrics.items():
+    for name, value in index.report.metrics.items():
         if value.value is None:
             numbers[value.reason or "no reason was given"][name] = []
     found += [("no number", reason, _who(names)) for reason, names in numbers.items()]
@@ -141,8 +143,8 @@ def not_measured(lineup: Lineup) -> list[tuple[str, str, str]]:
 def silent_protocols(report: Report) -> tuple[str, ...]:
     """Protocols that this report says nothing about."""
     ran = {row.protocol for row in report.evidence}
-    ran |= {"transfer"} if "adaptive-probe" in ran else set()
-    return tuple(name for name in PROTOCOLS if name not in ran)
+    covered = ran | {name for section in sections() if section.protocol in ran for name in section.includes}
+    return tuple(section.protocol for section in sections() if section.protocol not in covered)
 
 
 def listed(names: Iterable[str], most: int = 6) -> str:
@@ -200,7 +202,7 @@ def _bounds(report: Report) -> str:
     if picture is None or picture.value is None or whole is None:
         return f"{text}."
     moved = f"falls from {number(whole)} to" if picture.value < whole else "stays at"
-    return f"{text}. Clipped or rescaled to [0, 1] and 8 bit, the target {moved} {number(picture.value)}."
+    return f"{text}. Clipped or rescaled to [0, 1] and 8 bit, the target model {moved} {number(picture.value)}."
 
 
 def _stochastic(report: Report) -> str:

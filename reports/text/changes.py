@@ -1,4 +1,4 @@
-"""What would change a verdict, in sentences: what each gate's outcome hangs on, and what nobody tried."""
+"""What would change a verdict, in sentences: what each gate's outcome hangs on, and what was not tried."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import math
 from adversaries.evidence import Value
 from adversaries.health import forbids_holding
 from reports.gate.gate import Gate
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import lookup
+from reports.model.numbers import number
 from reports.model.report import GateResult, Report
-from reports.text.phrases import LEVELS, number
+from reports.text.phrases import LEVELS
 from vfc.errors import UserError
 
 REMEDIES = {
     "CEILING_MISSED": "a stronger adversary or more labels, until it succeeds on the images themselves",
     "NOT_CONVERGED": "longer training of the chosen adversary",
     "ZERO_GRADIENT": "an adversary whose gradient is not zero, such as one that approximates it",
-    "TOO_FEW_TARGETS": "more targets",
+    "TOO_FEW_TARGETS": "more target images",
     "SELECTION_MISSED": "a larger attacker pool, so that its validation part chooses the stronger candidate",
     "PLANTED_MISSED": "an adversary that finds a label planted in a copy of the release",
     "CRASHED": "another run without the crash",
@@ -28,9 +29,9 @@ REMEDIES = {
 """What clears each flag that forbids that a gate holds."""
 
 
-def changes(lineup: Lineup) -> list[tuple[str, str]]:
+def changes(index: AttemptIndex) -> list[tuple[str, str]]:
     """What would change the verdict: a subject and a sentence each, the gates first."""
-    report = lineup.report
+    report = index.report
     found = [(result.expr, sentence) for result in report.gates for sentence in _gate(report, result)]
     if not report.gates:
         found.append(("No gate", "No limit was set, so nothing can be broken. A gate turns a number into a verdict."))
@@ -38,18 +39,20 @@ def changes(lineup: Lineup) -> list[tuple[str, str]]:
     if missing:
         names = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         found.append(("Not measured", f"Adversaries that failed or were not run might be stronger: {names}."))
-    levels = {attempt.level for attempt in lineup.attempts if attempt.status == "measured"}
+    levels = {attempt.level for attempt in index.attempts if attempt.status == "measured"}
     untried = [
         f"{level} ({word})" for level, word in LEVELS.items() if level > max(levels, default="") and level < "L5"
     ]
     if untried:
-        found.append(("Stronger attackers", f"Nobody attacked at {', '.join(untried)}; what they read is unknown."))
+        found.append(
+            ("Stronger attackers", f"No attack at {', '.join(untried)} was tried; what those would reach is unknown.")
+        )
     if report.command.settings.with_defaults.get("budget") == "smoke":
         found.append(("Budget", "Smoke tries few K and skips checks; --budget standard tries more."))
     found.append(
         (
             "Any attack",
-            "Every number here is what these adversaries found. A stronger one can only read more, never less.",
+            "Every number here is what these adversaries found. A stronger one can only reach more, never less.",
         )
     )
     return found
@@ -68,9 +71,9 @@ def _gate(report: Report, result: GateResult) -> list[str]:
     if value.censored and result.outcome == "inconclusive":
         return [f"A pool that serves more than {number(value.value, 'count')} labelled releases per class."]
     sentences = []
-    reading = _reading(report, gate, metric.over_floor)
-    if reading:
-        sentences.append(reading)
+    accuracy = _accuracy(report, gate, metric.over_floor)
+    if accuracy:
+        sentences.append(accuracy)
     flags = forbids_holding(value.flags) if result.outcome == "inconclusive" else ()
     sentences += [f"{flag} is cleared by {REMEDIES[flag]}." for flag in flags]
     if result.outcome == "inconclusive" and not flags:
@@ -82,7 +85,7 @@ def _gate(report: Report, result: GateResult) -> list[str]:
     return sentences
 
 
-def _reading(report: Report, gate: Gate, over_floor: bool) -> str:
+def _accuracy(report: Report, gate: Gate, over_floor: bool) -> str:
     """What a limit on a ratio means for the adversary's accuracy."""
     target = report.target.accuracy.value
     stem = gate.metric.replace("suppression_ratio", "accuracy")
@@ -90,13 +93,13 @@ def _reading(report: Report, gate: Gate, over_floor: bool) -> str:
     if not over_floor or not gate.upward or gate.number <= 0 or target is None or best is None or best.value is None:
         return ""
     return (
-        f"It asks that no such adversary reads more than {number(target / gate.number)} of the targets; "
-        f"the chosen one reads {number(best.value)}."
+        f"It asks that the accuracy of the strongest such attack is at most {number(target / gate.number)}; "
+        f"it is {number(best.value)}."
     )
 
 
 def _targets(gate: Gate, value: Value) -> str:
-    """How many targets would decide, if the number stayed where it is."""
+    """How many target images would decide, if the number stayed where it is."""
     low, high = value.low, value.high
     if value.value is None or low is None or high is None or not value.n or value.unit == "count":
         return "A number with an interval."
@@ -105,10 +108,10 @@ def _targets(gate: Gate, value: Value) -> str:
     distance = abs(value.value - gate.number)
     word = "hold" if holds else "be broken"
     if distance == 0 or not math.isfinite(ratio := abs(value.value - bound) / distance):
-        return "No number of targets decides while the number equals the limit."
+        return "No number of target images decides while the number equals the limit."
     wanted = value.n * ratio * ratio
     digits = max(0, math.floor(math.log10(max(wanted, 1))) - 1)
     rounded = math.ceil(wanted / 10**digits) * 10**digits
     if rounded > 10**9:
-        return "No number of targets at hand decides: the number all but equals the limit."
-    return f"More targets: at about {rounded:,} instead of {value.n:,}, the same number would {word}."
+        return "No number of target images at hand decides: the number all but equals the limit."
+    return f"More target images: at about {rounded:,} instead of {value.n:,}, the same number would {word}."

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from reports.model.harmless import escape, prints
 from reports.model.report import Report
-from reports.text.phrases import escape, prints
 
 
 def command_words(report: Report) -> list[str]:

@@ -1,6 +1,6 @@
 """A report's findings, one per gate and one per adversary that was not measured, for formats that list findings.
 
-Texts are made harmless here (`words.clean`): no control characters, no marks that turn others around, not too long.
+Texts are made harmless here (`harmless.clean`): no control characters, no marks that turn others around, not too long.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adversaries.evidence import Status, adversary_name
 from reports.gate.gate import Gate
+from reports.model.harmless import clean
 from reports.model.identifiers import Identifier, identifiers
 from reports.model.report import GateResult, Report
-from reports.text.phrases import clean
 from vfc.errors import UserError
 
 
@@ -55,12 +56,16 @@ def gate_findings(report: Report) -> list[Finding]:
     ]
 
 
-def adversaries(report: Report) -> Iterable[tuple[str, str, str, str]]:
+def adversaries(report: Report) -> Iterable[tuple[str, str, Status, str]]:
     """Protocol, name, status and reason of every piece of evidence, clean."""
     for row in report.evidence:
         labels = row.threat.budget.labels_per_class
-        settings = " ".join(str(value) for value in row.settings.values() if isinstance(value, str))
-        parts = [row.adversary, settings, f"K={labels}" if labels is not None else "", row.goal, f"seed {row.seed}"]
+        parts = [
+            adversary_name(row.adversary, row.settings),
+            f"K={labels}" if labels is not None else "",
+            row.goal,
+            f"seed {row.seed}",
+        ]
         name = " ".join(part for part in parts if part)
         yield clean(row.protocol), clean(name), row.status, clean(row.reason or "no reason was given")
 

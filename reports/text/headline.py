@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adversaries.evidence import Value
-from reports.model.attempt_index import Attempt, Lineup
+from reports.model.attempt_index import Attempt, AttemptIndex
+from reports.model.catalog import meaning, sections
+from reports.model.numbers import figure
+from reports.model.pictures import CostCurve
 from reports.model.report import Report
+from reports.model.section import HeadlineNumber, Section, Source
 from reports.text import phrases
-from reports.text.sections import ABOUT, home, meaning, stands_for
-
-RATIOS = ("transfer.suppression_ratio", "adaptive.suppression_ratio")
-LABELS = (("90 %", "adaptive.labels_to_90"), ("half way", "adaptive.labels_to_half"))
-_SOURCES = (
-    ("transfer", "transfer.accuracy"),
-    ("picture", "transfer.picture.accuracy"),
-    ("near twin", "transfer.twin.accuracy"),
-)
+from reports.text.sections import home
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,93 +44,106 @@ def facts(report: Report) -> dict[str, str]:
         "data": report.dataset.name,
         "task": report.dataset.task + (f" ({classes} classes)" if classes else ""),
         "release": report.release.name,
-        "targets": f"{size:,}" if size else "unknown",
+        "target images": f"{size:,}" if size else "unknown",
     }
 
 
-def numbers(report: Report) -> list[Number]:
+def summary(index: AttemptIndex) -> str:
+    """One sentence on what the numbers mean."""
+    clauses = [clause for section in sections() if section.sentences for clause in section.sentences(index)]
+    text = "; ".join(clauses)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def notes() -> list[str]:
+    """How the numbers are to be read."""
+    return [section.note for section in sections() if section.note]
+
+
+def legend() -> str:
+    """What the titles of the sources mean; empty, or with a space behind it."""
+    return "".join(f"{section.legend} " for section in sections() if section.legend)
+
+
+def numbers(index: AttemptIndex) -> list[Number]:
     """The headline numbers, in the order in which they are read: of the task, then of every other protocol."""
+    report = index.report
     toward = phrases.operators(report)
+    known = {"target.accuracy": report.target.accuracy, "target.clean_accuracy": report.target.clean_accuracy}
+    known |= report.metrics
 
-    def figure(name: str, value: Value | None = None) -> str:
-        return phrases.figure(report.metrics.get(name, value), toward.get(name, frozenset()))
+    def shown(name: str) -> str:
+        return figure(known.get(name), toward.get(name, frozenset()))
 
-    clean = figure("target.clean_accuracy", report.target.clean_accuracy)
-    named = [("target on the release", "target.accuracy", f"on images {clean}")]
-    named += [(f"{name.split('.')[0]} suppression", name, _maximum(report, name)) for name in RATIOS]
-    named += [(f"labels to go {title}", name, "labelled releases per class") for title, name in LABELS]
-    others = [(about[0].lower(), stands_for(report, protocol)) for protocol, about in ABOUT.items()]
-    told = [(title, name, f"{name}: {meaning(name)}") for title, name in others if name is not None]
-    if told and not any(row.protocol in ("transfer", "adaptive-probe") for row in report.evidence):
-        named = [entry for entry in named if entry[1] in report.metrics or entry[1] == "target.accuracy"]
-    found = []
-    for title, name, remark in (*named, *told):
-        value = report.metrics.get(name, report.target.accuracy if name == "target.accuracy" else None)
-        known = value is not None and value.value is not None
-        found.append(
-            Number(
-                title=title,
-                metric=name,
-                value=value,
-                figure=figure(name, value),
-                remark=remark if known else _reason(value),
-            )
+    on_task = [number for section in sections() if section.on_task for number in _of_section(index, section)]
+    others = [number for section in sections() if not section.on_task for number in _of_section(index, section)]
+    ran = {row.protocol for row in report.evidence}
+    if others and not any(section.on_task and section.protocol in ran for section in sections()):
+        on_task = [number for number in on_task if number.metric in report.metrics]
+    title, remark = "target model", f"on images {shown('target.clean_accuracy')}"
+    target = HeadlineNumber(title=title, metric="target.accuracy", remark=remark)
+    return [
+        Number(
+            title=each.title,
+            metric=each.metric,
+            value=known.get(each.metric),
+            figure=shown(each.metric),
+            remark=each.remark if _measured(known.get(each.metric)) else _reason(known.get(each.metric)),
         )
-    return found
-
-
-def sources(lineup: Lineup) -> list[tuple[str, str, Attempt | None]]:
-    """Every headline accuracy that was measured: its short title, its metric, and where it came from.
-
-    The strongest of all levels and the one at the largest K are one line where they are one attempt.
-    """
-    metrics = lineup.report.metrics
-    named = [*_SOURCES, *((f"K = {labels}", f"adaptive.accuracy@{labels}") for labels in (0, *lineup.grid))]
-    found = [(title, name, lineup.source(name)) for title, name in named if _known(metrics.get(name))]
-    if _known(metrics.get("adaptive.accuracy")):
-        strongest = lineup.source("adaptive.accuracy")
-        if found and strongest is not None and found[-1][2] == strongest:
-            found[-1] = (f"{found[-1][0]}, headline", *found[-1][1:])
-        else:
-            found.append(("headline", "adaptive.accuracy", strongest))
-    return found
-
-
-def chosen(lineup: Lineup) -> list[tuple[str, Attempt | None, Value | None]]:
-    """Title, attempt and number behind every headline number, then chosen attempts that no section shows."""
-    task = f"task:{lineup.report.dataset.task}"
-    found: list[tuple[str, Attempt | None, Value | None]] = [
-        (title, attempt, lineup.report.metrics[name]) for title, name, attempt in sources(lineup)
+        for each in (target, *on_task, *others)
     ]
-    others = [attempt for attempt in lineup.attempts if attempt.chosen and attempt.goal != task]
-    return found + [(phrases.aim(one), one, one.arm("attack")) for one in others if not set(one.protocols) & set(ABOUT)]
 
 
-def others(lineup: Lineup) -> list[tuple[str, Value]]:
+def _of_section(index: AttemptIndex, section: Section) -> list[HeadlineNumber]:
+    """The headline numbers of a section: its own choice, else the one that stands for its protocol."""
+    if section.numbers is not None:
+        return list(section.numbers(index))
+    name = section.worst(index.report)
+    if name is None:
+        return []
+    return [HeadlineNumber(title=section.title.lower(), metric=name, remark=f"{name}: {meaning(name)}")]
+
+
+def sources(index: AttemptIndex) -> list[Source]:
+    """Every headline accuracy that was measured, and where it came from."""
+    return [source for section in sections() if section.sources for source in section.sources(index)]
+
+
+def chosen(index: AttemptIndex) -> list[tuple[str, Attempt | None, Value | None]]:
+    """Title, attempt and number behind every headline number, then chosen attempts that no section shows."""
+    task = f"task:{index.report.dataset.task}"
+    found: list[tuple[str, Attempt | None, Value | None]] = [
+        (source.title, source.attempt, index.report.metrics[source.metric]) for source in sources(index)
+    ]
+    own = {section.protocol for section in sections() if not section.on_task}
+    others = [attempt for attempt in index.attempts if attempt.chosen and attempt.goal != task]
+    return found + [(phrases.aim(one), one, one.arm("attack")) for one in others if not set(one.protocols) & own]
+
+
+def others(index: AttemptIndex) -> list[tuple[str, Value]]:
     """Numbers that were measured and stand nowhere else, by name."""
-    task, elsewhere = lineup.report.dataset.task, shown(lineup)
+    task, elsewhere = index.report.dataset.task, shown(index)
     return sorted(
         (name, value)
-        for name, value in lineup.report.metrics.items()
+        for name, value in index.report.metrics.items()
         if name not in elsewhere and value.value is not None and home(name, task) is None
     )
 
 
-def shown(lineup: Lineup) -> set[str]:
-    """Metrics that the headline, the curve and the table of sources show already."""
-    names = {name for _, name, _ in sources(lineup)} | {*RATIOS, *(name for _, name in LABELS)}
-    names |= {"adaptive.accuracy", "target.accuracy", "target.clean_accuracy"}
-    return names | {name for name in lineup.report.metrics if name.startswith("adaptive.suppression_ratio@")}
-
-
-def _maximum(report: Report, name: str) -> str:
-    most = phrases.maximum(report, name)
-    return "at most target / floor" if most is None else f"at most {most:.3f} (target / floor)"
+def shown(index: AttemptIndex) -> set[str]:
+    """Metrics that the headline, the curves and the table of sources show already."""
+    names = {"target.accuracy", "target.clean_accuracy", *(source.metric for source in sources(index))}
+    for section in sections():
+        if section.on_task:
+            names |= {number.metric for number in _of_section(index, section)}
+            pictures = section.pictures(index, {}) if section.pictures is not None else ()
+            names |= {name for picture in pictures if isinstance(picture, CostCurve) for name in picture.metrics}
+    return names
 
 
 def _reason(value: Value | None) -> str:
     return "its protocol was not run" if value is None else value.reason or "no reason was given"
 
 
-def _known(value: Value | None) -> bool:
+def _measured(value: Value | None) -> bool:
     return value is not None and value.value is not None

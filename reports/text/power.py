@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 from adversaries.health import FOUND_IN, OF
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,12 @@ class Power:
         return f"{self.name} ({self.measured_on}): {known}."
 
 
-def powers(lineup: Lineup) -> list[Power]:
+def powers(index: AttemptIndex) -> list[Power]:
     """Everybody of whom the report says something; the chosen first, by name.
 
     A report is data that anybody may have written: what is not shaped as a calibration is left out.
     """
-    chosen = {attempt.adversary for attempt in lineup.attempts if attempt.chosen}
+    chosen = {attempt.adversary for attempt in index.attempts if attempt.chosen}
     found = [
         Power(
             name=name,
@@ -68,7 +68,7 @@ def powers(lineup: Lineup) -> list[Power]:
             alarms=_alarms(known.false_alarms),
             measured_on=_where(known.finds),
         )
-        for name, known in lineup.report.calibration.items()
+        for name, known in index.report.calibration.items()
     ]
     return sorted(found, key=lambda each: (not each.chosen, each.name))
 
@@ -126,4 +126,4 @@ def _alarms(counts: Any) -> str:
 def _where(finds: Any) -> str:
     if not isinstance(finds, Mapping) or not isinstance(finds.get("dataset"), str):
         return ""
-    return f"{finds['dataset']}, {finds['n']:,} targets" if type(finds.get("n")) is int else finds["dataset"]
+    return f"{finds['dataset']}, {finds['n']:,} target images" if type(finds.get("n")) is int else finds["dataset"]

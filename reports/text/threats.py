@@ -1,10 +1,10 @@
-"""The threat model in words: who knows what, level by level, and what came of it."""
+"""The threat model in words: what the attacker knows, level by level, and what accuracy it reached."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from reports.model.attempt_index import Attempt, Lineup
+from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.text.caveats import listed
 from reports.text.phrases import LEVELS
 
@@ -15,16 +15,16 @@ KNOWLEDGE = {
     "labelled": "labelled releases",
     "pairs": "pairs of its own images and their releases",
     "defense": "the defense: weights, mask, noise law",
-    "target": "the target's own predictions",
+    "target": "the target model's own predictions",
 }
 """What an attacker may see, in words."""
 
 
-def threats(lineup: Lineup) -> list[dict[str, str]]:
-    """Who knows what: a row per level that attacked, with the range of what its honest adversaries read."""
-    task = f"task:{lineup.report.dataset.task}"
+def threats(index: AttemptIndex) -> list[dict[str, str]]:
+    """What the attacker knows: a row per level that attacked, with the range of accuracies of its honest attacks."""
+    task = f"task:{index.report.dataset.task}"
     groups: dict[str, list[Attempt]] = defaultdict(list)
-    for attempt in lineup.attempts:
+    for attempt in index.attempts:
         groups[attempt.level].append(attempt)
     found = []
     before: set[str] = set()
@@ -34,7 +34,7 @@ def threats(lineup: Lineup) -> list[dict[str, str]]:
         labels = sorted({str(attempt.labels) for attempt in attempts if attempt.labels is not None}, key=_numeric)
         measured = [attempt for attempt in attempts if attempt.status == "measured"]
         rates = [value for one in measured if one.honest and one.goal == task and (value := one.arm("attack"))]
-        reads = [value.value for value in rates if value.value is not None]
+        reached = [value.value for value in rates if value.value is not None]
         found.append(
             {
                 "level": level,
@@ -43,7 +43,7 @@ def threats(lineup: Lineup) -> list[dict[str, str]]:
                 "labels": f"K = {', '.join(labels)}" if labels else "none",
                 "who": listed(dict.fromkeys(attempt.adversary for attempt in attempts), 12),
                 "count": f"{len(measured)} of {len(attempts)}",
-                "range": f"{min(reads):.3f} to {max(reads):.3f}" if reads else "–",
+                "range": f"{min(reached):.3f} to {max(reached):.3f}" if reached else "–",
             }
         )
         before |= set(knows)

@@ -18,9 +18,10 @@ from adversaries.attacks.membership.layers import (
     read_layers,
 )
 from adversaries.evidence import Value
-from adversaries.goals.membership import ADVERSARIES
-from protocols.over_training.membership import NOBODY_HONEST, Sightings, attacked, candidates_for
-from tests.adversaries.test_membership import world
+from adversaries.goals.membership import ADVERSARIES, Shadows
+from adversaries.goals.membership_grading import MembershipInputs
+from protocols.over_training.membership import NOBODY_HONEST, attacked, candidates_for
+from tests.adversaries.test_membership import grade, world
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, train_classifier
 
@@ -110,8 +111,6 @@ def test_parameters_of_a_frozen_part_are_not_the_models_own():
 
 def test_any_signal_through_lira_is_lira():
     truth, seen = world(effect=1.0, shadows=4)
-    from protocols.membership.attempt import grade
-
     ours, theirs = (grade(each, seen, truth) for each in (SignalRatio(signal="confidence"), ADVERSARIES.get("lira")()))
     assert np.array_equal(ours.scores, theirs.scores)
     assert ours.advantage == theirs.advantage
@@ -144,12 +143,15 @@ def scene():
         }
         return {
             name: attacked(
-                Sightings(
-                    real=seen["real"][name],
-                    candidates=[each[name] for each in seen["candidates"]],
-                    universe=[each[name] for each in seen["universe"]],
-                    member=member,
-                    inside=np.zeros((4, 120), dtype=bool),
+                MembershipInputs(
+                    real=seen["real"][name].readings,
+                    shadows=Shadows(
+                        names=seen["real"][name].names,
+                        candidates=[each[name].readings for each in seen["candidates"]],
+                        universe=[each[name].readings for each in seen["universe"]],
+                        member=member,
+                        inside=np.zeros((4, 120), dtype=bool),
+                    ),
                 ),
                 truth,
                 seed=0,

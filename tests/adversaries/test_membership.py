@@ -6,21 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats as scipy_stats
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
-from adversaries.goals.membership import (
-    ADVERSARIES,
-    MembershipAdversary,
-    Readings,
-    Shadows,
-    area,
-    calibrate,
-    hits_at,
-    roc,
-)
+from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Readings, Shadows
+from adversaries.goals.membership_grading import MembershipInputs, assess_membership, calibrate, hits_at, roc
 from adversaries.statistics import estimates, intervals, levels
-from protocols.membership.attempt import MembershipInputs, grade
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError
 from vfc.release import Release
@@ -68,8 +59,18 @@ def attack(name, **settings):
     return ADVERSARIES.get(name)(**settings)
 
 
+def grade(adversary, seen, truth, arm="attack", seed=4):
+    return assess_membership(adversary, seen, truth, arm=arm, seed=seed)
+
+
+def area(graded, truth):
+    """Under the curve, by the trapezoid rule."""
+    false, true, _ = roc(graded.scores, truth)
+    return float(np.trapezoid(true, false))
+
+
 @pytest.mark.parametrize("ties", [False, True])
-def test_curve_and_area_agree_with_scikit_learn(ties):
+def test_the_curve_agrees_with_scikit_learn(ties):
     scores = random(1).standard_normal(300)
     scores = np.round(scores) if ties else scores
     truth = random(2).random(300) < 0.4
@@ -77,7 +78,6 @@ def test_curve_and_area_agree_with_scikit_learn(ties):
     expected = roc_curve(truth, scores, drop_intermediate=False)
     for ours, theirs in zip((false, true, thresholds), expected, strict=True):
         assert np.allclose(ours, theirs)
-    assert area(false, true) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
     for level in (0.01, 0.1, 0.5):
         best = expected[1][expected[0] <= level].max()
         assert hits_at(scores, truth, level) == round(best * truth.sum())
@@ -87,9 +87,8 @@ def test_the_likelihood_ratio_reaches_the_closed_form():
     # Two unit Gaussians one apart: the area under the best curve is Phi(1 / sqrt(2)) = 0.760.
     truth, seen = world(effect=1.0, shadows=32, online=True)
     graded = grade(attack("lira"), seen, truth)
-    false, true, _ = roc(graded.scores, truth)
     best = scipy_stats.norm.cdf(1 / np.sqrt(2))
-    assert area(false, true) == pytest.approx(best, abs=4 * np.sqrt(best * (1 - best) / (N / 2)))
+    assert area(graded, truth) == pytest.approx(best, abs=4 * np.sqrt(best * (1 - best) / (N / 2)))
     # The best threshold is halfway: advantage Phi(0.5) - Phi(-0.5) = 0.383.
     assert graded.advantage.value == pytest.approx(0.383, abs=0.1)
     assert graded.advantage.low > 0.25
@@ -139,10 +138,10 @@ def test_nothing_is_found_where_nothing_is(name, seed):
 @pytest.mark.parametrize("online", [False, True])
 def test_controls_a_planted_leak_shows_and_permuted_truth_does_not(name, online):
     truth, seen = world(effect=3.0, flagged=1.0, online=online)
-    permuted = grade(attack(name), seen.shuffled(random(4)), random(5).permutation(truth))
+    permuted = grade(attack(name), seen, truth, "shuffled")
     assert levels.recompute(permuted.advantage, 0.001).low <= 0
     truth, empty = world(online=online)
-    shown = grade(attack(name), empty.planted(truth, random(6)), truth)
+    shown = grade(attack(name), empty, truth, "ceiling")
     assert shown.advantage.low > 0.2
     assert grade(attack(name), empty, truth).advantage.high < shown.advantage.low
 
@@ -167,10 +166,32 @@ class Fake(MembershipAdversary):
 
 def test_a_cheat_is_caught_where_the_truth_is_permuted():
     truth, seen = world()
-    permuted = random(5).permutation(truth)
-    cheat = Fake(how="knows the truth", truth=tuple(permuted))
-    graded = grade(cheat, seen.shuffled(random(4)), permuted)
-    assert levels.recompute(graded.advantage, 0.0001).low > 0
+    # Whoever permutes draws as the arm does, and so knows what the arm takes for true.
+    generator = random(4)
+    seen.shuffled(generator)
+    cheat = Fake(how="knows the truth", truth=tuple(generator.permutation(truth)))
+    assert levels.recompute(grade(cheat, seen, truth, "shuffled").advantage, 0.0001).low > 0
+    assert levels.recompute(grade(cheat, seen, truth).advantage, 0.0001).low <= 0
+
+
+def test_every_arm_draws_the_same_whichever_came_before():
+    truth, seen = world(effect=1.0)
+    generator = random(4)
+    shuffled, answers = seen.shuffled(generator), generator.permutation(truth)
+    planted = seen.planted(truth, generator)
+    for arm, inputs, who in (("shuffled", shuffled, answers), ("ceiling", planted, truth), ("undefended", seen, truth)):
+        graded, plain = grade(attack("lira"), seen, truth, arm), grade(attack("lira"), inputs, who)
+        assert np.array_equal(graded.scores, plain.scores)
+        assert np.array_equal(graded.rows, plain.rows)
+        assert graded.calibrated == plain.calibrated
+
+
+def test_rows_say_who_is_a_member_and_who_is_called_one():
+    truth, seen = world(effect=2.0)
+    graded = grade(attack("loss-threshold"), seen, truth)
+    called = graded.scores >= graded.calibrated.threshold
+    assert np.array_equal(graded.rows, truth + 2 * called)
+    assert graded.advantage.value == pytest.approx(called[truth].mean() - called[~truth].mean())
 
 
 def test_broken_scores_are_seen():

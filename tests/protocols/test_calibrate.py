@@ -15,12 +15,12 @@ import torch
 from scipy.stats import binomtest
 
 from adversaries.calibration.digest import digest_of
+from adversaries.calibration.known_leaks import TABLE, get_leak, plant
 from adversaries.calibration.shipped import load
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.label import Attribute, TaskLabel
 from adversaries.health import FOUND_IN, OF
 from protocols.calibration import study
-from protocols.calibration.known_leaks import TABLE, get_leak, plant
 from protocols.calibration.study import PLANS, Plan, Prepared, failures, smallest
 from protocols.calibration.task import LabelTask, alarm, drawn
 from protocols.cli import run

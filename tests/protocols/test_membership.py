@@ -8,8 +8,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from adversaries.evidence import Value
+from adversaries.statistics import levels
 from protocols.engine import budget
 from protocols.engine.shadows import Universe, learns
+from tests.protocols.elsewhere import Elsewhere
 from vfc.defense import DEFENSES
 from vfc.wrapper import ModuleDefense
 
@@ -78,13 +81,18 @@ def attacked(vfc, tmp_path, shadows):
         out = tmp_path / "out"
         code, _, error = vfc(
             "attack", "--release", release.replace("OWN", str(path)), "--protocol", "membership", "--quiet",
-            "--set", "train.steps=10", "--out", out, "--fresh", *extra,
+            "--set", "train.steps=10", "--out", out, *extra,
         )  # fmt: skip
         if not (out / "report.json").exists():
             return code, None, error
         return code, json.loads((out / "report.json").read_text()), load_file(out / "report.safetensors")
 
     return run
+
+
+def surely_above_zero(value):
+    """Beyond what chance does in one of 2,000 runs: what is drawn depends on the text of the code."""
+    return levels.recompute(Value.model_validate(value), 0.0005).low > 0
 
 
 def rows_of(report):
@@ -103,11 +111,12 @@ def test_a_defense_that_remembers_its_members_is_found(attacked):
     assert rows["lira", "norm"]["arms"]["attack"]["high"] < best["arms"]["attack"]["low"]
     assert best["chosen"]
     assert best["arms"]["floor"]["value"] == 0
-    assert best["arms"]["shuffled"]["low"] <= 0 < best["arms"]["ceiling"]["low"]
+    assert surely_above_zero(best["arms"]["ceiling"])
+    assert not surely_above_zero(best["arms"]["shuffled"])
     assert not {"CEILING_MISSED", "SHUFFLED_ABOVE_CHANCE"} & set(best["health"])
     assert rows["lira", "kl"]["status"] == "not_applicable"
     # The target reads noise, and knows nothing of the mark.
-    assert "AT_FLOOR" in rows["loss-threshold", None]["health"]
+    assert not surely_above_zero(rows["loss-threshold", None]["arms"]["attack"])
     false, true = arrays["roc/shadow-classifier/fpr"], arrays["roc/shadow-classifier/tpr"]
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     assert bool((np.diff(false) >= 0).all() and (np.diff(true) >= 0).all())
@@ -123,11 +132,41 @@ def test_online_the_images_in_question_are_in_half_of_the_shadows(attacked, monk
     assert {"roc/lira-norm-0/fpr", "roc/lira-norm-1/fpr"} <= set(arrays)
 
 
+def numbers_of(report):
+    arms = [{name: arm and arm["value"] for name, arm in row["arms"].items()} for row in report["evidence"]]
+    return arms, [row["health"] for row in report["evidence"]], report["metrics"]
+
+
+def test_every_arm_is_a_task_that_runs_anywhere_and_is_kept(attacked, monkeypatch, vfc, tmp_path):
+    _, first, _ = attacked("vfc", "--set", "vfc.epochs=2")
+    # Once more in another folder, with nothing but what can be pickled; then again in this one, with nothing at all.
+    (tmp_path / "out").rename(tmp_path / "earlier")
+    monkeypatch.setattr("protocols.run.make_executor", lambda *_, **__: Elsewhere())
+    _, second, _ = attacked("vfc", "--set", "vfc.epochs=2")
+    monkeypatch.setattr("protocols.membership.tasks.assess_membership", None)
+    monkeypatch.setattr("protocols.membership.tasks.measure", None)
+    _, third, _ = attacked("vfc", "--set", "vfc.epochs=2")
+    assert numbers_of(first) == numbers_of(second) == numbers_of(third)
+    assert all(arm is not None for row in first["evidence"][:2] for arm in row["arms"].values())
+
+
+def test_an_adversary_that_crashes_is_named_and_forbids_that_a_gate_holds(attacked, monkeypatch):
+    def crash(*_):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr("adversaries.attacks.membership.loss.LossThreshold.score", crash)
+    code, report, _ = attacked("OWN:forgets", "--gate", "membership.advantage <= 0.9")
+    row = rows_of(report)["loss-threshold", None]
+    assert (row["status"], row["health"]) == ("failed", ["CRASHED"])
+    assert "on purpose" in row["reason"]
+    assert "CRASHED" in report["metrics"]["membership.advantage"]["flags"]
+    assert code == 3
+
+
 def test_a_defense_that_forgets_is_not(attacked):
     _, report, _ = attacked("OWN:forgets")
     found = report["metrics"]["membership.advantage"]
-    assert found["low"] <= 0.02
-    assert abs(found["value"]) < 0.15
+    assert not surely_above_zero(found)
     assert not any(row["status"] == "failed" for row in report["evidence"])
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from adversaries.evidence import Value
 from protocols.over_training.shadows import universe_of
 from protocols.over_training.study import ENCODER, SAMPLED, encoder_notes
+from tests.protocols.elsewhere import Elsewhere
 from vfc.checkpoints import Kept, kept, schedule
 from vfc.data import load_dataset
 from vfc.seeding import seeded
@@ -271,6 +272,26 @@ def test_from_a_run_folder_to_the_attack_on_target_and_encoder(vfc, over, tmp_pa
         (row, *_) = data["correlations"]
         assert (row["n"], row["value"]) == (len(layers), None)
         assert "at least 4" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "net.py:build", "--checkpoints", "states/*"),
+        ("--target", "mlp", "--width", "0.1", "--set", "train.steps=12", "--checkpoints", "3", "--shadows", "2",
+         "--members", "20", "--layers", "body"),
+    ],
+)  # fmt: skip
+def test_checkpoints_are_the_same_on_any_executor_and_are_kept(over, states, tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr("protocols.over_training.study.UNIVERSE", 60)
+    assert over(*arguments, "--out", "here")[0] == 0
+    monkeypatch.setattr("protocols.commands.over_training.LocalExecutor", Elsewhere)
+    assert over(*arguments, "--out", "there")[0] == 0
+    here, there = read(tmp_path / "here"), read(tmp_path / "there")
+    assert all(here[name] == there[name] for name in ("layers", "model", "correlations"))
+    monkeypatch.setattr("protocols.over_training.tasks.load_sources", None)
+    assert over(*arguments, "--out", "there")[0] == 0
+    assert read(tmp_path / "there")["layers"] == here["layers"]
 
 
 def test_a_training_of_its_own_and_no_shadows(over, tmp_path):

@@ -109,7 +109,7 @@ def test_compare_says_what_moved(folders, capsys):
     assert "no: better" in line
     assert "McNemar" in line
     assert "no: WORSE" in next(line for line in second.splitlines() if line.startswith("adaptive.accuracy "))
-    assert "paired target by target" in first
+    assert "paired image by image" in first
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_ratchet(folders, capsys, arguments, code):
     assert run(["gate", *arguments]) == code
     out = capsys.readouterr()
     assert "against the baseline" in out.out
-    assert "same targets" in out.err
+    assert "same target images" in out.err
 
 
 def test_accept_then_gate(folders, capsys):
@@ -163,7 +163,7 @@ def test_the_policy_of_the_folder_is_judged_with_its_waivers(folders, capsys):
 
 def test_plan_and_schema(folders, capsys):
     assert run(["plan", "--gate", "adaptive.accuracy <= 0.3", "--assume", "adaptive.accuracy=0.2"]) == 0
-    assert "targets, then it is held" in capsys.readouterr().out
+    assert "target images, then it is held" in capsys.readouterr().out
     assert run(["plan", "--gate", "adaptive.accuracy <= 0.9", "--report", "old"]) == 0
     assert "from the report" in capsys.readouterr().out
     assert run(["plan", "--gate", "adaptive.labels_to_90 >= 10"]) == 3

@@ -70,7 +70,7 @@ def python(place, *arguments, site="site"):
 @pytest.fixture(scope="module")
 def report(place):
     """The report of an attack with everything that the package brings."""
-    done = python(place, "-m", "protocols.cli", "attack", *QUICK)
+    done = python(place, "-m", "vfc", "attack", *QUICK)
     assert done.returncode == 0, done.stderr
     return json.loads((place / "out" / "report.json").read_text())
 
@@ -81,7 +81,7 @@ def test_the_package_is_short_enough_to_read():
 
 
 def test_what_it_brings_is_listed(place):
-    out = python(place, "-m", "protocols.cli", "list").stdout
+    out = python(place, "-m", "vfc", "list").stdout
     for words in (
         "dimmed             Publishes a darker image",
         "orientation         Guesses by whether rows or columns",
@@ -89,7 +89,7 @@ def test_what_it_brings_is_listed(place):
         "contrast        How much of an image's contrast",
     ):
         assert words in out
-    out = python(place, "-m", "protocols.cli", "list", "adversaries", "orientation").stdout
+    out = python(place, "-m", "vfc", "list", "adversaries", "orientation").stdout
     for words in (
         "vfc_scratch.adversary:Orientation",
         "goals: task, attribute",
@@ -130,21 +130,21 @@ def test_its_protocol_runs(report):
 
 @needs_sections
 def test_its_metric_is_listed_and_gated(place, report):
-    assert "contrast.kept" in python(place, "-m", "protocols.cli", "list", "metrics").stdout
+    assert "contrast.kept" in python(place, "-m", "vfc", "list", "metrics").stdout
     for limit, code, word in ((0.6, 0, "held"), (0.4, 1, "broken")):
         expression = f"contrast.kept <= {limit}"
-        done = python(place, "-m", "protocols.cli", "attack", *QUICK, "--gate", expression)
+        done = python(place, "-m", "vfc", "attack", *QUICK, "--gate", expression)
         assert done.returncode == code, done.stderr
         judged = json.loads((place / "out" / "report.json").read_text())
         assert [(gate["expr"], gate["outcome"]) for gate in judged["gates"]] == [(expression, word)]
         assert judged["verdict"] == word
-        done = python(place, "-m", "protocols.cli", "gate", "out", "--gate", expression)
+        done = python(place, "-m", "vfc", "gate", "out", "--gate", expression)
         assert done.returncode == code, done.stderr
 
 
 @needs_sections
 def test_its_section_is_in_the_report(place, report):
-    done = python(place, "-m", "protocols.cli", "report", "out", "--format", "md")
+    done = python(place, "-m", "vfc", "report", "out", "--format", "md")
     assert done.returncode == 0, done.stderr
     written = done.stdout + "".join(path.read_text() for path in (place / "out").glob("*.md"))
     assert "Contrast" in written

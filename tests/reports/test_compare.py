@@ -87,7 +87,7 @@ def test_pairing_sees_what_intervals_do_not():
     apart = changes(run(attack), run(fewer, digest="other"))["adaptive.accuracy"]
     assert (paired.paired, paired.moved) == (True, "down")
     assert (apart.paired, apart.moved) == (False, "noise")
-    assert "targets differ" in apart.method
+    assert "target images differ" in apart.method
 
 
 def test_means_by_the_paired_t_test():

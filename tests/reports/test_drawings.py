@@ -6,8 +6,10 @@ import pytest
 from adversaries.evidence import Value
 from reports.formats import svg
 from reports.formats.html import render_html
-from reports.text import pictures
-from reports.text.curve import Point
+from reports.model import pixels as pixel
+from reports.model.pictures import Point
+from reports.sections.inversion import gallery
+from reports.sections.mask_aware import mask as mask_of
 from tests.reports.builder import number
 from tests.reports.pages import Page, rows
 from tests.reports.sample import full
@@ -52,13 +54,13 @@ def test_the_wanted_side_of_a_limit_is_shaded():
 def test_png_is_read_back_by_pillow(shape):
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    with image.open(io.BytesIO(pictures.png(pixels))) as read:
+    with image.open(io.BytesIO(pixel.png(pixels))) as read:
         read.load()
         assert np.array_equal(np.asarray(read), pixels)
 
 
 def test_worst_leaks_come_first():
-    leaks = pictures.gallery(rows())
+    leaks = gallery(rows())
     assert [leak.psnr for leak in leaks] == [21.5, None, 14.0, 12.0, 9.0, 8.0]
     assert (leaks[0].ssim, leaks[0].rank) == (0.75, 1)
     assert np.array_equal(leaks[0].pictures["original"], np.rint(255 * rows()["gallery/original"][2, 0]))
@@ -69,12 +71,12 @@ def test_worst_leaks_come_first():
 
 def test_resizing_averages_down_and_repeats_up():
     pixels = np.array([[0, 100, 200, 100], [100, 200, 0, 100]], dtype=np.uint8)
-    assert pictures.resized(pixels, 1, 2).tolist() == [[100, 100]]
-    assert pictures.resized(pixels, 2, 3).tolist() == [[0, 100, 150], [100, 200, 50]]
-    assert pictures.resized(pixels, 4, 4).tolist() == np.repeat(pixels, 2, axis=0).tolist()
+    assert pixel.resized(pixels, 1, 2).tolist() == [[100, 100]]
+    assert pixel.resized(pixels, 2, 3).tolist() == [[0, 100, 150], [100, 200, 50]]
+    assert pixel.resized(pixels, 4, 4).tolist() == np.repeat(pixels, 2, axis=0).tolist()
     color = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
-    assert pictures.resized(color, 7, 5).tolist() == color.tolist()
-    assert pictures.resized(color, 1, 1)[0, 0] == pytest.approx(color.mean(axis=(0, 1)), abs=1)
+    assert pixel.resized(color, 7, 5).tolist() == color.tolist()
+    assert pixel.resized(color, 1, 1)[0, 0] == pytest.approx(color.mean(axis=(0, 1)), abs=1)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +101,11 @@ def test_odd_arrays_are_left_out_or_drawn_as_far_as_they_go(arrays):
 
 
 def test_mask_map_counts_what_is_kept():
-    mask = pictures.mask(rows())
+    mask = mask_of(rows())
     assert (mask.kept, mask.size, len(mask.channels)) == (0.25, 8, 1)
     assert mask.channels[0].tolist() == [[255, 0, 0, 0], [0, 255, 0, 0]]
     assert "25.0 % of 8 latent numbers are kept" in page(full(), rows()).text
-    (vector,) = pictures.mask({"mask/bits": np.array([1, 0, 1, 1, 1])}).channels
+    (vector,) = mask_of({"mask/bits": np.array([1, 0, 1, 1, 1])}).channels
     assert vector.tolist() == [[255, 0, 255], [255, 255, 0]]
 
 

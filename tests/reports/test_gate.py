@@ -8,7 +8,8 @@ import pytest
 from adversaries.evidence import Value
 from adversaries.health import HONESTY, INFORMING, POWER
 from adversaries.statistics import estimates
-from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, show_bound, unmeasured, verdict
+from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, unmeasured, verdict
+from reports.model.numbers import show_bound
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
 

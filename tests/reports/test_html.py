@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from adversaries.evidence import Value
 from reports.formats.html import MOST_ATTEMPTS, render_html
+from reports.model import harmless
+from reports.model.catalog import protocols, sections
+from reports.model.harmless import clean
 from reports.model.report import Calibration, Command, ReleaseFacts, TargetFacts
 from reports.model.storage import dump
 from reports.text import phrases
-from reports.text.sections import ABOUT
 from tests.reports.builder import build
 from tests.reports.pages import Page, everything, rows
 from tests.reports.sample import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
@@ -38,10 +40,8 @@ def test_the_verdict_comes_first_and_every_section_follows_in_order(whole):
     assert whole.headings == [
         "Gates",
         "What would change this verdict",
-        "Who knows what",
-        "What repurposing costs",
-        "Who reads the release",
-        *(title for title, _ in ABOUT.values()),
+        "What attackers know",
+        *(section.title for section in sections()),
         "Where the headline numbers come from",
         "The worst case of every protocol",
         "Controls and flags",
@@ -58,9 +58,9 @@ def test_the_verdict_comes_first_and_every_section_follows_in_order(whole):
 
 def test_headline_facts_and_gates_are_in_words(whole):
     for fact in (
-        "Target on the release 0.956 [0.936, 0.976] on images 0.984 [0.964, 1.000]",
-        "Adaptive suppression 0.991 [0.952, 1.032] at most 9.560 (target / floor)",
-        "The best model that never saw a release reads 0.213, above the floor of 0.100",
+        "Target model 0.956 [0.936, 0.976] on images 0.984 [0.964, 1.000]",
+        "Adaptive suppression 0.991 [0.952, 1.032] at most 9.560, given the floor",
+        "The best model that never saw a release has an accuracy of 0.213, above the floor of 0.100",
         "is to be expected of every defense without a secret",
         "? inconclusive transfer.suppression_ratio >= 3 the 95 % lower bound 2.9996 is under 3",
         "✗ broken warns only waived until 2027-01-31 inversion.psnr <= 17",
@@ -85,9 +85,10 @@ def test_threats_table_and_sources(whole):
 
 
 def test_sections_without_data_are_absent(whole):
-    assert all(f'id="{key}"' in render_html(everything(), rows()) for key in ABOUT)
+    assert all(f'id="{key}"' in render_html(everything(), rows()) for key in protocols())
     bare = render_html(full(), None)
-    assert not [key for key in ABOUT if f'id="{key}"' in bare]
+    beyond = [section.protocol for section in sections() if not section.on_task]
+    assert not [key for key in beyond if f'id="{key}"' in bare]
     assert "<img" not in bare
     assert "Reconstruction" not in Page(bare).text
     pictures_alone = page(full(), rows())
@@ -167,12 +168,12 @@ def test_same_report_same_bytes_without_torch(tmp_path):
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
-    assert runs[0].count(b"<section") == 14 + len(ABOUT)
+    assert runs[0].count(b"<section") == 12 + len(sections())
 
 
 def test_the_short_way_for_harmless_reports_changes_nothing(monkeypatch):
     short = render_html(everything())
-    monkeypatch.setattr(phrases, "LONGEST", 10**6)
+    monkeypatch.setattr(harmless, "LONGEST", 10**6)
     monkeypatch.setattr(type(everything()), "model_dump_json", lambda *_, **__: "\\")
     assert render_html(everything()) == short
 
@@ -209,8 +210,8 @@ def test_missing_parts_say_why():
     empty = page(build(evidence=(), metrics={}, verdict="inconclusive", command=Command())).text
     for sentence in (
         "Nothing was measured",
-        "Nobody attacked.",
-        "No curve: no adversary was granted labelled releases.",
+        "No attack was made.",
+        "No curve: no attack was granted labelled releases.",
         "No headline number was measured.",
         "The report does not say which command made it.",
     ):
@@ -229,7 +230,7 @@ def test_calibration_says_what_each_adversary_finds():
         "knn": Calibration(digest="", status="uncalibrated"),
     }
     text = page(full(calibration=known)).text
-    row = "linear calibrated pixel in 30 of 30, down to 50% of images norm 1 in 90 runs digits, 450 targets"
+    row = "linear calibrated pixel in 30 of 30, down to 50% of images norm 1 in 90 runs digits, 450 target images"
     assert row in text
     assert "knn uncalibrated – – – –" in text
 
@@ -246,11 +247,7 @@ def check_harmless(text):
     assert {name for _, attrs in found.tags for name in attrs} <= allowed
     assert {attrs["href"][0] for attrs in found.every("a")} == {"#"}
     assert all(character.isprintable() or character == "\n" for character in output)
-    assert (
-        phrases.clean(text) == ""
-        or phrases.clean(text).split() == []
-        or found.text.count(" ".join(phrases.clean(text).split())) >= 5
-    )
+    assert clean(text) == "" or clean(text).split() == [] or found.text.count(" ".join(clean(text).split())) >= 5
 
 
 @pytest.mark.parametrize(

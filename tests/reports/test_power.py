@@ -5,7 +5,7 @@ from html import unescape
 import pytest
 
 from reports.formats.markdown import render_markdown
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
 from reports.model.report import Calibration
 from reports.text.power import powers
 from tests.reports.sample import attack, full
@@ -31,18 +31,18 @@ def known(**facts):
 
 
 def test_what_is_found_down_to_which_share_and_what_is_missed():
-    first, second = powers(Lineup(known()))
+    first, second = powers(AttemptIndex(known()))
     assert (first.name, first.chosen, second.name, second.chosen) == ("linear", True, "knn", False)
     assert first.finds == ("identity in 30 of 30, down to 25% of images", "pixel, zeros in 29 of 30")
     assert first.misses == ("norm", "signs (12 of 30)")
-    assert (first.alarms, first.measured_on) == ("1 in 90 runs", "digits, 450 targets")
+    assert (first.alarms, first.measured_on) == ("1 in 90 runs", "digits, 450 target images")
     assert first.sentence.startswith(
-        "linear (digits, 450 targets): finds identity in 30 of 30, down to 25% of images; "
+        "linear (digits, 450 target images): finds identity in 30 of 30, down to 25% of images; "
     )
 
 
 def test_an_unknown_power_is_said_to_be_unknown():
-    first, _ = powers(Lineup(known(finds=None, false_alarms=None, status="uncalibrated")))
+    first, _ = powers(AttemptIndex(known(finds=None, false_alarms=None, status="uncalibrated")))
     assert first.sentence == "linear: uncalibrated; what it would find is not known."
 
 
@@ -55,8 +55,8 @@ def test_markdown_quotes_the_chosen():
 
 
 def test_what_was_found_out_in_too_few_runs_is_quoted_as_that():
-    first, _ = powers(Lineup(known(status="uncalibrated")))
-    assert first.sentence.startswith("linear (digits, 450 targets): uncalibrated; finds identity")
+    first, _ = powers(AttemptIndex(known(status="uncalibrated")))
+    assert first.sentence.startswith("linear (digits, 450 target images): uncalibrated; finds identity")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_what_was_found_out_in_too_few_runs_is_quoted_as_that():
      {"dataset": "d", "leaks": {"a": {"most": [1, 2], "1": [1]}}}, {"leaks": {"a": {"1": [True, 2]}}}],
 )  # fmt: skip
 def test_what_is_shaped_otherwise_is_left_out(finds):
-    first, _ = powers(Lineup(known(finds=finds, false_alarms={"alarms": "many"})))
+    first, _ = powers(AttemptIndex(known(finds=finds, false_alarms={"alarms": "many"})))
     assert first.finds == first.misses == ()
     assert first.alarms == ""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from adversaries.evidence import Value
 from reports.studies.prediction.correlate import predict
-from reports.studies.prediction.data import ALL, CONTROLS, DIAGNOSTICS, LEVEL, WITHOUT
+from reports.studies.prediction.data import ALL, CONTROLS, LEVEL, WITHOUT, diagnostics
 from reports.studies.prediction.formats import csv_prediction, json_prediction, markdown_prediction, render_prediction
 from tests.reports.builder import build, number
 from tests.reports.hostile import TEXTS
@@ -75,10 +75,10 @@ def test_marks_are_corrected_for_the_number_of_cells():
     psnr = [0, 1, 2, 3, 4, 5, 8, 7, 6]
     psnr[0], psnr[3] = psnr[3], psnr[0]
     few = [release(i, {RANK: i, PSNR: psnr[i]}) for i in range(9)]
-    many = [release(i, {**dict.fromkeys(DIAGNOSTICS, i), PSNR: psnr[i]}) for i in range(9)]
+    many = [release(i, {**dict.fromkeys(diagnostics(), i), PSNR: psnr[i]}) for i in range(9)]
     assert cell(predict(few), RANK, PSNR).mark == "*"
     assert predict(few).tests == 1
-    assert predict(many).tests == len(DIAGNOSTICS)
+    assert predict(many).tests == len(diagnostics())
     assert cell(predict(many), RANK, PSNR).correlation.excludes_zero
     weaker = [*psnr[:4], *reversed(psnr[4:])]
     alone = predict([release(i, {RANK: i, PSNR: weaker[i]}) for i in range(9)])
@@ -125,7 +125,7 @@ def test_missing_numbers_are_dropped_in_pairs_and_explained():
     assert "membership.advantage" in silent
     assert PSNR not in silent
     assert "attribute.<a>.leakage" not in silent
-    assert found.measured == (PSNR, INK)
+    assert found.measured == (INK, PSNR)
     assert f"{INK} is 0.5 at 11 of 11 releases, so its ranks are mostly ties." in found.notes
 
 
@@ -204,7 +204,7 @@ def test_efforts_and_flags_are_named():
         ({"digest": "other"}, "dataset digest 'd', got 'other'"),
         ({"task": "ink"}, "task 'digit', got 'ink'"),
         ({"split": "paper"}, "split 'halved', got 'paper'"),
-        ({"parts": {}}, "the same targets"),
+        ({"parts": {}}, "the same target images"),
     ],
 )
 def test_reports_of_other_data_are_refused(change, match):
@@ -215,7 +215,7 @@ def test_reports_of_other_data_are_refused(change, match):
 
 
 def test_reports_without_numbers_are_refused():
-    for metrics, kind in (({PSNR: 1.0}, "leakage"), ({RANK: 1.0}, "attacks")):
+    for metrics, kind in (({PSNR: 1.0}, "diagnostics"), ({RANK: 1.0}, "attacks")):
         with pytest.raises(UserError, match=f"numbers of {kind}, got none"):
             predict([release(i, metrics) for i in range(5)])
     with pytest.raises(UserError, match="at least 4 reports, got 3"):
@@ -243,11 +243,11 @@ def test_every_format_holds_every_number():
     one = cell(found, RANK, PSNR)
     rows = list(csv.DictReader(io.StringIO(csv_prediction(found))))
     cells = [row for row in rows if row["kind"] == "correlation"]
-    assert len(cells) == 2 * len(DIAGNOSTICS) * len(found.measured)
+    assert len(cells) == 2 * len(diagnostics()) * len(found.measured)
     (row,) = (r for r in cells if (r["block"], r["name"], r["measured"]) == (ALL, RANK, PSNR))
     assert (float(row["value"]), float(row["low"]), int(row["n"])) == (one.correlation.value, one.correlation.low, 13)
     numbers = [row for row in rows if row["kind"] == "number"]
-    assert len(numbers) == 13 * (len(DIAGNOSTICS) + len(found.measured))
+    assert len(numbers) == 13 * (len(diagnostics()) + len(found.measured))
     data = json.loads(json_prediction(found))
     (said,) = (c for c in data["blocks"][0]["cells"] if (c["diagnostic"], c["measured"]) == (RANK, PSNR))
     assert (said["value"], said["high"], said["mark"]) == (one.correlation.value, one.correlation.high, "*")
@@ -255,7 +255,7 @@ def test_every_format_holds_every_number():
     assert data["releases"][3]["values"][PSNR] == 19
     text = markdown_prediction(found)
     assert f"{one.correlation.value:+.2f}" in text
-    assert len([line for line in text.splitlines() if line.startswith("| leakage")]) == 2 * len(DIAGNOSTICS)
+    assert len([line for line in text.splitlines() if line.startswith("| leakage")]) == 2 * len(diagnostics())
     assert markdown_prediction(found) == text
 
 
@@ -267,7 +267,7 @@ def test_hostile_names_stay_text(text):
     page = markdown_prediction(found)
     assert "<script" not in page
     assert "](http" not in page
-    assert len([line for line in page.splitlines() if line.startswith("|")]) == len(DIAGNOSTICS) + 2
+    assert len([line for line in page.splitlines() if line.startswith("|")]) == len(diagnostics()) + 2
     table = csv_prediction(found)
     table.encode()
     assert all(not c.lstrip().startswith(("=", "@", "|")) for row in csv.reader(io.StringIO(table)) for c in row)

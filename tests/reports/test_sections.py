@@ -1,13 +1,15 @@
 """One section per protocol, and the worst case of each."""
 
+import numpy as np
 import pytest
 
 from adversaries.evidence import Value
-from reports.model.attempt_index import Lineup
-from reports.model.catalog import METRICS, PROTOCOLS
-from reports.text import headline, phrases
-from reports.text.sections import ABOUT, HEADLINES, home, sections, stands_for, worst_cases
-from reports.text.suppression import suppression
+from reports.model.attempt_index import AttemptIndex
+from reports.model.catalog import metrics as catalog
+from reports.model.catalog import protocols, sections
+from reports.sections.accuracy_table import accuracy_table
+from reports.text import headline
+from reports.text.sections import contents, home, worst_cases
 from tests.reports.builder import number
 from tests.reports.pages import everything
 from tests.reports.sample import attack, evidence, full, metrics, rate
@@ -20,29 +22,36 @@ def named(name):
     return name
 
 
+ON_TASK = ("transfer", "adaptive-probe")
+SECTIONS = {section.protocol: section for section in sections()}
+
+
 def test_every_metric_of_a_protocol_beyond_the_task_has_its_section():
-    for metric in METRICS:
-        only = [protocol for protocol in metric.protocols if protocol in ABOUT]
+    for metric in catalog():
+        only = [protocol for protocol in metric.protocols if protocol not in ON_TASK]
         expected = only[0] if len(metric.protocols) == 1 and only else None
-        assert home(named(metric.name), "digit") == ("attribute" if metric.name.startswith("mdl.<") else expected)
+        found = home(named(metric.name), "digit")
+        assert (found and found.protocol) == ("attribute" if metric.name.startswith("mdl.<") else expected)
     assert home("mdl.digit.bits", "digit") is None
     assert home("their.number", "digit") is None
 
 
 def test_every_protocol_has_a_headline_of_its_own():
-    assert set(HEADLINES) == set(PROTOCOLS) == {"transfer", "adaptive-probe", *ABOUT}
-    for protocol, names in HEADLINES.items():
-        for name in names:
-            assert [protocol in metric.protocols for metric in METRICS if metric.name == name] == [True]
+    assert {section.protocol for section in sections() if section.on_task} == set(ON_TASK)
+    for section in sections():
+        assert section.headlines
+        for name in section.headlines:
+            assert [section.protocol in metric.protocols for metric in catalog() if metric.name == name] == [True]
 
 
 def test_sections_hold_their_numbers_and_who_reached_them():
-    found = {section.protocol: section for section in sections(Lineup(everything()))}
-    assert [*found] == [*ABOUT]
+    found = {content.section.protocol: content for content in contents(AttemptIndex(everything()), {})}
+    assert [*found] == [*protocols()]
     assert [name for name, _ in found["inversion"].numbers] == ["inversion.identification", "inversion.psnr"]
     assert [attempt.name for attempt in found["evasion"].chosen] == ["pgd linf"]
-    assert sections(Lineup(full())) == []
-    assert [section.protocol for section in sections(Lineup(full()), {"leakage"})] == ["leakage"]
+    assert [content.section.protocol for content in contents(AttemptIndex(full()), {})] == [*ON_TASK]
+    spectra = {"spectra/release": np.array([2.0, 1.0])}
+    assert [content.section.protocol for content in contents(AttemptIndex(full()), spectra)] == [*ON_TASK, "leakage"]
 
 
 @pytest.mark.parametrize(
@@ -58,25 +67,25 @@ def test_sections_hold_their_numbers_and_who_reached_them():
 )
 def test_the_worst_of_several_numbers_stands_for_a_protocol(values, protocol, expected):
     report = full(metrics={name: rate(value) for name, value in values.items()})
-    assert stands_for(report, protocol) == expected
+    assert SECTIONS[protocol].worst(report) == expected
     unknown = {name: Value.unknown("no") for name in values}
-    assert stands_for(full(metrics=unknown), protocol) is None
+    assert SECTIONS[protocol].worst(full(metrics=unknown)) is None
 
 
 def test_worst_cases_have_a_row_for_every_protocol_that_ran():
-    found = {worst.protocol: worst for worst in worst_cases(Lineup(everything()))}
-    assert [*found] == [name for name in PROTOCOLS if name not in ("transfer", "leakage")]
+    found = {worst.protocol: worst for worst in worst_cases(AttemptIndex(everything()))}
+    assert [*found] == [name for name in protocols() if name not in ("transfer", "leakage")]
     assert found["attribute"].attempt.name == "mlp"
     assert found["attribute"].flags == ("AT_FLOOR",)
     assert found["adaptive-probe"].attempt.name == "cnn"
     assert (found["membership"].value, found["membership"].reason) == (None, "too few non-members")
-    assert worst_cases(Lineup(full())) == []
+    assert worst_cases(AttemptIndex(full())) == []
 
 
 def test_of_what_nobody_attacked_nobody_is_named():
     leakage = attack("diagnostics", 0.5, protocol="leakage", goal="release")
     both = full(evidence=(*evidence(), leakage), metrics={**metrics(), "leakage.mse_bound": rate(0.1)})
-    (found,) = (worst for worst in worst_cases(Lineup(both)) if worst.protocol == "leakage")
+    (found,) = (worst for worst in worst_cases(AttemptIndex(both)) if worst.protocol == "leakage")
     assert found.attempt is None
     assert found.nobody == "nothing attacks here"
     assert "nothing attacks here" in shown(both, 120)
@@ -86,7 +95,7 @@ def test_a_number_that_several_may_have_reached_is_pinned_on_nobody():
     both = [attack(name, 0.5, protocol="linkage", goal="match", chosen=True) for name in ("one", "two")]
     for value, expected in ((0.4, None), (0.5, "one")):
         report = full(evidence=(*evidence(), *both), metrics={**metrics(), "linkage.image.top1": rate(value)})
-        attempt = worst_cases(Lineup(report))[-1].attempt
+        attempt = worst_cases(AttemptIndex(report))[-1].attempt
         assert (attempt and attempt.name) == expected
 
 
@@ -102,7 +111,7 @@ def test_a_share_and_a_difference_are_pinned_on_who_reached_them():
         "attribute.ink.leakage": number(0.44, 0.35, 0.52, unit="leakage"),
         "mask.gain": number(0.01, -0.01, 0.03, unit="difference"),
     }
-    found = {worst.protocol: worst for worst in worst_cases(Lineup(full(evidence=rows, metrics=known)))}
+    found = {worst.protocol: worst for worst in worst_cases(AttemptIndex(full(evidence=rows, metrics=known)))}
     assert found["attribute"].attempt.name == "mlp"
     assert found["mask-aware"].attempt.name == "mask-latent"
 
@@ -111,7 +120,7 @@ def test_an_attack_of_another_protocol_is_not_who_reached_the_adaptive_number():
     other = attack("mask-latent", 0.5, labels="all", protocol="mask-aware", goal="task:digit", chosen=True)
     own = attack("cnn", 0.5, labels="all", protocol="adaptive-probe", goal="task:digit")
     report = full(evidence=(other, own), metrics={"adaptive.accuracy": rate(0.5)})
-    assert Lineup(report).source("adaptive.accuracy").name == "cnn"
+    assert SECTIONS["adaptive-probe"].source(AttemptIndex(report), "adaptive.accuracy").name == "cnn"
 
 
 def test_who_knows_more_than_labels_stands_in_rows_of_its_own():
@@ -119,7 +128,8 @@ def test_who_knows_more_than_labels_stands_in_rows_of_its_own():
         attack("fine-tune", 0.6, labels="all", level="L2", model="mlp", scope="all"),
         attack("mask-replay", 0.9, labels="all", level="L4", protocol="mask-aware", model="mlp"),
     )
-    found = {row.name: [cell.value.value for cell in row.labelled] for row in suppression(Lineup(full(evidence=rows)))}
+    drawn = accuracy_table(AttemptIndex(full(evidence=rows)))
+    found = {row.name: [cell.value.value for cell in row.labelled] for row in drawn.rows}
     assert found["mlp"] == [0.6]
     assert found["mask-replay (L4)"] == [0.9]
 
@@ -141,9 +151,12 @@ def test_a_run_without_the_task_says_what_it_found_first():
     rows = (attack("mlp", 0.72, labels="all", protocol="attribute", goal="attribute:ink", chosen=True),)
     known = {"attribute.ink.leakage": number(0.44, 0.35, 0.52, unit="leakage")}
     report = full(evidence=rows, metrics=known, gates=(), verdict="measured")
-    assert [entry.metric for entry in headline.numbers(report)] == ["target.accuracy", "attribute.ink.leakage"]
-    assert phrases.meaning(report) == (
+    assert [entry.metric for entry in headline.numbers(AttemptIndex(report))] == [
+        "target.accuracy",
+        "attribute.ink.leakage",
+    ]
+    assert headline.summary(AttemptIndex(report)) == (
         "What repurposing costs was not measured; the release tells 44 % of what the images tell about “ink”."
     )
     panel = one_line(shown(report, 160).split("Gates")[0])
-    assert "private attributes 0.440 [0.350, 0.520] attribute.ink.leakage: the strongest adversary" in panel
+    assert "private attributes 0.440 [0.350, 0.520] attribute.ink.leakage: the strongest attack" in panel

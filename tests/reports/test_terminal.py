@@ -12,9 +12,10 @@ from rich.console import Console
 from adversaries.evidence import Arms, Value
 from adversaries.health import MEANINGS
 from reports.formats.terminal import render
-from reports.model.attempt_index import Lineup
+from reports.model.attempt_index import AttemptIndex
+from reports.model.harmless import clean
 from reports.model.report import Command, ReleaseFacts, TargetFacts
-from reports.text import phrases
+from reports.sections.transfer import transfer
 from tests.reports.builder import build
 from tests.reports.sample import GATE, HOSTILE, attack, evidence, full, hostile_report, metrics, rate
 
@@ -46,7 +47,7 @@ def test_every_section_in_order_and_no_line_too_long(width):
     titles = (
         "INCONCLUSIVE",
         "Gates",
-        "Who reads",
+        "Accuracy on",
         "What repurposing",
         "Where the",
         "Controls",
@@ -62,11 +63,11 @@ def test_verdict_panel_says_what_was_measured_on_what():
     panel = one_line(shown(full(), 80).split("Gates")[0])
     for fact in (
         "no gate is broken, but 1 of 1 gate cannot be decided; exit code 3",
-        "budget smoke data digits task digit (10 classes) release vfc targets 450",
-        "target on the release 0.956 [0.936, 0.976] on images 0.984 [0.964, 1.000]",
-        "adaptive suppression 0.991 [0.952, 1.032] at most 9.560 (target / floor)",
+        "budget smoke data digits task digit (10 classes) release vfc target images 450",
+        "target model 0.956 [0.936, 0.976] on images 0.984 [0.964, 1.000]",
+        "adaptive suppression 0.991 [0.952, 1.032] at most 9.560, given the floor",
         "labels to go 90 % 59.7 [1, 59.7] labelled releases per class",
-        "The best model that never saw a release reads 0.213, above the floor of 0.100; adapting without a single",
+        "The best model that never saw a release has an accuracy of 0.213, above the floor of 0.100; adapting without",
         "is to be expected of every defense without a secret",
         "What ranks defenses is what repurposing costs",
     ):
@@ -91,7 +92,7 @@ def test_verdict_words_of_every_outcome():
 
 
 def test_each_gate_with_outcome_expression_and_reason():
-    part = shown(full(), 80).split("Who reads")[0].split("Gates")[1]
+    part = shown(full(), 80).split("Accuracy on")[0].split("Gates")[1]
     assert "? inconclusive" in part
     assert GATE in part
     assert "the 95 % lower bound 2.9996 is under 3, the upper is not" in one_line(part)
@@ -101,13 +102,13 @@ def test_suppression_table_takes_the_best_by_validation_and_says_which():
     text = shown(full(), 80)
     assert line_of(text, "vgg11").split() == ["vgg11", "0.971", "0.213", "0.171", "clip", "0.256", "histogram"]
     assert line_of(text, "mlp").split() == ["mlp", "0.971", "0.178", "0.171", "clip", "0.442", "batchnorm"]
-    assert line_of(text, "target").split()[:4] == ["target", "0.984", "0.956", "0.246"]
+    assert line_of(text, "target model").split()[:5] == ["target", "model", "0.984", "0.956", "0.246"]
     assert line_of(text, "floor").split()[:3] == ["floor", "0.100", "0.100"]
     assert "0.304" not in text  # better on the targets, worse on validation
     assert line_of(text, "linear probe").split() == ["linear", "probe", "0.666", "0.666"]
     assert line_of(text, "feature probe").split() == ["feature", "probe", "0.777", "signs", "0.777", "signs"]
     assert "near twin" in text
-    assert "The near twin has the target's architecture and is in no headline number." in one_line(text)
+    assert "The near twin has the target model's architecture and is in no headline number." in one_line(text)
 
 
 def test_wide_table_holds_labels_and_intervals():
@@ -151,16 +152,16 @@ def test_where_headline_numbers_come_from():
 
 def test_a_number_nobody_reached_is_not_pinned_on_anybody():
     report = full(metrics={**metrics(), "transfer.accuracy": rate(0.5)})
-    assert Lineup(report).source("transfer.accuracy") is None
+    assert transfer().source(AttemptIndex(report), "transfer.accuracy") is None
     assert "the report does not tell" in shown(report)
 
 
 def test_release_facts_in_words():
     text = one_line(shown(full(), 80))
     assert "It ranges over [-17.9, 12.6], so it is not an image; it declares no bounds." in text
-    assert "Clipped or rescaled to [0, 1] and 8 bit, the target falls from 0.956 to 0.246." in text
+    assert "Clipped or rescaled to [0, 1] and 8 bit, the target model falls from 0.956 to 0.246." in text
     assert "Two releases of one image differ, but it declares that they do not." in text
-    assert "first in the release of target 17 (counted from 0)" in text
+    assert "first in the release of target image 17 (counted from 0)" in text
     assert "does not depend on the images beside it" in text
     assert "“all” is 59.7 labelled releases per class" in text
 
@@ -168,7 +169,7 @@ def test_release_facts_in_words():
 def test_what_was_not_measured_and_why():
     text = one_line(shown(full(), 80))
     assert "not applicable: the values lie on no grid. integer-codes (K = 1, all)" in text
-    assert "says nothing about inversion, mask-aware, leakage, attribute, membership, linkage, evasion" in text
+    assert "says nothing about attribute, inversion, mask-aware, membership, linkage, leakage, evasion" in text
 
 
 def test_missing_parts_say_why():
@@ -185,7 +186,7 @@ def test_missing_parts_say_why():
     )
     for width in (80, 160):
         text = one_line(shown(bare, width))
-        assert f"target on the release unknown {reason}" in text
+        assert f"target model unknown {reason}" in text
         assert f"adaptive suppression unknown {reason}" in text
         assert "transfer suppression unknown its protocol was not run" in text
         assert "No unintended model attacked: without the originals none can be trained." in text
@@ -198,9 +199,9 @@ def test_transfer_alone_has_no_curve_and_shows_no_privacy():
     rows = tuple(r.model_copy(update={"protocol": "transfer"}) for r in evidence() if r.threat.level == "L0")
     kept = {name: value for name, value in metrics().items() if not name.startswith("adaptive")}
     text = one_line(shown(full(evidence=rows, metrics=kept), 80))
-    assert "No curve: no adversary was granted labelled releases." in text
+    assert "No curve: no attack was granted labelled releases." in text
     assert "a low transfer accuracy alone does not show privacy" in text
-    assert "says nothing about adaptive-probe, inversion" in text
+    assert "says nothing about adaptive-probe, attribute" in text
 
 
 def test_diagnostics_alone_are_no_attack_and_have_no_controls():
@@ -231,7 +232,7 @@ def test_ascii_consoles_get_ascii():
     assert "? INCONCLUSIVE" in text
     assert '"all' in text
     assert text.splitlines()[0].startswith("+-")
-    assert re.search(r"1\.00 \|.*\n.*\|=+.*o=* target 0\.956", text)
+    assert re.search(r"1\.00 \|.*\n.*\|=+.*o=* target model 0\.956", text)
     assert fits(text, 80)
 
 
@@ -267,5 +268,5 @@ def test_markup_and_escapes_are_shown_as_they_are():
     assert "[red]x[/red]" in shown(hostile_report("[red]x[/red]"))
     output = shown(hostile_report("\x1b[2Jboo"))
     assert "\\x1b[2Jboo" in output
-    assert phrases.clean("\u202e") == "\\u202e"
-    assert phrases.clean("x" * 401).endswith("... (401 characters)")
+    assert clean("\u202e") == "\\u202e"
+    assert clean("x" * 401).endswith("... (401 characters)")

@@ -7,8 +7,9 @@ import pytest
 from rich.cells import cell_len
 
 from reports.formats import thumbnails
-from reports.text import pictures
-from reports.text.pictures import Leak
+from reports.model.pictures import PARTS, Leak
+from reports.sections.inversion import gallery
+from reports.sections.mask_aware import mask as mask_of
 from tests.reports.pages import everything, rows
 from tests.reports.test_terminal import SGR, fits, one_line, shown
 
@@ -17,8 +18,8 @@ HALVES[:, :, :2] = 1
 
 
 def leak(**changes):
-    arrays = {f"gallery/{part}": changes.get(part, HALVES) for part in pictures.PARTS}
-    return pictures.gallery({key: array for key, array in arrays.items() if array is not None})
+    arrays = {f"gallery/{part}": changes.get(part, HALVES) for part in PARTS}
+    return gallery({key: array for key, array in arrays.items() if array is not None})
 
 
 def lines(*args, **options):
@@ -56,16 +57,16 @@ def test_no_line_is_too_long(size, width, color):
 
 def test_missing_numbers_and_pictures_are_left_out():
     known = Leak(pictures={}, psnr=20.04, ssim=None, rank=1)
-    assert known.words == "20.0 dB, found: nearest to its own original"
-    assert Leak(pictures={}, psnr=None, ssim=None, rank=None).words == ""
+    assert known.quality == "20.0 dB, found: nearest to its own original"
+    assert Leak(pictures={}, psnr=None, ssim=None, rank=None).quality == ""
     assert thumbnails.draw([], width=80, color=False) == []
 
 
 def test_mask_maps():
-    mask = pictures.mask({"mask/bits": np.array([[1, 0, 1], [0, 0, 1]])})
+    mask = mask_of({"mask/bits": np.array([[1, 0, 1], [0, 0, 1]])})
     assert [line.plain for line in thumbnails.mask_map(mask, width=10, plain=False)] == ["█·█", "··█"]
     assert [line.plain for line in thumbnails.mask_map(mask, width=10, plain=True)] == ["#.#", "..#"]
-    wide = pictures.mask({"mask/bits": np.repeat([[1, 0]], 50, axis=1)})
+    wide = mask_of({"mask/bits": np.repeat([[1, 0]], 50, axis=1)})
     assert [line.plain for line in thumbnails.mask_map(wide, width=4, plain=True)] == ["##.."]
 
 

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
+from vfc.datasets.labels import parse_label
 from vfc.errors import UserError
-from vfc.labels import parse_label
 
 LABELS = {"label": np.arange(10), "age": np.array([0, 17, 18, 39, 40, 59, 60, 99, 5, 41])}
 
@@ -50,5 +50,5 @@ def test_errors_say_what_exists(text, words):
 
 
 def test_labels_import_no_torch():
-    code = "import sys, vfc.labels; sys.exit('torch' in sys.modules)"
+    code = "import sys, vfc.datasets.labels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

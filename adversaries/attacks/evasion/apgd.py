@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import torchattacks_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register(
@@ -38,7 +39,7 @@ class APGD(Evasion):
     attacks, 2020, arXiv 2003.01690.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     steps: int = 40

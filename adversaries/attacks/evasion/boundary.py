@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import foolbox_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("boundary", goals=("evasion",), order=60)
@@ -28,7 +29,7 @@ class Boundary(Evasion):
     Source: Brendel et al., Decision-based adversarial attacks, 2018, arXiv 1712.04248.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
     minimal: ClassVar[bool] = True
 

@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import foolbox_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("carlini-wagner", goals=("evasion",), order=30)
@@ -29,7 +30,7 @@ class CarliniWagner(Evasion):
     Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017, arXiv 1608.04644.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
     minimal: ClassVar[bool] = True
     loss: ClassVar[Literal["entropy", "margin", "none"]] = "margin"

@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import foolbox_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("deepfool", goals=("evasion",), order=40)
@@ -29,7 +30,7 @@ class DeepFool(Evasion):
     1511.04599.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     minimal: ClassVar[bool] = True
     loss: ClassVar[Literal["entropy", "margin", "none"]] = "margin"

@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import foolbox_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("hop-skip-jump", goals=("evasion",), order=70)
@@ -30,7 +31,7 @@ class HopSkipJump(Evasion):
     1904.02144.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     minimal: ClassVar[bool] = True
 

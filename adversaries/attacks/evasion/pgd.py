@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import foolbox_adapter, torchattacks_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register(
@@ -37,7 +38,7 @@ class PGD(Evasion):
     Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018, arXiv 1706.06083.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     loss: ClassVar[Literal["entropy", "margin", "none"]] = "entropy"
 

@@ -12,6 +12,7 @@ from adversaries.attacks.evasion import torchattacks_adapter
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.base import ADVERSARIES, Evasion
 from adversaries.attacks.evasion.pipeline import Pipeline
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("square", goals=("evasion",), order=50)
@@ -30,7 +31,7 @@ class Square(Evasion):
     2020, arXiv 1912.00049.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     queries: int = 500

@@ -13,6 +13,7 @@ from adversaries.attacks.inversion.ridge_decoder import RidgeReconstruction, fit
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Averaging(Reconstructor):
     Does: averages, which removes what is drawn anew for every release, then decodes as `ridge-decoder` does.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     reads_repeats: ClassVar[bool] = True
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> AveragingReconstruction:  # noqa: ARG002

@@ -21,6 +21,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import BATCH, ChannelMatch, steps_for
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import batch_indices
@@ -85,7 +86,7 @@ class Decoder(Reconstructor):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
 
     form: Literal["vector", "image"] = "vector"
     width: int | None = None

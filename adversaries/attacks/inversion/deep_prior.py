@@ -17,6 +17,7 @@ from adversaries.attacks.inversion.descent import Canvas, Match, descend, total_
 from adversaries.attacks.inversion.inverter import Inverter
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 _CHUNK = 32
 
@@ -84,7 +85,7 @@ class DeepPrior(Reconstructor):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     learns_pairs: ClassVar[bool] = False
     per_target: ClassVar[bool] = True
 

@@ -22,6 +22,7 @@ from adversaries.attacks.inversion.inverter import Inverter
 from adversaries.attacks.inversion.ridge_decoder import RidgeReconstruction, fit_ridge
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _WEIGHTS = {"components": (1e-3, 1e-2, 1e-1, 1.0), "pixels": (1e-3, 1e-1, 1.0)}
@@ -55,7 +56,7 @@ class GradientInversion(Reconstructor):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     learns_pairs: ClassVar[bool] = False
     per_target: ClassVar[bool] = True
 

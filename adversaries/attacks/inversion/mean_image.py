@@ -13,6 +13,7 @@ from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import spread
+from adversaries.threat import Level
 
 _ROWS = 2000
 
@@ -67,7 +68,7 @@ class MeanImage(Reconstructor):
         lr: their step size (Adam).
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     learns_pairs: ClassVar[bool] = False
     blind: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Recons
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class RidgeDecoder(Reconstructor):
     permutations and rotations are found by known plaintext.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> RidgeReconstruction:  # noqa: ARG002
         """Solve; closed form, no randomness."""

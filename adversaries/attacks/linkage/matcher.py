@@ -15,6 +15,7 @@ from adversaries.goals.matching import ADVERSARIES, Matcher, Matching
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _MEASURED = 500
@@ -60,7 +61,7 @@ class LearnedMatcher(Matcher):
         form: decode, encode or raw.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
 
     form: Literal["decode", "encode", "raw"] = "decode"
 

@@ -13,6 +13,7 @@ from adversaries.attacks.inversion.descent import Match
 from adversaries.attacks.linkage.matcher import compared
 from adversaries.goals.matching import ADVERSARIES, Matcher, Matching
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 _CHUNK = 256
 
@@ -58,7 +59,7 @@ class Replay(Matcher):
         draws: releases of every gallery image that are averaged; more than 1 for random defenses.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     learns_pairs: ClassVar[bool] = False
     needs_images: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.mask.opened_latent import Inverse, ReadView, fit_inverse, open_latent
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class MaskLatent(Adversary):
         times: factor on all steps, the probe's included.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
 
     recovery: Literal["learned", "optimized"] = "learned"
     probe: Literal["linear", "mlp"] = "linear"

@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.attacks.label.adapted.fine_tune import FineTune
 from adversaries.attacks.mask.opened_latent import Latent, ReadView, open_latent
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("mask-replay", goals=("mask",), order=20)
@@ -34,7 +35,7 @@ class MaskReplay(Adversary):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L4"
+    level: ClassVar[Level] = "L4"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import rich_click as click
 from click.core import ParameterSource
 
+from protocols.over_training.options import TRAINING, OverTraining, spelled
 from vfc.errors import UserError
 
 OVER_TRAINING = (
@@ -27,85 +28,6 @@ OVER_TRAINING = (
     click.option("--set", "overrides", multiple=True, metavar="train.OPTION=VALUE", help="Option of it; repeatable."),
 )
 
-COUNT, FEWEST = 12, 3
-
-TRAINING = ("target", "width", "overrides")
-"""Options that only a training of its own obeys."""
-
-ATTACK = ("shadows", "members")
-"""Options that only the membership attack obeys."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverTraining:
-    """What only `--over-training` has.
-
-    Args:
-        release: a run folder that holds checkpoints.
-        part: of that folder, `target` or `encoder`.
-        checkpoints: how many states a training of its own keeps, or a pattern of files.
-        shadows: trainings of the attacker; 0 or at least 2.
-        members: members that are asked about, at most, and as many non-members.
-    """
-
-    release: str | None = None
-    part: str = "target"
-    checkpoints: str | None = None
-    shadows: int = 4
-    members: int = 500
-
-    def checked(self, model: str | None, given: Sequence[str] = ()) -> OverTraining:
-        """Itself, if the options go together.
-
-        Args:
-            model: the user's factory, or None.
-            given: names of the options that the user typed.
-
-        Raises:
-            UserError: they do not.
-        """
-        if model is not None and self.release is not None:
-            raise UserError("expected --release or --model, got both", "leave one of them out")
-        self._check_useful(model, given)
-        if self.release is None and self.part != "target":
-            raise UserError(f"expected --release beside --part {self.part}, got none", "name a run folder")
-        if self.release is not None and self.checkpoints is not None:
-            raise UserError("expected no --checkpoints beside --release, which has its own, got both", "leave it out")
-        if model is not None and self.checkpoints is None:
-            raise UserError("expected the checkpoints of --model, got none", "--checkpoints 'path/*.pt'")
-        if self.shadows == 1:
-            raise UserError("expected 2 or more --shadows, or 0 for none, got 1", "a threshold needs two of them")
-        if model is None and self.release is None and self.count < FEWEST:
-            raise UserError(f"expected {FEWEST} or more --checkpoints, got {self.checkpoints}", "12, say")
-        return self
-
-    def _check_useful(self, model: str | None, given: Sequence[str]) -> None:
-        """Refuse what would change nothing."""
-        useless: dict[str, Sequence[str]] = {}
-        if model is not None:
-            useless["--model, whose states are given and whose members nobody knows"] = (*TRAINING, *ATTACK)
-        if self.release is not None:
-            useless["--release, which is trained already"] = TRAINING
-        if self.shadows == 0:
-            useless["--shadows 0, which asks nobody"] = ("members",)
-        for beside, names in useless.items():
-            for name in names:
-                if name in given:
-                    raise UserError(f"expected no --{_spelled(name)} beside {beside}, got both", "leave it out")
-
-    @property
-    def count(self) -> int:
-        """How many states a training of its own keeps.
-
-        Raises:
-            UserError: no number.
-        """
-        text = self.checkpoints or str(COUNT)
-        if not text.isascii() or not text.isdigit():
-            raise UserError(f"expected a number as --checkpoints without --model, got {text!r}", "12, say")
-        return int(text)
-
-
 OWN = tuple(field.name for field in fields(OverTraining))
 
 
@@ -120,7 +42,7 @@ def split_over_training(options: Mapping[str, Any]) -> tuple[OverTraining | None
     if not options.get("over_training"):
         needs = {name: value for name, value in {**given, **_training(rest)}.items() if value}
         if needs:
-            name = _spelled(next(iter(needs)))
+            name = spelled(next(iter(needs)))
             raise UserError(f"expected --over-training beside --{name}, got none", "add it, or leave that out")
         if rest.get("model") is None:
             raise UserError("expected --model FACTORY or --over-training, got neither", "mypkg:build, say")
@@ -139,7 +61,3 @@ def _typed(name: str) -> bool:
     """Whether an option was given for this call; a config file may serve many."""
     context = click.get_current_context(silent=True)
     return context is None or context.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP
-
-
-def _spelled(name: str) -> str:
-    return name.replace("_", "-").replace("overrides", "set")

@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from adversaries.diagnostics.over_training import HEURISTICS, QUANTITIES
 from adversaries.evidence import Value
+from adversaries.statistics.training_course import HEURISTICS, QUANTITIES
+from reports.model.harmless import cleaned
 from reports.studies.over_training.svg import STYLE, Line, Panel, panel, sheet
-from reports.text import phrases
 
 
 def _panel_of(panel: str) -> dict[str, tuple[str, str]]:
@@ -23,7 +23,7 @@ def _panel_of(panel: str) -> dict[str, tuple[str, str]]:
 
 DOF, RANK = _panel_of("dof"), _panel_of("rank")
 NAMES = {key: names.title for key, names in QUANTITIES.items()}
-SAID = {key: names.subject for key, names in QUANTITIES.items() if names.subject}
+SUBJECTS = {key: names.subject for key, names in QUANTITIES.items() if names.subject}
 """What the page answers first, and how it calls that."""
 
 
@@ -33,12 +33,12 @@ def render_html(data: Mapping[str, Any]) -> str:
     Args:
         data: as `vfc leakage --over-training` wrote it.
     """
-    return _environment().get_template("overtraining.html.j2").render(page=_Page(phrases.cleaned(data)))
+    return _environment().get_template("overtraining.html.j2").render(page=_Page(cleaned(data)))
 
 
 def render_svg(data: Mapping[str, Any]) -> str:
     """The panels of all layers as one drawing that stands alone."""
-    page = _Page(phrases.cleaned(data))
+    page = _Page(cleaned(data))
     rows = [(str(layer["name"]), page.panels_of(layer)) for layer in page.layers]
     if page.whole is not None:
         rows.append(("whole model", [page.whole]))
@@ -79,18 +79,18 @@ class _Page:
     @property
     def answers(self) -> list[str]:
         """The two questions, answered with numbers."""
-        said = []
-        for name in SAID:
+        answers = []
+        for name in SUBJECTS:
             known = [layer["courses"][name]["fall_then_rise"]["found"] for layer in self.layers
                      if name in layer["courses"]]  # fmt: skip
             found, decided = sum(each is True for each in known), sum(each is not None for each in known)
             where = f"first fell and then rose, beyond its intervals, in {found} of {decided} layers"
-            said.append(f"{SAID[name]} {where if decided else 'could not be followed'}.")
-        row = next((row for row in self.correlations if row["quantity"] == "leakage.dof.effective"), None)
+            answers.append(f"{SUBJECTS[name]} {where if decided else 'could not be followed'}.")
+        row = next((row for row in self.correlations if row["quantity"] == next(iter(SUBJECTS))), None)
         if row is not None:
             what = "Rank correlation over layers of their MCR with the membership advantage at the end: "
-            said.insert(1, what + self.correlation(row) + ".")
-        return said
+            answers.insert(1, what + self.correlation(row) + ".")
+        return answers
 
     def drawings(self, layer: Mapping[str, Any]) -> list[Markup]:
         """The panels of one layer."""

@@ -14,20 +14,19 @@ from reports.model.catalog import lookup
 from reports.model.report import Report
 from reports.studies.prediction.data import (
     ALL,
-    BOUND,
     CONTROLS,
-    DIAGNOSTICS,
     LEVEL,
-    MEASURED,
     WITHOUT,
     Block,
     Cell,
     Point,
     Prediction,
+    diagnostics,
     expected,
+    predicted,
     ranked,
 )
-from reports.studies.prediction.notes import missing_numbers, reading_notes, void_bounds
+from reports.studies.prediction.notes import missing_numbers, reading_notes, refuted
 from vfc.errors import UserError
 
 
@@ -52,19 +51,20 @@ def predict(reports: Sequence[Report]) -> Prediction:
         raise UserError(
             f"expected reports of at least {FEWEST} different releases, got {len(groups)}", "add reports of others"
         )
-    columns = _columns(reports)
-    found = [_merged(group, (*DIAGNOSTICS, *columns)) for group in groups.values()]
+    rows, columns = diagnostics(), _columns(reports)
+    found = [_merged(group, (*rows, *columns)) for group in groups.values()]
     points = _named([group[0] for group in groups.values()], found)
-    for kind, names in (("leakage", DIAGNOSTICS), ("attacks", columns)):
+    for kind, names, patterns in (("diagnostics", rows, rows), ("attacks", columns, predicted())):
         if not any(name in point.values for point in points for name in names):
+            made_by = dict.fromkeys(lookup(pattern.replace("<a>", "a")).protocols[0] for pattern in patterns)
             raise UserError(
                 f"expected reports with numbers of {kind}, got none",
-                "run vfc attack --protocol leakage --protocol inversion --protocol attribute for every release",
+                f"run vfc attack --protocol {' or --protocol '.join(made_by)} for every release",
             )
     chosen = [(ALL, points)]
     if any(point.control for point in points):
         chosen.append((WITHOUT, [point for point in points if not point.control]))
-    pairs = [(diagnostic, measured) for diagnostic in DIAGNOSTICS for measured in columns]
+    pairs = [(diagnostic, measured) for diagnostic in rows for measured in columns]
     tests = sum(_correlation(some, *pair, LEVEL).value is not None for _, some in chosen for pair in pairs)
     blocks = tuple(
         Block(
@@ -79,7 +79,7 @@ def predict(reports: Sequence[Report]) -> Prediction:
         dataset=first.name,
         task=first.task,
         targets=first.parts["targets"].size if "targets" in first.parts else 0,
-        diagnostics=DIAGNOSTICS,
+        diagnostics=rows,
         measured=columns,
         points=tuple(points),
         blocks=blocks,
@@ -104,7 +104,7 @@ def _check(reports: Sequence[Report]) -> None:
                 )
         if report.dataset.parts.get("targets") != first.parts.get("targets"):
             raise UserError(
-                f"expected reports on the same targets, got others of release {report.release.name!r}",
+                f"expected reports on the same target images, got others of release {report.release.name!r}",
                 "use the same --seed, --split and labels for all",
             )
 
@@ -113,7 +113,7 @@ def _columns(reports: Iterable[Report]) -> tuple[str, ...]:
     """The columns with placeholders filled in; only those that a report speaks of."""
     names = {name for report in reports for name in report.metrics}
     found: list[str] = []
-    for pattern in MEASURED:
+    for pattern in predicted():
         metric = lookup(pattern.replace("<a>", "a"))
         found += sorted(name for name in names if metric.match(name) is not None)
     return tuple(found)
@@ -125,9 +125,8 @@ def _merged(group: Sequence[Report], names: Sequence[str]) -> tuple[dict[str, fl
     reasons: dict[str, str] = {}
     for name in names:
         there = [report.metrics[name] for report in group if name in report.metrics]
-        if name == BOUND:
-            # A bound that an attack refuted is still what was predicted; without it only those that hold would count.
-            there += void_bounds(group)
+        # A bound that an attack refuted is still what was predicted; without it only those that hold would count.
+        there += refuted(name, group)
         known = [value.value for value in there if value.value is not None]
         if known:
             values[name] = known[0]

@@ -1,6 +1,7 @@
 """Do the attack-free numbers predict the attacks? The shapes of the table, and what its rows and columns are.
 
-Rows are diagnostics (`leakage.*`), columns what attacks measured, one point per release. Imports no torch.
+Rows are diagnostics, numbers that nobody attacked for, columns what attacks measured; one point per release.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -10,28 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from adversaries.statistics.rank_correlation import Correlation
-from reports.model.catalog import METRICS
+from reports.model.catalog import lookup, metrics
 
-DIAGNOSTICS = tuple(metric.name for metric in METRICS if metric.name.startswith("leakage."))
-"""Rows, in the order of the catalog."""
 
-MEASURED = (
-    "inversion.psnr",
-    "inversion.ssim",
-    "inversion.identification",
-    "inversion.reader_accuracy",
-    "attribute.<a>.leakage",
-    "attribute.<a>.accuracy",
-    "adaptive.accuracy",
-    "membership.advantage",
-)
-"""Columns, by their names in the catalog; a higher number is worse for the defender in every one of them."""
+def diagnostics() -> tuple[str, ...]:
+    """Rows, in the order of the catalog."""
+    return tuple(metric.name for metric in metrics() if metric.diagnostic is not None)
 
-PROTECTS = frozenset({"leakage.mse_bound"})
-"""Diagnostics of which a higher number promises less leakage; every other one counts dimensions or nats let through."""
 
-BOUND, VOID = "leakage.mse_bound", "bound.void"
-"""The bound, and where a report keeps it after an attack has refuted it."""
+def predicted() -> tuple[str, ...]:
+    """Columns, by their names in the catalog; a higher number is worse for the defender in every one of them."""
+    return tuple(metric.name for metric in metrics() if metric.predicted)
+
 
 CONTROLS: Mapping[str, str] = {
     "constant": "known null",
@@ -135,4 +126,4 @@ def ranked(number: float) -> float:
 
 def expected(diagnostic: str) -> int:
     """Sign of the correlation with any column if the diagnostic predicts."""
-    return -1 if diagnostic in PROTECTS else 1
+    return lookup(diagnostic).diagnostic or 1

@@ -16,8 +16,8 @@ from adversaries.statistics.rank_correlation import FEWEST, Correlation
 from reports.formats.csv_table import safe
 from reports.formats.markdown import inert
 from reports.formats.tables import table
+from reports.model.harmless import clean
 from reports.studies.prediction.data import LEVEL, Block, Cell, Prediction
-from reports.text.phrases import clean
 
 SCHEMA = 1
 """Of the JSON form."""
@@ -120,7 +120,7 @@ def json_prediction(found: Prediction) -> str:
 def _title(found: Prediction) -> str:
     return (
         f"Do attack-free numbers predict the attacks? {len(found.points)} releases of {found.dataset}, "
-        f"task {found.task}, {found.targets} targets"
+        f"task {found.task}, {found.targets} target images"
     )
 
 
@@ -147,10 +147,10 @@ def _rows(found: Prediction, block: Block) -> Iterable[tuple[str, list[Cell]]]:
 
 def _part(found: Prediction, block: Block, columns: Sequence[str], *, plain: bool) -> Table:
     """The block's table with some of its columns."""
-    made = table("leakage.", "", *(clean(name, plain=plain).replace(".", ".\n") for name in columns))
+    made = table("diagnostic", "", *(clean(name, plain=plain).replace(".", ".\n") for name in columns))
     for name, cells in _rows(found, block):
         shown = [_tall(cell) for cell in cells if cell.measured in columns]
-        made.add_row(Text(name.removeprefix("leakage.")), Text(_sign(cells[0])), *shown)
+        made.add_row(Text(name.partition(".")[2]), Text(_sign(cells[0])), *shown)
     return made
 
 

@@ -9,13 +9,13 @@ from adversaries.evidence import Value
 from adversaries.health import forbids_holding
 from reports.model.catalog import lookup
 from reports.model.report import Report
-from reports.studies.prediction.data import BOUND, DIAGNOSTICS, MEASURED, VOID, Point, ranked
+from reports.studies.prediction.data import Point, diagnostics, predicted, ranked
 
 
 def missing_numbers(points: Sequence[Point], columns: Sequence[str]) -> Iterable[str]:
     """What is missing where, and why; one sentence for all names that the same releases lack for the same reason."""
     gaps: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for name in (*DIAGNOSTICS, *columns):
+    for name in (*diagnostics(), *columns):
         why: dict[str, list[str]] = {}
         for point in points:
             if name in point.reasons:
@@ -41,17 +41,18 @@ def reading_notes(groups: Sequence[Sequence[Report]], points: Sequence[Point], c
     repeated = sum(len(group) - 1 for group in groups)
     if repeated:
         yield f"Reports of a release that another report is of too: {repeated}; each release counts once."
-    void = [point.name for point, group in zip(points, groups, strict=True) if void_bounds(group)]
-    if void:
-        yield (
-            f"{BOUND} is refuted by a measured attack at {len(void)} of {len(points)} releases ({', '.join(void)}); "
-            "what it promised there is part of the table all the same."
-        )
-    patterns = {name: lookup(name.replace("<a>", "a")) for name in MEASURED}
+    for bound in diagnostics():
+        void = [point.name for point, group in zip(points, groups, strict=True) if refuted(bound, group)]
+        if void:
+            yield (
+                f"{bound} is refuted by a measured attack at {len(void)} of {len(points)} releases "
+                f"({', '.join(void)}); what it promised there is part of the table all the same."
+            )
+    patterns = {name: lookup(name.replace("<a>", "a")) for name in predicted()}
     silent = [name for name, metric in patterns.items() if all(metric.match(one) is None for one in columns)]
     if silent:
         yield f"No report speaks of {', '.join(silent)}."
-    for name in (*DIAGNOSTICS, *columns):
+    for name in (*diagnostics(), *columns):
         values = [ranked(point.values[name]) for point in points if name in point.values]
         value, count = Counter(values).most_common(1)[0] if values else (0.0, 0)
         if 2 * count > len(values) > 1:
@@ -59,9 +60,10 @@ def reading_notes(groups: Sequence[Sequence[Report]], points: Sequence[Point], c
     yield from _efforts(groups, columns)
 
 
-def void_bounds(group: Iterable[Report]) -> list[Value]:
-    """The bounds of a release that attacks refuted, as they were."""
-    return [row.metrics[VOID] for report in group for row in report.evidence if VOID in row.metrics]
+def refuted(bound: str, group: Iterable[Report]) -> list[Value]:
+    """The values of a bound of a release that attacks refuted, as they were."""
+    name = lookup(bound).refuted
+    return [row.metrics[name] for report in group for row in report.evidence if name in row.metrics]
 
 
 def _efforts(groups: Sequence[Sequence[Report]], columns: Sequence[str]) -> Iterable[str]:

@@ -17,7 +17,7 @@ from adversaries.diagnostics.release import (
     measure_values,
 )
 from adversaries.diagnostics.score import gaussian_prior
-from reports.model.catalog import METRICS
+from reports.model.catalog import metrics
 from tests.adversaries.diagnostics.conftest import LAW_OPTIONS, fitted
 from vfc.errors import UserError
 from vfc.wrapper import ModuleDefense
@@ -31,7 +31,7 @@ def measure(defense, images, settings=QUICK, **options):
 
 
 def test_the_names_and_units_are_the_catalogs():
-    expected = {metric.name: metric.unit for metric in METRICS if metric.name.startswith("leakage.")}
+    expected = {metric.name: metric.unit for metric in metrics() if metric.name.startswith("leakage.")}
     assert expected == UNITS
 
 

@@ -2,7 +2,7 @@
 
 from adversaries.evidence import Evidence, Threat
 from adversaries.statistics import estimates
-from protocols.evaluation.context import Findings
+from protocols.evaluation.findings import Findings
 from protocols.evaluation.protocol import PROTOCOLS, Protocol
 
 

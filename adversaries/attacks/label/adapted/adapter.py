@@ -23,6 +23,7 @@ from adversaries.learning.networks import (
     fit_head,
     training,
 )
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import train_classifier
@@ -100,7 +101,7 @@ class Adapter(Adversary):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
     per_model: ClassVar[bool] = True
 
     model: str

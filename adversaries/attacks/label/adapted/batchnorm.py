@@ -10,6 +10,7 @@ import torch
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, as_input, reestimate, require_classes
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("batchnorm", goals=("task", "attribute"), order=110)
@@ -31,7 +32,7 @@ class BatchNormStatistics(Adversary):
         batch: releases per batch.
     """
 
-    level: ClassVar[str] = "L1"
+    level: ClassVar[Level] = "L1"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

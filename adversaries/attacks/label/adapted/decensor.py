@@ -18,6 +18,7 @@ from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import head_inputs
 from adversaries.learning.prediction import InformedAttack, PredictionTable
 from adversaries.learning.ridge_map import RidgeMap
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("decensor", goals=("attribute",), order=420)
@@ -38,7 +39,7 @@ class Decensor(Adversary):
         iterations: L-BFGS iterations per fit, at most.
     """
 
-    level: ClassVar[str] = "L3"
+    level: ClassVar[Level] = "L3"
     per_model: ClassVar[bool] = True
 
     model: str

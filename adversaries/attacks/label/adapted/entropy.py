@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import BATCH, ChannelMatch, NetworkAttack, batchnorms, reestimate, require_classes
+from adversaries.threat import Level
 from vfc.training import batch_indices
 
 _LEAST_STEPS = 150
@@ -36,7 +37,7 @@ class Entropy(Adversary):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L1"
+    level: ClassVar[Level] = "L1"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

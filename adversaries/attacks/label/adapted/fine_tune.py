@@ -22,6 +22,7 @@ from adversaries.learning.networks import (
     trained,
     training,
 )
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import predict_logits
@@ -69,7 +70,7 @@ class FineTune(Adversary):
         times: factor on both.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
 

@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, require_classes
+from adversaries.threat import Level
 
 _MOST_VALUES = 1_000_000
 
@@ -84,7 +85,7 @@ class MomentMatch(Adversary):
         quantiles: steps of the histogram.
     """
 
-    level: ClassVar[str] = "L1"
+    level: ClassVar[Level] = "L1"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

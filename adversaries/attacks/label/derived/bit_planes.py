@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack
 from adversaries.learning.planes import fit_planes
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _WORDS = {
@@ -42,7 +43,7 @@ class BitPlanes(Adversary):
         screen: planes are compared on at most so many labelled rows.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     screen: int = 1024
 

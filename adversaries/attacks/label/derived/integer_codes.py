@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack, as_float, spread, wide
 from adversaries.learning.planes import fit_planes
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _STEPS = (1.0, 1 / 255, 1 / 65535, *(2.0**-power for power in range(1, 17)))
@@ -97,7 +98,7 @@ class IntegerCodes(Adversary):
         screen: planes are compared on at most so many labelled rows.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     screen: int = 1024
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, KernelName, ProbeAttack, as_float, fit_best, wide
+from adversaries.threat import Level
 
 _MOST_CHANNELS = 64
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -65,7 +66,7 @@ class Norms(Adversary):
     labelled rows.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; closed form, no randomness."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Basis, Columns, ProbeAttack, Ridge, flat, leave_one_out_possible
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("second-order", goals=("task", "attribute"), order=290)
@@ -33,7 +34,7 @@ class SecondOrder(Adversary):
         columns: with more columns than this, the products are those of the columns that vary most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     products: int = 64
     columns: int = 512

@@ -11,6 +11,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import ProbeAttack, fit_best, flat
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("signs", goals=("task", "attribute"), order=280)
@@ -23,7 +24,7 @@ class Signs(Adversary):
     labelled rows.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:  # noqa: ARG002
         """Fit; closed form, no randomness."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Majority(Adversary):
     Does: never reads a release; of several equally frequent classes it takes the lowest.
     """
 
-    level: ClassVar[str] = "L0"
+    level: ClassVar[Level] = "L0"
     trains_on_labels: ClassVar[bool] = False
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> ConstantAttack:  # noqa: ARG002

@@ -10,6 +10,7 @@ import torch
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import NetworkAttack, as_input, require_classes
+from adversaries.threat import Level
 
 
 @ADVERSARIES.register("frozen", goals=("task", "attribute"), order=10)
@@ -25,7 +26,7 @@ class Frozen(Adversary):
         model: name of the unintended model.
     """
 
-    level: ClassVar[str] = "L0"
+    level: ClassVar[Level] = "L0"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

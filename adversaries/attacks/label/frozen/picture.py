@@ -13,6 +13,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.learning.networks import NetworkAttack, require_classes
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class FrozenPicture(Adversary):
         form: `clip` or `rescale`.
     """
 
-    level: ClassVar[str] = "L0"
+    level: ClassVar[Level] = "L0"
     needs_image_shape: ClassVar[bool] = True
     per_model: ClassVar[bool] = True
     trains_on_labels: ClassVar[bool] = False

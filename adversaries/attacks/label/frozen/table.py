@@ -12,6 +12,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores, joint_counts
 from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Table(Adversary):
     Does: never reads a release; the most frequent class for each prediction, and over all where there is no target.
     """
 
-    level: ClassVar[str] = "L0"
+    level: ClassVar[Level] = "L0"
     trains_on_labels: ClassVar[bool] = False
 
     @property

@@ -11,6 +11,7 @@ from torch import nn
 from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.networks import ChannelMatch, NetworkAttack, trained, training
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 
@@ -32,7 +33,7 @@ class ConvolutionalNetwork(Adversary):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     width: int | None = None
     lr: float = 4e-3

@@ -18,6 +18,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 TransformName = Literal["gray", "jpeg", "blur", "flip", "down-up"]
@@ -195,7 +196,7 @@ class InputTransform(Adversary):
         transform: `gray`, `jpeg`, `blur`, `flip` or `down-up`.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
     needs_image_shape: ClassVar[bool] = True
 
     inner: Adversary | str = "cnn"

@@ -16,6 +16,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, leave_one_out_possible, spread
+from adversaries.threat import Level
 
 _METRICS = ("euclidean", "standardized", "cosine")
 _NEIGHBORS = (1, 3, 5, 9, 17)
@@ -86,7 +87,7 @@ class NearestNeighbors(Adversary):
         queries: rows that are left out, at most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     queries: int = 2000
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat, wide
+from adversaries.threat import Level
 
 _PENALTIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 _FIXED_PENALTY = 0.01
@@ -206,7 +207,7 @@ class Linear(Adversary):
         iterations: L-BFGS iterations per fit, at most.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     iterations: int = 60
 

@@ -12,6 +12,7 @@ from adversaries.adversary import ADVERSARIES, Adversary
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import NetworkAttack, trained, training
+from adversaries.threat import Level
 from vfc.seeding import seeded
 
 
@@ -32,7 +33,7 @@ class MultilayerPerceptron(Adversary):
         times: factor on the steps.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     width: int = 256
     dropout: float = 0.3

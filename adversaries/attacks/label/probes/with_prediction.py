@@ -20,6 +20,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import attack_from, training
 from adversaries.learning.prediction import InformedAttack, PredictionTable
+from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 from vfc.training import train_classifier
@@ -63,7 +64,7 @@ class WithPrediction(Adversary):
         times: factor on both.
     """
 
-    level: ClassVar[str] = "L2"
+    level: ClassVar[Level] = "L2"
 
     probe: Literal["linear", "mlp"] = "linear"
     iterations: int = 60

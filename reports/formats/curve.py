@@ -1,66 +1,21 @@
-"""The cost of repurposing, drawn with characters: accuracy against labelled releases per class."""
+"""A cost curve drawn with characters: accuracy against labelled releases per class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.text import Text
 
-from reports.model.attempt_index import Lineup
+from reports.model.pictures import Point
 
 ROWS = 17
 """Height of the plot; quarters of accuracy fall on every fourth row."""
 
-LEFT, RIGHT, NARROWEST, WIDEST = 10, 15, 6, 20
+LEFT, RIGHT, NARROWEST, WIDEST = 10, 20, 6, 20
 """Columns for the labels on both sides, and for each K."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Braille dots by row and column inside one character."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """The strongest adversary at one K.
-
-    Args:
-        labels: K as text.
-        value, low, high: accuracy and its interval, in [0, 1].
-        notes: what stands under the axis, by row.
-    """
-
-    labels: str
-    value: float
-    low: float
-    high: float
-    notes: tuple[str, ...] = ()
-
-
-NOTES = ("accuracy", "high", "low", "ratio")
-"""Names of a point's notes."""
-
-
-def points(lineup: Lineup) -> list[Point]:
-    """The strongest adversary at every K that has a number; 0 is adaptation without labels."""
-    metrics, found = lineup.report.metrics, []
-    for labels in (0, *lineup.grid):
-        value = metrics.get(f"adaptive.accuracy@{labels}")
-        if value is None or value.value is None:
-            continue
-        low = value.value if value.low is None else value.low
-        high = value.value if value.high is None else value.high
-        ratio = metrics.get(f"adaptive.suppression_ratio@{labels}")
-        times = "-" if ratio is None or ratio.value is None else f"{ratio.value:.3f}"
-        notes = (f"{value.value:.3f}", f"{high:.3f}", f"{low:.3f}", times)
-        found.append(Point(labels=str(labels), value=value.value, low=low, high=high, notes=notes))
-    return found
-
-
-def absence(lineup: Lineup) -> str:
-    """Why there is no point at all."""
-    metrics = lineup.report.metrics.items()
-    given = [value.reason for name, value in metrics if name.startswith("adaptive.accuracy@") and value.reason]
-    return given[0] if given else "no adversary was granted labelled releases"
 
 
 def draw(
@@ -77,7 +32,7 @@ def draw(
     Args:
         points: in order of K, equally spaced because neither 0 nor `all` has a place on a logarithmic axis.
         width: columns at hand.
-        floor: accuracy without reading the release.
+        floor: accuracy without the release.
         target: the target model's accuracy on the release.
         note_names: names of the rows under the axis, up to nine characters each.
         plain: ASCII only.
@@ -109,7 +64,7 @@ def _labels(floor: float | None, target: float | None) -> dict[int, tuple[str, s
     """What stands at the right of the plot, by row; two labels of one row are put below each other."""
     found: dict[int, tuple[str, str]] = {}
     if target is not None:
-        found[_row(target)] = (f"target {target:.3f}", "green")
+        found[_row(target)] = (f"target model {target:.3f}", "green")
     if floor is not None:
         row = _row(floor)
         while row in found:

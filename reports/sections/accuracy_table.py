@@ -1,18 +1,21 @@
-"""The suppression table as data: who reads the release how well. Every renderer lays out the same cells."""
+"""The table of accuracies on the release: who, knowing what, with how many labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from adversaries.evidence import Value
-from reports.model.attempt_index import FEATURES, TWIN, Attempt, Lineup, best
+from reports.model.attempt_index import TWIN, Attempt, AttemptIndex, best
+from reports.model.pictures import AccuracyTable, Cell, Row
 
 WITHOUT_LABELS = ("clean", "on the release", "as a picture", "unlabelled")
 """Columns of attacks that were granted no labels, in order; those with K labels per class follow."""
 
-Kind = Literal["model", "twin", "target", "floor", "probe"]
+LABELLED = "L2"
+"""The columns of K are of this level; who knows more stands in rows of its own."""
+
+FEATURES = ("bit-planes", "integer-codes", "norms", "signs", "second-order")
+"""Probes that learn from derived features; the table shows the best of them as one row."""
 
 _SHORT = {
     "second-order": "pairs",
@@ -22,45 +25,35 @@ _SHORT = {
 """Names of derived features for narrow columns."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One number of the table.
-
-    Args:
-        value: what was measured; None without a number.
-        mark: what tells its attempt from the others of the cell; empty where nothing is to be told.
-        word: what stands in the number's place.
-    """
-
-    value: Value | None = None
-    mark: str = ""
-    word: str = "-"
+def accuracy_table(index: AttemptIndex) -> AccuracyTable:
+    """Unintended models, near twins, the target model, the floor, and probes without a model, in that order."""
+    if not index.task:
+        note = "Nothing attacked the task of the target model."
+        return AccuracyTable(without=WITHOUT_LABELS, grid=(), rows=(), notes=(note,))
+    rows = (*(_model(index, name) for name in index.models), *_references(index), *_probes(index))
+    return AccuracyTable(without=WITHOUT_LABELS, grid=index.grid, rows=rows, notes=tuple(_notes(index)))
 
 
-LABELLED = "L2"
-"""The columns of K are of this level; who knows more stands in rows of its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row of the table; a part that cannot apply is empty.
-
-    Args:
-        kind: of whom it tells.
-        name: of the model or probe.
-        without: cells under `WITHOUT_LABELS`.
-        labelled: cells under each K of the grid.
-    """
-
-    kind: Kind
-    name: str
-    without: tuple[Cell, ...] = ()
-    labelled: tuple[Cell, ...] = ()
-
-
-def suppression(lineup: Lineup) -> list[Row]:
-    """Unintended models, near twins, the target, the floor, and probes without a model, in that order."""
-    return [*(_model(lineup, name) for name in lineup.models), *_references(lineup), *_probes(lineup)]
+def _notes(index: AttemptIndex) -> list[str]:
+    report = index.report
+    notes = ["Accuracy on the same target images."]
+    if index.models:
+        notes.append(
+            "Clean: the frozen model on the images. As a picture: the release clipped or rescaled to [0, 1], 8 bit."
+        )
+    else:
+        why = ": without the originals none can be trained" if report.release.kind == "arrays" else ""
+        notes.append(f"No unintended model attacked{why}.")
+    if any(model.endswith(TWIN) for model in index.models):
+        notes.append("The near twin has the target model's architecture and is in no headline number.")
+    if index.grid:
+        notes.append(
+            "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
+        )
+    notes.append("Each cell is the best by the attacker's validation part, never by the target images.")
+    if report.target.accuracy.value is None:
+        notes.append(f"No target model: {report.target.accuracy.reason or 'not measured'}.")
+    return notes
 
 
 def cell(value: Value | None, mark: str = "") -> Cell:
@@ -68,52 +61,52 @@ def cell(value: Value | None, mark: str = "") -> Cell:
     return Cell() if value is None or value.value is None else Cell(value=value, mark=mark)
 
 
-def _model(lineup: Lineup, name: str) -> Row:
-    frozen = lineup.select("frozen", model=name)
+def _model(index: AttemptIndex, name: str) -> Row:
+    frozen = index.select("frozen", model=name)
     ceilings = [value for attempt in frozen if (value := attempt.arm("ceiling")) is not None]
     without = (
         cell(ceilings[0] if ceilings else None),
         _best(frozen),
-        _best(lineup.select("frozen-picture", model=name)),
-        _best(lineup.select(model=name, level="L1")),
+        _best(index.select("frozen-picture", model=name)),
+        _best(index.select(model=name, level="L1")),
     )
-    labelled = tuple(_best(lineup.select(model=name, labels=labels, level=LABELLED)) for labels in lineup.grid)
+    labelled = tuple(_best(index.select(model=name, labels=labels, level=LABELLED)) for labels in index.grid)
     return Row(kind="twin" if name.endswith(TWIN) else "model", name=name, without=without, labelled=labelled)
 
 
-def _references(lineup: Lineup) -> list[Row]:
-    """The target and the floor."""
-    facts, floor = lineup.report.target, lineup.floor
-    target = [facts.clean_accuracy, facts.accuracy, lineup.report.metrics.get("target.picture.accuracy"), None]
+def _references(index: AttemptIndex) -> list[Row]:
+    """The target model and the floor."""
+    facts, floor = index.report.target, index.floor
+    target = [facts.clean_accuracy, facts.accuracy, index.report.metrics.get("target.picture.accuracy"), None]
     return [
-        Row(kind="target", name="target", without=tuple(cell(value) for value in target)),
+        Row(kind="target", name="target model", without=tuple(cell(value) for value in target)),
         Row(kind="floor", name="floor", without=tuple(cell(value) for value in (floor, floor, None, None))),
     ]
 
 
-def _probes(lineup: Lineup) -> list[Row]:
+def _probes(index: AttemptIndex) -> list[Row]:
     """Probes that start from no model, each kind once, derived features as one row; then who knows more than labels."""
-    learned = [a for a in lineup.task if a.model is None and a.level == LABELLED]
+    learned = [a for a in index.task if a.model is None and a.level == LABELLED]
     kinds = dict.fromkeys("features" if a.adversary in FEATURES else a.adversary for a in learned)
     rows = []
     for kind in sorted(kinds, key=lambda kind: kind == "features"):
         names = FEATURES if kind == "features" else (kind,)
         cells = tuple(
-            _best([a for a in learned if a.adversary in names and a.labels == labels]) for labels in lineup.grid
+            _best([a for a in learned if a.adversary in names and a.labels == labels]) for labels in index.grid
         )
         rows.append(Row(kind="probe", name="feature" if kind == "features" else kind, labelled=cells))
-    return [*rows, *_stronger(lineup)]
+    return [*rows, *_stronger(index)]
 
 
-def _stronger(lineup: Lineup) -> list[Row]:
+def _stronger(index: AttemptIndex) -> list[Row]:
     """Who knows more than labels; whoever reads the label off a reconstruction needs none."""
-    stronger = [a for a in lineup.task if a.level > LABELLED and a.adversary != "target"]
+    stronger = [a for a in index.task if a.level > LABELLED and a.adversary != "target"]
     rows = []
     for name, level in dict.fromkeys((attempt.adversary, attempt.level) for attempt in stronger):
         same = [attempt for attempt in stronger if (attempt.adversary, attempt.level) == (name, level)]
         bare = [attempt for attempt in same if attempt.labels is None]
         without = (*(Cell() for _ in WITHOUT_LABELS[1:]), _best(bare)) if bare else ()
-        cells = tuple(_best([attempt for attempt in same if attempt.labels == labels]) for labels in lineup.grid)
+        cells = tuple(_best([attempt for attempt in same if attempt.labels == labels]) for labels in index.grid)
         rows.append(Row(kind="probe", name=f"{name} ({level})", without=without, labelled=cells))
     return rows
 

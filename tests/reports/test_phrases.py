@@ -3,7 +3,7 @@
 import pytest
 
 from adversaries.evidence import Value
-from reports.text import phrases
+from reports.model import numbers
 from tests.reports.builder import number
 
 
@@ -17,11 +17,11 @@ from tests.reports.builder import number
     ],
 )
 def test_figures_round_toward_failure_in_the_gates_direction(toward, expected):
-    assert phrases.figure(number(0.9996, 0.4998, 1.0006), toward) == expected
+    assert numbers.figure(number(0.9996, 0.4998, 1.0006), toward) == expected
 
 
 def test_figures_of_counts_and_of_the_unknown():
-    assert phrases.figure(number(50, 50, 50, unit="count", censored=True)) == "> 50"
-    assert phrases.figure(Value.unknown("no")) == "unknown"
-    assert phrases.figure(None) == "unknown"
-    assert phrases.number(-0.0001) == "0.000"
+    assert numbers.figure(number(50, 50, 50, unit="count", censored=True)) == "> 50"
+    assert numbers.figure(Value.unknown("no")) == "unknown"
+    assert numbers.figure(None) == "unknown"
+    assert numbers.number(-0.0001) == "0.000"
