@@ -82,6 +82,7 @@ class EvidenceMaker:
         budget: from an attempt to what it was granted.
         pairs: whether settings say with how many pairs.
         controls_of_largest: whether attempts with smaller budgets show the controls of the largest.
+        controls_of_absent: whether attempts that were not measured show those of their controls that were.
         beside: further numbers of the evidence that a number comes from.
         described: further fields of a measured row, from its outcome, or none.
     """
@@ -92,6 +93,7 @@ class EvidenceMaker:
     budget: Callable[[Attempt], AttackBudget] = labels_budget
     pairs: bool = False
     controls_of_largest: bool = False
+    controls_of_absent: bool = True
     beside: Mapping[str, Value] = field(default_factory=dict)
     described: Callable[[Outcome], Mapping[str, Any]] | None = None
 
@@ -111,7 +113,7 @@ class EvidenceMaker:
             contestant = next((each for each in own if each in chosen), None) or (
                 max(own, key=board.strength) if own else Contestant(attempt, board.statistic.variants[0])
             )
-            flags = tuple(sorted({*health_flags(board, contestant), *extra.get(attempt, ())})) if own else ()
+            flags = tuple(sorted({*health_flags(board, contestant), *extra.get(attempt, ())}))
             for trial in board.results.trials([attempt], "attack"):
                 outcome = board.results.outcomes[trial]
                 if self._rows(outcome, contestant) is not None:
@@ -156,6 +158,15 @@ class EvidenceMaker:
             found[arm] = self._value(results.outcomes.get(own), contestant)
         return found
 
+    def _checks(self, contestant: Contestant, trial: Trial) -> dict[str, Value]:
+        """Twice the training, and the planted label, where they were measured."""
+        found = {}
+        for name, other in (("doubled", trial._replace(doubled=True)), ("planted", trial._replace(arm="planted"))):
+            rows = self._rows(self.board.results.outcomes.get(other), contestant)
+            if rows is not None:
+                found[name] = self.board.statistic.value(rows)
+        return found
+
     def _measured(
         self, contestant: Contestant, trial: Trial, outcome: Outcome, flags: tuple[str, ...], chosen: bool
     ) -> Evidence:
@@ -165,9 +176,7 @@ class EvidenceMaker:
             raise ValueError("expected a measured outcome")
         validation = self._rows(outcome, contestant, "validation")
         metrics = {"validation": board.statistic.value(validation)} if validation is not None else {}
-        for name, other in (("doubled", trial._replace(doubled=True)), ("planted", trial._replace(arm="planted"))):
-            more = self._rows(board.results.outcomes.get(other), contestant)
-            metrics |= {name: board.statistic.value(more)} if more is not None else {}
+        metrics |= self._checks(contestant, trial)
         metrics |= self.beside if chosen else {}
         steps = {"steps": int(outcome.cost["gradient_steps"])}
         described = {
@@ -198,11 +207,11 @@ class EvidenceMaker:
         threat = threat_of(competitor.level, self.budget(trial.attempt))
         goal, status, reason = self.board.statistic.goal, outcome.status, outcome.reason
         found = unmeasured(self.protocol, competitor.candidate, goal, threat, trial.seed, status, reason)
-        update = {
-            "settings": self._settings(contestant._replace(variant="")),
-            "arms": Arms() if self.pairs else Arms(**self._arms(contestant, trial)),
-            "cost": Cost.model_validate(outcome.cost),
-        }
+        settings = self._settings(contestant._replace(variant=""))
+        update: dict[str, Any] = {"settings": settings, "cost": Cost.model_validate(outcome.cost)}
+        if self.controls_of_absent:
+            arms = Arms(attack=self._value(outcome, contestant), **self._arms(contestant, trial))
+            update |= {"arms": arms, "metrics": self._checks(contestant, trial)}
         return found.model_copy(update=update)
 
     def _settings(self, contestant: Contestant) -> dict[str, Any]:

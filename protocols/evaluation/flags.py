@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -23,7 +24,9 @@ def health_flags(board: Leaderboard, contestant: Contestant) -> tuple[str, ...]:
     for outcome in results.measured(attempt, "attack"):
         flags |= set(outcome.flags)
     rows = board.rows(contestant)
-    count = min((len(row) for row in rows), default=0)
+    # Some seeds may be missing; then nothing limits the targets but the floor.
+    everything = sys.maxsize if statistic.floor is None else len(statistic.floor)
+    count = min((len(row) for row in rows), default=everything)
     floor = board.floor(count)
     ceilings = [statistic.value(row).low for row in board.rows(contestant._replace(attempt=largest), "ceiling")]
     raised = {

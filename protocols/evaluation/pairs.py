@@ -194,6 +194,7 @@ class PairsEvaluation:
             budget=pairs_budget,
             pairs=True,
             controls_of_largest=True,
+            controls_of_absent=False,
             beside=beside or {},
         )
 
