@@ -25,7 +25,7 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
         measure: from rows to the number.
     """
     results, unit = board.results, board.statistic.unit
-    dropped = {f for a in attempts if results.measured(a, "attack") for f in board.dishonest(a)}
+    dropped = {flag for attempt in attempts for flag in board.dishonest(attempt)}
     flags = dropped | ({"CRASHED"} if results.crashed(attempts) else set())
     if board.statistic.needs_learners and (absent := results.cannot_learn(attempts)):
         return Value.unknown(absent, unit=unit, flags=tuple(sorted(flags)))

@@ -98,6 +98,8 @@ class Statistic:
 
     def above(self, more: Rows, less: Rows, level: float, margin: float = 0.0) -> bool:
         """Whether the first rows are above the second on the same targets, by more than a margin and beyond chance."""
+        if self.kind == "advantage":
+            more, less = (rows % 2 == rows // 2 for rows in (more, less))  # right about who is a member
         count = min(len(more), len(less))
         apart = np.asarray(more[:count], np.float64) - np.asarray(less[:count], np.float64)
         if count < 2 or float(apart.mean()) <= margin:
