@@ -1,0 +1,396 @@
+"""Do two revisions give the same numbers, bit for bit? Runs every protocol with both and compares what they wrote.
+
+    python benchmarks/same_numbers.py REV                               # REV against the working tree as it is now
+    python benchmarks/same_numbers.py REV --reference /work/reference   # keep the results of REV and use them again
+    python benchmarks/same_numbers.py REV --only digits-noise --only arrays-all --keep /tmp/current
+    python benchmarks/same_numbers.py REV OTHER                         # two commits
+    python benchmarks/same_numbers.py REV --list
+
+Both use this interpreter, one thread, their own tree first on the path and a cache of their own: what cases of one
+revision have trained they share, every cell is computed. Compared are all numbers, statuses, flags, choices and exit
+codes, whatever their order, and all arrays: by key, and where keys differ by content. Not compared are sentences,
+digests, costs, provenance, and settings beyond those that identify evidence. What is called differently on purpose is
+declared below. Ends with the time that each case took; exits with 1 if any differs or fails. Who is calibrated depends
+on the text of the code: `--ignore UNCALIBRATED --ignore calibration` leaves it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+Names = Mapping[str, str | None]
+KEYS: Names = {}
+"""Keys of JSON objects (metrics, fields, settings of evidence) in REV, and what they are now; None: left out."""
+WORDS: Names = {}
+"""Whole texts (names, goals, flags) in REV, and what they are now; None: left out of lists."""
+ARRAYS: Names = {}
+"""Parts of `file:key` of arrays in REV, and what they are now."""
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = 20
+UNCOMPARED = {"tool", "schema", "command", "settings", "provenance", "cost", "source", "title"}
+UNCOMPARED |= {"reason", "method", "notes", "missing"}
+SKIPPED = {"inputs", "about.json", "settings.json", "manifest.json", "run.json"}
+WHERE = {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks")}
+SHORT = {
+    "PREDICT": "SMOKE --protocol leakage --protocol inversion --release",
+    "SMOKE": "attack SETS MLP HERE --budget smoke",
+    "STANDARD": "attack SETS MLP HERE --budget standard",
+    "FOLLOW": "leakage --over-training --samples 2 --images 60 --quiet --members 100 --shadows 2",
+    "SETS": "--set train.steps=80 --set vfc.epochs=6 --set cnn.steps=30 --set mlp.steps=30 --set fine-tune.steps=20 "
+    "--set adapter.steps=20 --set entropy.steps=10 --set decoder.steps=30 --set gradient-inversion.steps=6 "
+    "--set deep-prior.steps=10 --set mask-latent.steps=60 --set mask-replay.steps=20 --set mean-image.steps=20 "
+    "--set deepfool.steps=4 --set square.queries=20 --set boundary.steps=20 --set carlini-wagner.steps=8 "
+    "--set hop-skip-jump.steps=1 --set decensor.iterations=20 --set pgd.steps=5 --set apgd.steps=5",
+    "MLP": "--unintended mlp",
+    "HERE": "--executor local --quiet",
+}
+"""Words of the commands below that stand for others."""
+
+COMMANDS = """
+digits-transfer: SMOKE --protocol transfer --unintended vgg11 --unintended resnet20 --executor processes --workers 2
+  --gate "transfer.suppression_ratio >= 2" --gate "target.accuracy >= 0.5" --out a
+digits-transfer: gate a --gate "transfer.accuracy <= 0.9" --gate "transfer.suppression_ratio >= 1.5"
+digits-transfer: gate a --baseline a
+digits-adaptive-probe-defaults: attack MLP HERE --budget smoke --gate "adaptive.suppression_ratio >= 1.2"
+  --gate "adaptive.accuracy@10 <= 0.99" --gate "adaptive.labels_to_90 >= 20" --out a
+digits-adaptive-probe-standard: STANDARD --unintended resnet20 --out a
+digits-adaptive-probe-seeds: SMOKE --seeds 2 --seed 3 --out a
+digits-all-L4: SMOKE --protocol all --threat L4 --gates strict --out a
+digits-attribute-standard: STANDARD --protocol attribute --attribute ink --out a
+digits-attribute-label-release: SMOKE --protocol attribute --release label-release --label small=digit:0,1 --out a
+  --attribute ink --attribute small --gate "attribute.ink.leakage <= 0.3" --gate "attribute.small.accuracy <= 0.5"
+digits-membership-standard: STANDARD --protocol membership --out a
+digits-inversion-standard: STANDARD --protocol inversion --out a
+digits-noise: SMOKE --protocol inversion --protocol linkage --protocol leakage --release gaussian-noise --out a
+digits-linkage-standard: STANDARD --protocol linkage --release pixel-permutation --out a
+digits-mask-sampled: STANDARD --protocol mask-aware --protocol leakage --attribute ink --set vfc.deployment=sample
+  --set vfc.scope=sample --out a
+digits-evasion-standard: STANDARD --protocol evasion --release quantization --out a
+digits-factory: SMOKE --protocol adaptive-probe --protocol evasion --protocol linkage --release inputs/blurred.py:build
+  --out a
+gaussian-adaptive-probe: SMOKE --dataset gaussian --release identity --out a
+gaussian-attribute: SMOKE --dataset gaussian --protocol attribute --protocol leakage --threat L3 --out a
+arrays-all: SMOKE --protocol all --release inputs/arrays.npz --out a
+arrays-adaptive-probe: STANDARD --protocol adaptive-probe --release inputs/bare.npz --out a
+digits-train: train SETS MLP HERE --checkpoints 4 --out run
+digits-train: attack HERE --budget smoke --protocol transfer --release run --out a
+digits-train: FOLLOW --release run --part encoder --layers encoder.head --out b
+digits-ablation: train SETS MLP HERE --set vfc.epochs=2 --ablate mask --out a
+digits-leakage-verb: leakage --model inputs/net.py:build --samples 3 --images 100 --quiet --out a
+digits-overtraining: FOLLOW --target mlp --width 0.1 --set train.steps=40 --checkpoints 4 --out a
+digits-overtraining: leakage --over-training --model inputs/net.py:build --checkpoints inputs/s*.safetensors --out b
+digits-calibrate: calibrate SETS HERE --budget smoke --dataset digits --out a
+digits-predict: PREDICT gaussian-noise --set gaussian-noise.sigma=0.1 --threat L4 --out a
+digits-predict: PREDICT gaussian-noise --set gaussian-noise.sigma=0.5 --threat L3 --out b
+digits-predict: PREDICT quantization --set quantization.bits=1 --threat L3 --out c
+digits-predict: PREDICT pixel-permutation --threat L3 --out d
+digits-predict: predict a b c d --json prediction.json
+"""
+NET = """from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, 12), nn.Tanh(), nn.Linear(12, 10))
+"""
+
+
+def cases() -> dict[str, list[list[str]]]:
+    """The commands of every case, as words."""
+    found: dict[str, list[list[str]]] = {}
+    for line in COMMANDS.strip().replace("\n  ", " ").splitlines():
+        name, _, command = line.partition(": ")
+        for short, words in SHORT.items():
+            command = command.replace(short, words)
+        found.setdefault(name, []).append(shlex.split(command))
+    return found
+
+
+def make_inputs(folder: Path, tree: Path) -> None:
+    """What cases read: saved arrays with images and without, a module, its states, and the example of a factory."""
+    rng = np.random.default_rng(20240601)
+    label, other = rng.integers(0, 4, 700), rng.integers(0, 2, 700)
+    image = rng.integers(0, 120, (700, 1, 8, 8)).astype(np.float32)
+    image[:, 0] += 70 * (np.arange(8)[None, None] // 2 == label[:, None, None])
+    image[:, 0] += 60 * (np.arange(8)[None, :, None] // 4 == other[:, None, None])
+    image /= 255
+    release = np.tanh(image.reshape(700, 64)[:, ::2] - 0.5) + rng.normal(size=(700, 32)).astype(np.float32) / 20
+    guess = np.where(rng.random(700) < 0.1, (label + 1) % 4, label)
+    folder.mkdir(parents=True)
+    np.savez(folder / "arrays.npz", release=release, label=label, image=image, prediction=guess, attr_x=other)
+    np.savez(folder / "bare.npz", release=np.round(release * 32).astype(np.int16), label=label, attr_x=other)
+    for step, scale in ((0, 0.1), (20, 1.0), (100, 3.0)):
+        shapes = {"1.weight": (12, 256), "1.bias": (12,), "3.weight": (10, 12), "3.bias": (10,)}
+        state = {name: (scale * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+        save_file(state, folder / f"s{step}.safetensors")
+    (folder / "net.py").write_text(NET, encoding="utf-8")
+    shutil.copy(tree / "examples" / "blurred.py", folder)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One side: its files, where its results are kept, and whether results that are there are used again."""
+
+    tree: Path
+    folder: Path
+    reuse: bool
+
+    def run(self, case: str) -> dict[str, Any]:
+        """Run a case, or find that it was run; exit codes, and seconds by clock and by CPU."""
+        folder, about = self.folder / case, self.folder / case / "about.json"
+        asked = {"commands": cases()[case], "net": NET, "where": {**WHERE, "machine": machine()}}
+        if self.reuse and about.exists():
+            known: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+            if asked.items() <= known.items():
+                return {**known, "kept": "*"}
+        shutil.rmtree(folder, ignore_errors=True)
+        make_inputs(folder / "inputs", self.tree)
+        with tempfile.TemporaryDirectory(dir=self.folder) as cache:
+            shared, own = self.folder / "trained", Path(cache) / "trained"
+            shared.mkdir(exist_ok=True)
+            shutil.copytree(shared, own, copy_function=os.link)
+            done = [self._command(words, folder, cache) for words in cases()[case]]
+            for part in own.iterdir():
+                with suppress(OSError):  # it is there already
+                    part.rename(shared / part.name)
+        for path in [path for name in ("cells", ".work") for path in folder.rglob(name)]:
+            shutil.rmtree(path)
+        found = {**asked, **{name: [each[i] for each in done] for i, name in enumerate(("codes", "wall", "cpu"))}}
+        about.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        return {**found, "kept": " "}
+
+    def _command(self, words: list[str], folder: Path, cache: str) -> tuple[int, float, float]:
+        project = tomllib.loads((self.tree / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        module, _, function = project["scripts"]["vfc"].partition(":")
+        code = f"import sys, {module} as m; assert {str(self.tree)!r} in m.__file__, m.__file__; m.{function}()"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("VFC_")}
+        env = {"PYTHONHASHSEED": "0", **env, "PYTHONPATH": str(self.tree), "VFC_CACHE_DIR": cache}
+        env |= {"CUDA_VISIBLE_DEVICES": "", **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}}
+        started = time.monotonic()
+        with (folder / "log.txt").open("ab") as log:
+            command = [sys.executable, "-c", code, *words]
+            process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
+            _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, time.monotonic() - started, used.ru_utime + used.ru_stime
+
+
+def machine() -> str:
+    """The processor: sums may depend on it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return " ".join([platform.python_version(), *[line for line in lines if "model name" in line][:1]])
+
+
+@contextmanager
+def checked_out(revision: str | None, keep: Path | None, *, reuse: bool = False) -> Iterator[Revision]:
+    """A commit in a worktree of its own, or without a revision a copy of the working tree as it is now.
+
+    Args:
+        revision: a commit, or None.
+        keep: results stay there, in a folder by the name of the commit; None: nowhere.
+        reuse: whether results that are there are used again.
+    """
+    with tempfile.TemporaryDirectory(prefix="same-numbers-") as scratch:
+        tree, name = Path(scratch).resolve() / "tree", "working-tree"
+        git = ["git", "-C", str(ROOT)]
+        try:
+            if revision:
+                name = subprocess.check_output([*git, "rev-parse", f"{revision}^{{commit}}"], text=True)[:12]
+                subprocess.run([*git, "worktree", "add", "--quiet", "--detach", tree, name], check=True)
+            else:
+                files = subprocess.check_output([*git, "ls-files", "-co", "--exclude-standard"], text=True)
+                for file in filter(lambda file: (ROOT / file).is_file(), files.splitlines()):
+                    (tree / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / file, tree / file)
+            folder = (keep or Path(scratch)).resolve() / name
+            if not reuse:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            yield Revision(tree, folder, reuse)
+        finally:
+            if revision:
+                subprocess.run([*git, "worktree", "remove", "--force", tree], check=False)
+
+
+Found = tuple[dict[str, Any], dict[str, Any]]
+"""The leaves of JSON files by path, and arrays by file and key."""
+
+
+def read(folder: Path, keys: Names | None = None, words: Names | None = None, arrays: Names | None = None) -> Found:
+    """What a case wrote, with other names as in KEYS, WORDS and ARRAYS."""
+    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*.*")):
+        name = path.relative_to(folder).as_posix()
+        if SKIPPED & set(name.split("/")):
+            continue
+        if path.suffix == ".safetensors":
+            for key, rows in load_file(path).items():
+                key = f"{name}:{key}"
+                for old, new in (arrays or {}).items():
+                    key = key.replace(old, new or "")
+                found[key] = rows
+        elif path.suffix == ".json":
+            beside = path.with_suffix(".safetensors")
+            digests = {key: content(rows) for key, rows in load_file(beside).items()} if beside.exists() else {}
+            data = _renamed(json.loads(path.read_text(encoding="utf-8")), keys or {}, words or {})
+            values |= {f"{name}{at}": leaf for at, leaf in leaves(data, digests)}
+    return values, found
+
+
+def _renamed(data: Any, keys: Names, words: Names) -> Any:
+    if isinstance(data, dict):
+        pairs = [(keys.get(key, key), _renamed(value, keys, words)) for key, value in data.items()]
+        return {key: value for key, value in pairs if key is not None}
+    if isinstance(data, list):
+        return [_renamed(each, keys, words) for each in data if not isinstance(each, str) or words.get(each, each)]
+    return words.get(data, data) if isinstance(data, str) else data
+
+
+def content(rows: Any) -> str:
+    """Digest of an array with its type and shape."""
+    return hashlib.sha256(f"{rows.dtype} {rows.shape} ".encode() + rows.tobytes()).hexdigest()[:16]
+
+
+def leaves(data: Any, digests: Mapping[str, str], at: str = "") -> Iterator[tuple[str, Any]]:
+    """What is compared of JSON, by paths in which objects of lists are called by what identifies them.
+
+    Args:
+        data: an object, a list or a leaf.
+        digests: of the arrays beside it by key, which stand for their keys.
+        at: path of the data.
+    """
+    if (
+        isinstance(data, dict)
+        and data
+        and all(isinstance(each, dict) and "adversary" in each for each in data.values())
+    ):
+        data = list(data.values())  # those of a calibration, by digest
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if key == "rows" and isinstance(value, str):
+                yield f"{at}.rows", [digests.get(each, "absent") for each in value.split(",")]
+            elif key not in UNCOMPARED and not key.endswith("digest"):
+                yield from leaves(value, digests, f"{at}.{key}")
+    elif isinstance(data, list) and any(isinstance(each, dict) for each in data):
+        seen: Counter[str] = Counter()
+        for name, each in [(_identity(each), each) for each in data]:
+            seen[name] += 1
+            yield from leaves(each, digests, f"{at}[{name} {seen[name]}]")
+    elif data is not None and data not in ([], {}):
+        texts = isinstance(data, list) and all(isinstance(each, str) for each in data)
+        yield at, json.dumps(sorted(data) if texts else data)
+
+
+def _identity(each: Any) -> str:
+    """What tells an object of a list from the others; empty if its place does."""
+    threat = each.get("threat", {})
+    budget = {key: value for key, value in threat.get("budget", {}).items() if key not in ("steps", "queries")}
+    names = ("protocol", "adversary", "goal", "seed", "settings", "expr", "name", "variant", "diagnostic", "measured")
+    facts = [*[each.get(name) for name in names], threat.get("level"), budget]
+    return " ".join(json.dumps(fact, sort_keys=True) for fact in facts if fact not in (None, {}))
+
+
+def compare(old: Found, new: Found) -> list[str]:
+    """Every difference between two results, as a line."""
+    found = []
+    for at in sorted({*old[0], *new[0]}):
+        one, other = (side[0].get(at, "absent") for side in (old, new))
+        if one != other:
+            found.append(f"{at}: {one[:80]}, now {other[:80]}")
+    for key in sorted({*old[1]} & {*new[1]}):
+        one, other = old[1][key], new[1][key]
+        if (one.dtype, one.shape) != (other.dtype, other.shape):
+            found.append(f"{key}: {one.dtype} {one.shape}, now {other.dtype} {other.shape}")
+        elif content(one) != content(other):
+            gap = np.abs(one.astype(np.float64) - other).max()
+            found.append(f"{key}: {int((one != other).sum())} of {one.size} values differ, by at most {gap:.3g}")
+    # Whatever has a key of its own on either side may have another name on the other.
+    alone = [{key: content(one[1][key]) for key in {*one[1]} - {*other[1]}} for one, other in ((old, new), (new, old))]
+    for mine, theirs, side in ((alone[0], alone[1], "the reference"), (alone[1], alone[0], "the other side")):
+        more = Counter(mine.values()) - Counter(theirs.values())
+        for key in sorted(mine):
+            if more[mine[key]] > 0:
+                more[mine[key]] -= 1
+                found.append(f"{key}: an array that only {side} has")
+    return found
+
+
+def judge(case: str, old: Revision, new: Revision, ignored: Names) -> tuple[list[str], str, list[dict[str, Any]]]:
+    """Run a case with both: differences and failures, how much was compared, and how it went."""
+    went = [old.run(case), new.run(case)]
+    was = read(old.folder / case, {**KEYS, **ignored}, {**WORDS, **ignored}, ARRAYS)
+    is_now = read(new.folder / case, ignored, ignored)
+    found = [] if went[0]["codes"] == went[1]["codes"] else [f"exit codes {went[0]['codes']}, now {went[1]['codes']}"]
+    # 0, 1 and 3 are verdicts.
+    if bad := {code for each in went for code in each["codes"]} - {0, 1, 3}:
+        log = (new.folder / case / "log.txt").read_text(encoding="utf-8").splitlines()
+        found += [f"FAILED with exit codes {sorted(bad)}; the log ends with", *log[-3:]]
+    if not was[0] or not is_now[0]:
+        found.append("FAILED: there is no report")
+    return found + compare(was, is_now), f"{len(is_now[0])} values, {len(is_now[1])} arrays", went
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "revision", metavar="REV", nargs="?", default="HEAD", help="whose numbers count [default: HEAD]"
+    )
+    parser.add_argument("other", nargs="?", help="a commit that is compared with it [default: the working tree]")
+    parser.add_argument("--only", action="append", choices=cases(), metavar="CASE", help="repeatable")
+    parser.add_argument("--list", action="store_true", help="show the commands of every case")
+    parser.add_argument("--reference", type=Path, help="folder to keep the results of REV in, and to use them again")
+    parser.add_argument("--keep", type=Path, help="folder to keep the results of the other side in")
+    parser.add_argument("--ignore", action="append", default=[], metavar="NAME", help="a flag or JSON key; repeatable")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time [default: 1]")
+    asked = parser.parse_args()
+    chosen = [case for case in cases() if case in (asked.only or cases())]
+    if asked.list:
+        print("\n".join(f"{case}: vfc {shlex.join(words)}" for case in chosen for words in cases()[case]))
+        return 0
+    wrong, rows = 0, list[str]()
+    with (
+        checked_out(asked.revision, asked.reference, reuse=asked.reference is not None) as old,
+        checked_out(asked.other, asked.keep) as new,
+        ThreadPoolExecutor(asked.jobs) as pool,
+    ):
+        ignored = dict.fromkeys(asked.ignore)
+        judged = pool.map(lambda case: judge(case, old, new, ignored), chosen)
+        for case, (found, counts, went) in zip(chosen, judged, strict=True):
+            wrong += bool(found)
+            print(f"{case}: " + (f"{len(found)} DIFFERENCES in {counts}" if found else f"equal ({counts})"))
+            print("".join(f"  {line}\n" for line in found[:SHOWN]), end="", flush=True)
+            seconds = [f"{sum(each['wall']):8.1f} {sum(each['cpu']):8.1f}{each['kept']}" for each in went]
+            rows.append(f"{case:32} {seconds[0]} {seconds[1]}")
+    print(
+        f"\n{'seconds by clock, by CPU':32} {old.folder.name:>17}  {new.folder.name:>17}", *rows, "(*: kept)", sep="\n"
+    )
+    print(f"{wrong} of {len(chosen)} cases differ" if wrong else f"all {len(chosen)} cases are equal")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
