@@ -204,6 +204,34 @@ def test_broken_scores_are_seen():
         calibrate(attack("loss-threshold"), alone.shadows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recognizes(MembershipAdversary):
+    """Looks for the attacked defense among its shadows, and copies the answers from there."""
+
+    where: str
+
+    def score(self, sight):
+        if self.where == "universe":
+            found = [
+                answers
+                for lesson, answers in zip(sight.lessons, sight.answers, strict=True)
+                if np.array_equal(lesson.signals, sight.readings.signals)
+            ]
+        else:
+            found = [
+                inside
+                for signals, inside in zip(sight.shadows, sight.inside, strict=True)
+                if np.array_equal(signals, sight.readings.signals)
+            ]
+        return found[0].astype(float) if found else np.zeros(len(sight.readings.signals))
+
+
+@pytest.mark.parametrize("where", ["universe", "same rows"])
+def test_an_attacked_shadow_is_not_among_the_shadows(where):
+    _, seen = world()
+    assert calibrate(Recognizes(where=where), seen.shadows).advantage == 0
+
+
 def test_the_threshold_does_not_depend_on_the_images_in_question():
     truth, seen = world(effect=1.0)
     moved = MembershipInputs(

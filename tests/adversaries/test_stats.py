@@ -184,6 +184,18 @@ def test_leakage_of_an_attack_that_never_differs_still_has_a_width(equal_to):
     assert value.high > truth + 0.001
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_exact_leakage_holds_its_four_rates_together(alpha):
+    # Neither attack nor floor ever right, the images always: four rates of which n out of n or 0 out of n were seen,
+    # whose bounds have a closed form. All hold together at alpha if each holds at a quarter of it.
+    n = 50
+    counts = np.array([0, n, 0, 0, 0, 0, 0, 0])
+    rare = 1 - (alpha / 4) ** (1 / n)
+    low, high = intervals.exact_leakage(counts, alpha)
+    assert float(high) == pytest.approx(rare / ((1 - rare) - rare))
+    assert float(low) == pytest.approx(-rare / ((1 - rare) - rare))
+
+
 def test_leakage_is_unknown_where_images_show_no_more_than_the_floor():
     attack, floor, ceiling = three(5, 450, 0.5, 0.5, 0.52)
     assert estimates.leakage(attack, floor, ceiling).reason == "decided by the task label"

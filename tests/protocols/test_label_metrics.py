@@ -41,6 +41,16 @@ def test_leakage_is_one_where_attack_and_ceiling_agree_and_zero_at_the_floor():
     assert numbers(b).leakage("x", [blind]).reason is not None or numbers(b).leakage("x", [blind]).value == 0
 
 
+def test_the_ceiling_of_leakage_is_the_strongest_on_the_images_whoever_attacks():
+    b = board("strong on releases", "strong on images")
+    attempts = [
+        fill(b, 0, attack=0.7, ceiling=0.8, shuffled=0.5),
+        fill(b, 1, attack=0.6, ceiling=0.98, shuffled=0.5),
+    ]
+    for order in (attempts, attempts[::-1]):
+        assert numbers(b).leakage("x", order).value == pytest.approx((0.7 - 0.5) / (0.98 - 0.5))
+
+
 def test_leakage_is_null_when_the_ceiling_is_not_above_the_floor():
     b = board("a")
     attempt = fill(b, 0, attack=0.5, ceiling=0.5)

@@ -60,6 +60,16 @@ def test_batchnorm_undoes_a_change_of_scale_and_offset(bench):
     assert bench.accuracy(bench.fit("frozen-picture", world, form="rescale"), world) > clean - 0.05
 
 
+def test_entropy_makes_the_model_more_certain_of_unlabelled_releases(bench):
+    world = bench.world()
+
+    def entropy(steps):
+        logs = bench.fit("entropy", world, steps=steps).guess(bench.view(world).unlabelled).log_softmax(1)
+        return float(-(logs.exp() * logs).sum(1).mean())
+
+    assert entropy(150) < 0.8 * entropy(0)
+
+
 @pytest.mark.parametrize("name", ["batchnorm", "entropy", "moments", "fine-tune"])
 def test_the_model_of_the_world_is_left_alone(bench, name):
     world = bench.world()

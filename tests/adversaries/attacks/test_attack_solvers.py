@@ -19,9 +19,13 @@ from adversaries.attacks.label.adapted.moments import QuantileMap
 from adversaries.attacks.label.derived.integer_codes import find_grid
 from adversaries.attacks.label.derived.norms import statistics
 from adversaries.attacks.label.probes.input_transform import InputTransform
+from adversaries.attacks.label.probes.knn import NearestNeighbors
 from adversaries.attacks.label.probes.linear import fit_logistic
+from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.knowledge import Knowledge
 from adversaries.learning import kernels
 from adversaries.learning.networks import ChannelMatch, fit_head, head_inputs, reestimate, steps_for
+from adversaries.threat import ThreatModel
 from vfc.errors import NotApplicableError
 
 
@@ -126,6 +130,25 @@ def test_nearest_neighbor_is_scikit_learns(bench, plain):
     oracle = KNeighborsClassifier(1).fit(release.flatten(1).numpy(), y.numpy())
     targets = plain.targets.release
     np.testing.assert_array_equal(attack.guess(targets).argmax(1).numpy(), oracle.predict(targets.flatten(1).numpy()))
+
+
+def test_so_many_neighbors_vote_as_are_right_about_left_out_rows():
+    # A quarter of the labels is wrong. A row is always right about itself; about another, many are more right than one.
+    source = torch.Generator().manual_seed(0)
+    y = torch.arange(120) % 2
+    x = 0.5 + 0.1 * (2 * y - 1)[:, None] + 0.05 * torch.randn(120, 4, generator=source)
+    noisy = torch.where(torch.rand(120, generator=source) < 0.25, 1 - y, y)
+    part = Part(images=x.reshape(-1, 1, 2, 2), release=x, labels={"y": noisy})
+    world = EvaluationData(train=part, validation=part, targets=part, classes={"y": 2})
+    view = Knowledge(world, ThreatModel(level="L2", labels_per_class="all"), "y")
+    attack = NearestNeighbors().fit(view, torch.Generator())
+    right = {}
+    for count in (1, 3, 5, 9, 17):
+        # Asked about no new rows, it answers for its own, each without itself.
+        near = KNeighborsClassifier(count).fit(x.numpy(), noisy.numpy()).kneighbors(return_distance=False)
+        right[count] = float(((noisy.numpy()[near].mean(1) > 0.5) == noisy.numpy()).mean())
+    assert right[attack.neighbors] == max(right.values()) > right[1]
+    assert float((attack.guess(x).argmax(1) == y).double().mean()) > 0.95
 
 
 def test_quantile_map_gives_the_aimed_distribution_and_keeps_order():
