@@ -23,8 +23,8 @@ from protocols.engine.trainer import Trainer, pick_device
 from protocols.evaluation.overrides import check_overrides
 from protocols.over_training.options import OverTraining
 from protocols.over_training.study import OverTrainingStudy
-from protocols.over_training.tables import show
 from reports.studies.over_training.page import render_html, render_svg
+from reports.studies.over_training.tables import show
 from vfc.artifact import save_json, write_bytes
 from vfc.data import Dataset, user_cache_folder
 from vfc.errors import UserError
