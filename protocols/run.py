@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +16,10 @@ from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, parse_level
 from protocols.engine.budget import Budget, get_budget
-from protocols.engine.executors import make_executor
 from protocols.engine.prepare import prepare
 from protocols.engine.prepared import Prepared
-from protocols.engine.progress import Reporter
-from protocols.engine.provenance import code_digest, provenance
-from protocols.engine.settings import Settings
-from protocols.engine.task_runner import TaskRunner
-from protocols.engine.trainer import Trainer
+from protocols.engine.provenance import provenance
+from protocols.engine.workspace import Workspace
 from protocols.evaluation.bound_check import below_bound
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
@@ -34,50 +28,28 @@ from protocols.evaluation.findings import Findings
 from protocols.evaluation.metrics import target_metrics
 from protocols.evaluation.protocol import PROTOCOLS
 from reports.model.report import Report
-from vfc.data import Dataset, user_cache_folder
+from vfc.data import Dataset
 from vfc.factory import ReleaseSpec
 from vfc.splits import Parts
 from vfc.version import VERSION
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Runner:
     """Runs protocols one after the other over the same world.
 
     Args:
-        settings: what was asked for.
-        device: where to compute.
-        out: the run's folder.
-        reporter: who tells.
+        place: where the run works.
     """
 
-    settings: Settings
-    device: str
-    out: Path
-    reporter: Reporter
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        self.executor = make_executor(
-            settings.executor, workers=settings.workers, threads=settings.threads, device=self.device
-        )
-        self.scratch = self.out / ".work"
-        self.root = self.out if settings.no_cache else user_cache_folder()
-
-    def close(self) -> None:
-        """Stop the workers and remove what only they needed."""
-        self.executor.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-    def trainer(self) -> Trainer:
-        """Trains into the cache, or into the run's folder without one."""
-        return Trainer(self.settings, self.device, self.root / "trained", self.scratch, self.executor, self.reporter)
+    place: Workspace
 
     def run(
         self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
     ) -> tuple[dict[str, Any], Sidecar]:
         """Everything of the report but what is known only at the end, and the arrays of its sidecar."""
-        prepared = prepare(self.settings, spec, dataset, parts, self.trainer(), self.scratch)
+        settings = self.place.settings
+        prepared = prepare(settings, spec, dataset, parts, self.place.trainer(), self.place.scratch)
         rows: Sidecar = {}
         evidence: list[Evidence] = []
         metrics = {**target_metrics(prepared.target, prepared.targetless), **release_metrics(prepared, rows)}
@@ -85,21 +57,21 @@ class Runner:
             rows["target"] = prepared.target.release
         if prepared.target.clean is not None:
             rows["target.clean"] = prepared.target.clean
-        budget = get_budget(self.settings.budget)
+        budget = get_budget(settings.budget)
         conducted = []
         for name in names:
             protocol = PROTOCOLS.get(name)()
             if protocol.missing:
-                evidence += protocol.not_run(self.settings.seed)
+                evidence += protocol.not_run(settings.seed)
                 continue
-            threat = parse_level(self.settings.threat or protocol.threat)
-            found = protocol.conduct(self.context(prepared, threat=threat, budget=budget, rows=rows))
+            threat = parse_level(settings.threat or protocol.threat)
+            found = protocol.conduct(context_of(self.place, prepared, threat=threat, budget=budget, rows=rows))
             conducted.append(found)
             evidence += found.evidence
             # A number that two protocols give comes from the one that was named first.
             metrics = {**found.metrics, **metrics}
-        if self.settings.threat is not None:
-            metrics |= against_everybody(conducted, parse_level(self.settings.threat))
+        if settings.threat is not None:
+            metrics |= against_everybody(conducted, parse_level(settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
@@ -119,27 +91,26 @@ class Runner:
         said = {
             "tool": {"name": "vfc-attack", "version": VERSION},
             "command": command,
-            "provenance": provenance(started, self.device),
+            "provenance": provenance(started, self.place.device),
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)
 
-    def context(self, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Context:
-        """What a protocol is conducted on."""
-        return Context(
-            settings=self.settings,
-            prepared=prepared,
-            budget=budget,
-            threat=threat,
-            runner=TaskRunner(
-                code=code_digest(self.device, self.settings.threads), executor=self.executor, reporter=self.reporter
-            ),
-            trainer=self.trainer(),
-            cells=self.out / "cells",
-            shared=self.root / "cells",
-            scratch=self.scratch,
-            rows=rows,
-        )
+
+def context_of(place: Workspace, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Context:
+    """What a protocol is conducted on."""
+    return Context(
+        settings=place.settings,
+        prepared=prepared,
+        budget=budget,
+        threat=threat,
+        runner=place.runner,
+        trainer=place.trainer(),
+        cells=place.out / "cells",
+        shared=place.root / "cells",
+        scratch=place.scratch,
+        rows=rows,
+    )
 
 
 def against_everybody(found: Sequence[Findings], threat: str) -> dict[str, Value]:

@@ -1,16 +1,19 @@
 """States of a network on the way through its training: which steps are kept, and the files that hold them.
 
 A folder `checkpoints` has a file `<part>-<step>.safetensors` for every kept step of a part (`target`, `encoder`), and
-`<part>.json`, which says what they are. Step 0 is the fresh network, step s the one after s optimizer steps.
+`<part>.json`, which says what they are. Step 0 is the fresh network, step s the one after s optimizer steps. A user's
+own files are state dicts with the step in their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,17 @@ FEWEST = 3
 """A fall and a rise need a beginning, a middle and an end."""
 
 SCHEMA = 1
+
+SUFFIXES = (".pt", ".pth", ".safetensors")
+"""Files of state dicts that a user may bring."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_STEPS = ("steps?", "iter(?:ation)?s?", "epochs?")
+_STEP_WORDS = tuple(re.compile(rf"{word}[-_= ]*(\d+)", re.IGNORECASE) for word in _STEPS)
+"""From the finest to the coarsest."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_RENAME = "rename them: net-step100.pt"
 
 
 def schedule(steps: int, count: int) -> tuple[int, ...]:
@@ -145,6 +159,112 @@ def copy_checkpoints(source: Path, target: Path) -> None:
             save_json(load_json(source / name), target / name)
         else:
             save_arrays(load_arrays(source / name), target / name)
+
+
+def numbered_by(files: Sequence[Path]) -> dict[int, Path]:
+    """Files by their steps.
+
+    A step is the number behind `step`, `iter`, `iteration` or `epoch` (or their plurals) where every name has that,
+    else the only number that is not the same in all names.
+
+    Args:
+        files: at least one.
+
+    Raises:
+        UserError: a name without a number, several numbers that could be the step, or two files of one step.
+    """
+    for file in files:
+        if not _NUMBER.search(file.stem):
+            raise UserError(f"expected the step as a number in the name of {file}, got none", _RENAME)
+    numbered: dict[int, Path] = {}
+    for file, step in zip(files, _told(files) or _varying(files), strict=True):
+        if step in numbered:
+            raise UserError(f"expected different steps, got {numbered[step]} and {file} of step {step}", _RENAME)
+        numbered[step] = file
+    return numbered
+
+
+def _told(files: Sequence[Path]) -> list[int] | None:
+    """The numbers behind the finest word that tells files apart; None if no word is in every name."""
+    columns = []
+    without: list[Path] = []
+    for word in _STEP_WORDS:
+        found = [word.search(file.stem) for file in files]
+        if all(found):
+            columns.append([int(match.group(1)) for match in found if match is not None])
+        elif any(found):
+            without += [file for file, match in zip(files, found, strict=True) if match is None]
+    if without and not columns:
+        raise UserError(f"expected a step in every name, as some have it, got {without[0]}", _RENAME)
+    varying = [column for column in columns if len(set(column)) > 1]
+    if not varying:
+        return columns[0] if columns else None
+    # Steps that begin anew with every epoch are no order.
+    for coarser in varying[1:]:
+        ordered = [epoch for _, epoch in sorted(zip(varying[0], coarser, strict=True))]
+        if ordered != sorted(ordered):
+            raise UserError(
+                f"expected steps and epochs in one order, got {files[0]} to {files[-1]}, where steps begin anew",
+                _RENAME,
+            )
+    return varying[0]
+
+
+def _varying(files: Sequence[Path]) -> list[int]:
+    """The only number that is not the same in all names."""
+    numbers = [_NUMBER.findall(file.stem) for file in files]
+    columns = list(zip(*numbers, strict=False))
+    varying = [column for column in columns if len({float(number) for number in column}) > 1]
+    if len({len(row) for row in numbers}) > 1 or len(varying) > 1:
+        raise UserError(
+            f"expected one varying number in the names, or a number behind step, epoch or iteration, got several in "
+            f"{files[0].name} to {files[-1].name}",
+            _RENAME,
+        )
+    chosen = varying[0] if varying else columns[0]
+    if any("." in number for number in chosen):
+        raise UserError(
+            f"expected the step as a whole number in the names, got {chosen[0]} in {files[0].name}", _RENAME
+        )
+    return [int(number) for number in chosen]
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """A state dict; nothing but tensors and plain containers is unpickled.
+
+    Raises:
+        UserError: the file is something else.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # of files, of safetensors and of pickle: whichever, the file is no state dict
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"expected a state dict of tensors in {file}, got {type(error).__name__}: {said}",
+                        "save model.state_dict() with torch.save or safetensors") from error  # fmt: skip
+    for name in _WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"expected a state dict in {file}, got {type(found).__name__}", "save model.state_dict()")
+    odd = [name for name in found if not isinstance(name, str)]
+    if odd:
+        raise UserError(
+            f"expected names of parameters as keys of the state dict in {file}, got {odd[0]!r}",
+            "save model.state_dict()",
+        )
+    return found
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Give a module a state; raises `UserError` with where it came from when it is another module's."""
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"expected a state of {type(module).__name__} in {where}, got another: {said}",
+                        "save model.state_dict() of the same architecture") from error  # fmt: skip
 
 
 def _file(part: str, step: int) -> str:

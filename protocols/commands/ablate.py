@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -25,17 +24,15 @@ from protocols.commands.attack import jsonable
 from protocols.commands.output import printing
 from protocols.commands.train import show
 from protocols.engine.budget import BUDGETS
-from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of, prepare
 from protocols.engine.prepared import Prepared
-from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
-from protocols.engine.trainer import pick_device
+from protocols.engine.workspace import Workspace, start_torch, workspace
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.metrics import LabelMetrics, target_metrics
 from protocols.evaluation.overrides import check_overrides
-from protocols.run import Runner
+from protocols.run import context_of
 from protocols.task_label.study import adaptive_metrics, transfer_metrics
 from vfc.artifact import write_bytes
 from vfc.data import Dataset
@@ -76,39 +73,33 @@ def run_ablation(settings: Settings, name: str) -> int:
     varied = set(VARIANTS[name][0])
     if fixed := varied & set(settings.options("vfc")):
         raise UserError(f"expected no --set for what is varied, got {', '.join(sorted(fixed))}", "leave it out")
-    torch.set_num_threads(settings.threads)
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder(f"ablation-{name}")
-    device = pick_device(settings.device)
+    device = start_torch(settings)
     spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
     check_overrides(settings, ())
     settings, dataset, parts = data_of(settings, spec)
-    with claimed(out, {"ablation": name, **settings.identity()}, fresh=settings.fresh):
-        results = _results(Runner(settings=settings, device=device, out=out, reporter=reporter), name, dataset, parts)
+    with workspace(settings, out, {"ablation": name, **settings.identity()}, device) as place:
+        results = _results(place, name, dataset, parts)
         _write(results, out)
     with printing():
         if settings.verbosity >= 0:
             Console().print(_table(name, results, len(parts.targets)))
-    reporter.note(f"table: {out / 'ablation.json'}, {out / 'ablation.csv'}")
+    place.reporter.note(f"table: {out / 'ablation.json'}, {out / 'ablation.csv'}")
     return 0
 
 
 def _results(
-    runner: Runner, name: str, dataset: Dataset, parts: Parts
+    place: Workspace, name: str, dataset: Dataset, parts: Parts
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Value]]]:
     """Every variant with its numbers."""
-    settings, spec = runner.settings, ReleaseSpec(kind="registered", text="vfc", source="vfc")
+    spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
     results: list[tuple[Mapping[str, Any], Mapping[str, Value]]] = []
-    try:
-        for variant in VARIANTS[name]:
-            changed = _changed(settings, variant)
-            runner.reporter.note("variant " + ", ".join(f"{key} {value}" for key, value in variant.items()))
-            runner.settings = changed
-            prepared = prepare(changed, spec, dataset, parts, runner.trainer(), runner.scratch, bare=False)
-            results.append((dict(variant), _measure(runner, prepared)))
-            shutil.rmtree(runner.scratch, ignore_errors=True)
-    finally:
-        runner.close()
+    for variant in VARIANTS[name]:
+        place.reporter.note("variant " + ", ".join(f"{key} {value}" for key, value in variant.items()))
+        own = replace(place, settings=_changed(place.settings, variant))
+        prepared = prepare(own.settings, spec, dataset, parts, own.trainer(), own.scratch, bare=False)
+        results.append((dict(variant), _measure(own, prepared)))
+        shutil.rmtree(own.scratch, ignore_errors=True)
     return results
 
 
@@ -128,10 +119,10 @@ def _candidates(models: Sequence[str], twin: str | None) -> list[Candidate]:
     ] + [Candidate(adversary="linear"), Candidate(adversary="majority")]
 
 
-def _measure(runner: Runner, prepared: Prepared) -> dict[str, Value]:
+def _measure(place: Workspace, prepared: Prepared) -> dict[str, Value]:
     """The columns of one variant."""
     budget = replace(BUDGETS["smoke"], labels=(10, "all"))
-    context = runner.context(prepared, threat="L2", budget=budget, rows={})
+    context = context_of(place, prepared, threat="L2", budget=budget, rows={})
     goal = TaskLabel(label=prepared.parts.task)
     evaluation = LabelEvaluation.of(context, goal, _candidates(*context.models))
     evaluation.run(context.levels)

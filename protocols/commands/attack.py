@@ -14,7 +14,6 @@ from adversaries.threat import parse_level
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors import warm_up
-from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.evaluation.registry import PROTOCOLS
 from reports.gate.gate import check_gates, exit_code, verdict
@@ -42,37 +41,28 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     labelled = settings.threat is None or parse_level(settings.threat) >= "L2"
     grid = get_budget(settings.budget).labels if labelled else ()
     check_gates(policy.gates, names, grid=grid, budgets=RADII)
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     if settings.executor == "processes":
         warm_up()
 
-    import torch
-
-    from protocols.engine.folder import claimed
     from protocols.engine.prepare import data_of
-    from protocols.engine.trainer import pick_device
+    from protocols.engine.workspace import start_torch, workspace
     from protocols.evaluation.overrides import check_overrides
     from protocols.run import Runner, data_block
     from vfc.factory import resolve
 
-    torch.set_num_threads(settings.threads)
     spec = resolve(settings.release)
     check_extras(settings.protocols)
     check_overrides(settings, names)
-    device = pick_device(settings.device)
+    device = start_torch(settings)
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
     private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
     policy = policy.with_preset(private, data.floor)
     check_gates(policy.gates, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))
-    with claimed(out, settings.identity(), fresh=settings.fresh):
-        reporter.note(f"writing to {out}")
-        runner = Runner(settings=settings, device=device, out=out, reporter=reporter)
-        try:
-            facts, rows = runner.run(names, spec, dataset, parts)
-        finally:
-            runner.close()
+    with workspace(settings, out, settings.identity(), device) as place:
+        runner = Runner(place=place)
+        facts, rows = runner.run(names, spec, dataset, parts)
         said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
         report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
         report = judged(report, policy, rows, date.today())
@@ -85,7 +75,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
             ) from error
     with printing():
         tell(report, settings, rows)
-    reporter.note(f"report: {out / 'report.json'}")
+    place.reporter.note(f"report: {out / 'report.json'}")
     return exit_code(report.verdict)
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from protocols.commands.output import printing
-from protocols.engine.executors import make_executor, warm_up
-from protocols.engine.folder import claimed
-from protocols.engine.progress import Reporter
+from protocols.engine.executors import warm_up
 from protocols.engine.settings import Settings
 from reports.text.power_curves import show
 from vfc.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from protocols.engine.workspace import Workspace
 
 DATASETS = ("digits", "gaussian")
 FILE = "calibration.json"
@@ -56,13 +58,13 @@ def run_calibrate(
 
     from adversaries.calibration.shipped import SCHEMA, save
     from protocols.calibration.study import failures
+    from protocols.engine.workspace import start_torch, workspace
 
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("calibrate")
     asked = {"datasets": list(datasets), "strengths": list(strengths), "runs": runs}
-    with claimed(out, {"verb": "calibrate", **asked, **settings.identity()}, fresh=settings.fresh):
-        reporter.note(f"writing to {out}")
-        measured = _measured(settings, datasets or DATASETS, strengths, runs, out, reporter)
+    identity = {"verb": "calibrate", **asked, **settings.identity()}
+    with workspace(settings, out, identity, start_torch(settings)) as place:
+        measured = _measured(place, datasets or DATASETS, strengths, runs)
         results = {"schema": SCHEMA, "datasets": measured}
         _write(results, out / FILE)
         if write:
@@ -78,43 +80,22 @@ def run_calibrate(
             show(results, Console(highlight=False))
         for line in broken:
             sys.stdout.write(f"{line}\n")
-    reporter.note(f"results: {out / FILE}")
+    place.reporter.note(f"results: {out / FILE}")
     return 1 if broken else 0
 
 
 def _measured(
-    settings: Settings,
-    datasets: Sequence[str],
-    strengths: Sequence[float],
-    runs: int | None,
-    out: Path,
-    reporter: Reporter,
+    place: Workspace, datasets: Sequence[str], strengths: Sequence[float], runs: int | None
 ) -> dict[str, Any]:
     """The results of each data set, by its name."""
-    import torch
-
     from protocols.calibration.study import PLANS, bare, calibrate, prepare_calibration
-    from protocols.engine.provenance import code_digest
-    from protocols.engine.task_runner import TaskRunner
-    from protocols.engine.trainer import Trainer, pick_device
-    from vfc.data import user_cache_folder
 
-    torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
-    plan = PLANS[settings.budget].but(strengths, runs)
-    root = out if settings.no_cache else user_cache_folder()
-    executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
-    runner = TaskRunner(code=code_digest(device, settings.threads), executor=executor, reporter=reporter)
-    found = {}
-    try:
-        for name in datasets:
-            scratch = out / ".work" / name
-            own = bare(settings, name)
-            trainer = Trainer(own, device, root / "trained", scratch, executor, reporter)
-            prepared = prepare_calibration(own, trainer, scratch)
-            found[prepared.dataset.name] = calibrate(prepared, plan, runner, root / "cells" / "calibration")
-    finally:
-        executor.close()
+    plan, found = PLANS[place.settings.budget].but(strengths, runs), {}
+    for name in datasets:
+        own = replace(place, settings=bare(place.settings, name))
+        prepared = prepare_calibration(own.settings, own.trainer(), own.scratch / name)
+        found[prepared.dataset.name] = calibrate(prepared, plan, place.runner, place.root / "cells" / "calibration")
+        shutil.rmtree(own.scratch, ignore_errors=True)
     return found
 
 

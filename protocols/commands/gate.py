@@ -12,7 +12,7 @@ from reports.gate.policy import Policy, read_policy
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
-from vfc.errors import UserError, unknown
+from vfc.errors import UserError
 
 
 def run_gate(
@@ -61,11 +61,9 @@ def run_gate(
 def _policy(report: Report, policy: Policy, texts: Sequence[str], compares: bool) -> Policy:
     """The policy with the gates of the command line and of the preset, checked against the report."""
     if policy.required:
-        from adversaries.registries import ADVERSARIES
+        from protocols.commands.attack import check_required
 
-        for name in policy.required:
-            if name not in ADVERSARIES.cards:
-                raise unknown("required adversary", name, ADVERSARIES.cards)
+        check_required(policy)
     floors = [row.arms.floor.value for row in report.evidence if row.arms.floor is not None]
     floor = floors[0] if floors else None
     attributes = tuple(dict.fromkeys(name for name in report.dataset.classes if name != report.dataset.task))

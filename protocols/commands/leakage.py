@@ -20,12 +20,12 @@ from adversaries.evidence import Value
 from protocols.commands.options.leakage import OWN
 from protocols.commands.options.shared import settings_from
 from protocols.commands.output import printing
-from protocols.engine.folder import claimed
+from protocols.engine.executors import LocalExecutor
 from protocols.engine.own_module import LayerOptions, build_module, spread
 from protocols.engine.prepare import absolute, data_of
-from protocols.engine.progress import Reporter, Stage
+from protocols.engine.progress import Stage
 from protocols.engine.settings import Settings, digest_of
-from protocols.engine.trainer import pick_device
+from protocols.engine.workspace import start_torch, workspace
 from vfc.artifact import save_arrays, save_json
 from vfc.factory import ReleaseSpec
 from vfc.seeding import derive_seed
@@ -58,9 +58,7 @@ def run_leakage(options: LayerOptions, settings: Settings, console: Console | No
     Raises:
         UserError: anything that the user must change.
     """
-    torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    device = start_torch(settings)
     _, dataset, parts = data_of(settings, ReleaseSpec(kind="registered", text="", source=""))
     origin = options.model or ""
     module = build_module(origin, dataset.classes[parts.task], settings.seed).to(device)
@@ -75,11 +73,10 @@ def run_leakage(options: LayerOptions, settings: Settings, console: Console | No
         notes.append("Gray images are given to the model with their channel repeated three times.")
     identity = _identity(options, settings, dataset.digest)
     out = Path(settings.out) if settings.out else Path("runs") / f"leakage-{digest_of(identity)[:8]}"
-    with claimed(out, identity, fresh=settings.fresh):
-        reporter.note(f"writing to {out}")
+    with workspace(settings, out, identity, device, LocalExecutor()) as place:
         started = time.monotonic()
         generator = torch.Generator().manual_seed(derive_seed("layers", settings.seed))
-        with reporter.stage("measuring layers", len(names)) as stage:
+        with place.reporter.stage("measuring layers", len(names)) as stage:
             found = measure_layers(
                 module,
                 images.to(device),

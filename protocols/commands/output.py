@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
+from reports.model.files import write_all
+from reports.model.storage import REPORT
 from vfc.errors import UserError
 
 
@@ -31,6 +34,27 @@ def printing() -> Iterator[None]:
         _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError) and error.errno != errno.EPIPE:
             raise UserError(f"cannot write to standard output: {error.strerror}", "send it elsewhere") from error
+
+
+def write_formats(reports: Sequence[str], files: Mapping[str, str], renderers: Mapping[str, Callable[[], str]]) -> None:
+    """Write the formats asked for, all or none, and say so.
+
+    Args:
+        reports: the files that they are made of, or the folders that hold them; none of them is overwritten.
+        files: file by format.
+        renderers: the text of every format.
+
+    Raises:
+        UserError: a file is named twice, is one of the reports, or cannot be written.
+    """
+    targets = [Path(file).resolve() for file in files.values()]
+    sources = {((Path(path) / REPORT) if Path(path).is_dir() else Path(path)).resolve() for path in reports}
+    sources |= {source.with_suffix(".safetensors") for source in sources}
+    if len(set(targets)) < len(targets) or set(targets) & sources:
+        raise UserError("expected a file of its own for every format, got one twice", "name different files")
+    write_all({Path(file): renderers[name]().encode() for name, file in files.items()})
+    for file in files.values():
+        sys.stderr.write(f"wrote {''.join(c if c.isprintable() else '?' for c in file)}\n")
 
 
 def complain(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,17 @@ from rich.console import Console
 
 from protocols.commands.output import printing
 from protocols.engine.executors import LocalExecutor
-from protocols.engine.folder import claimed
 from protocols.engine.own_module import LayerOptions
 from protocols.engine.prepare import absolute, data_of
-from protocols.engine.progress import Reporter
-from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
-from protocols.engine.task_runner import TaskRunner
-from protocols.engine.trainer import Trainer, pick_device
+from protocols.engine.workspace import start_torch, workspace
 from protocols.evaluation.overrides import check_overrides
 from protocols.over_training.options import OverTraining
 from protocols.over_training.study import OverTrainingStudy
-from protocols.over_training.tables import show
 from reports.studies.over_training.page import render_html, render_svg
+from reports.studies.over_training.tables import show
 from vfc.artifact import save_json, write_bytes
-from vfc.data import Dataset, user_cache_folder
+from vfc.data import Dataset
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, resolve
 
@@ -45,26 +40,16 @@ def run_overtraining(
     Raises:
         UserError: anything that the user must change; finished checkpoints are kept.
     """
-    torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
+    device = start_torch(settings)
     check_overrides(settings, ())
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     settings, dataset, parts = data_of(settings, _spec(over))
     identity = _identity(options, over, settings, dataset)
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
-    with claimed(out, identity, fresh=settings.fresh):
-        reporter.note(f"writing to {out}")
-        started, scratch = time.monotonic(), out / ".work"
-        trainer = Trainer(
-            settings, device, user_cache_folder() / "trained", scratch, LocalExecutor(), reporter,
-            checkpoints=0 if over.checkpoints and options.model else over.count,
-        )  # fmt: skip
-        runner = TaskRunner(code=code_digest(device, settings.threads), executor=LocalExecutor(), reporter=reporter)
-        study = OverTrainingStudy(options, over, settings, dataset, parts, trainer, runner, out / "cells")
-        try:
-            data, measured = study.data()
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with workspace(settings, out, identity, device, LocalExecutor()) as place:
+        started = time.monotonic()
+        trainer = place.trainer(checkpoints=0 if over.checkpoints and options.model else over.count)
+        study = OverTrainingStudy(options, over, settings, dataset, parts, trainer, place.runner, out / "cells")
+        data, measured = study.data()
         passed = {"torch": torch.__version__, "device": device, "seconds": time.monotonic() - started}
         data = {"schema": SCHEMA, "settings": identity, **data, "provenance": passed}
         save_json(data, out / f"{STEM}.json")
@@ -73,7 +58,7 @@ def run_overtraining(
     with printing():
         if settings.verbosity >= 0:
             show(data, console or Console(highlight=False))
-    reporter.note(f"drawn in {out / STEM}.html")
+    place.reporter.note(f"drawn in {out / STEM}.html")
     return 0 if measured else 3
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
-from protocols.commands.output import printing
-from reports.model.files import write_all
-from reports.model.storage import REPORT, load
+from protocols.commands.output import printing, write_formats
+from reports.model.storage import load
 from reports.studies.prediction.correlate import predict
 from reports.studies.prediction.data import Prediction
 from reports.studies.prediction.formats import csv_prediction, json_prediction, markdown_prediction
-from vfc.errors import UserError
 
 _RENDERERS: dict[str, Callable[[Prediction], str]] = {
     "markdown": markdown_prediction,
@@ -35,13 +32,7 @@ def run_predict(paths: Sequence[str], files: Mapping[str, str]) -> int:
     if not files:
         _show(found)
         return 0
-    targets = [Path(file).resolve() for file in files.values()]
-    sources = {((Path(path) / REPORT) if Path(path).is_dir() else Path(path)).resolve() for path in paths}
-    if len(set(targets)) < len(targets) or set(targets) & sources:
-        raise UserError("expected a file of its own for every format, got one twice", "name different files")
-    write_all({Path(file): _RENDERERS[name](found).encode() for name, file in files.items()})
-    for file in files.values():
-        sys.stderr.write(f"wrote {''.join(c if c.isprintable() else '?' for c in file)}\n")
+    write_formats(paths, files, {name: partial(render, found) for name, render in _RENDERERS.items()})
     return 0
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from protocols.commands.output import printing
-from reports.model.files import write_all
+from protocols.commands.output import printing, write_formats
 from reports.model.report import Report
 from reports.model.storage import REPORT, load, load_rows
-from vfc.errors import UserError
 
 
 def run_report(path: str, files: Mapping[str, str]) -> int:
@@ -27,14 +26,7 @@ def run_report(path: str, files: Mapping[str, str]) -> int:
     if not files:
         _show(report)
         return 0
-    targets = [Path(file).resolve() for file in files.values()]
-    source = Path(path) / REPORT if Path(path).is_dir() else Path(path)
-    mine = {source.resolve(), source.with_suffix(".safetensors").resolve()}
-    if len(set(targets)) < len(targets) or set(targets) & mine:
-        raise UserError("expected a file of its own for every format, got one twice", "name different files")
-    write_all({Path(file): _RENDERERS[name](path, report).encode() for name, file in files.items()})
-    for file in files.values():
-        sys.stderr.write(f"wrote {''.join(c if c.isprintable() else '?' for c in file)}\n")
+    write_formats([path], files, _renderers(path, report))
     return 0
 
 
@@ -58,34 +50,12 @@ def _html(path: str, report: Report) -> str:
     return render_html(report, load_rows(path, report))
 
 
-def _junit(_path: str, report: Report) -> str:
+def _renderers(path: str, report: Report) -> dict[str, Callable[[], str]]:
+    """The text of the report in every format."""
+    from reports.formats.csv_table import render_csv
     from reports.formats.junit import render_junit
-
-    return render_junit(report)
-
-
-def _sarif(_path: str, report: Report) -> str:
+    from reports.formats.markdown import render_markdown
     from reports.formats.sarif import render_sarif
 
-    return render_sarif(report)
-
-
-def _markdown(_path: str, report: Report) -> str:
-    from reports.formats.markdown import render_markdown
-
-    return render_markdown(report)
-
-
-def _csv(_path: str, report: Report) -> str:
-    from reports.formats.csv_table import render_csv
-
-    return render_csv(report)
-
-
-_RENDERERS: dict[str, Callable[[str, Report], str]] = {
-    "html": _html,
-    "junit": _junit,
-    "sarif": _sarif,
-    "markdown": _markdown,
-    "csv": _csv,
-}
+    renderers = {"junit": render_junit, "sarif": render_sarif, "markdown": render_markdown, "csv": render_csv}
+    return {"html": partial(_html, path, report), **{name: partial(each, report) for name, each in renderers.items()}}

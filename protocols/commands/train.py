@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,17 +12,16 @@ from rich.table import Table
 from adversaries.evidence import Value
 from adversaries.statistics import estimates
 from protocols.commands.output import printing
-from protocols.engine.executors import make_executor, warm_up
-from protocols.engine.folder import claimed
+from protocols.engine.executors import warm_up
 from protocols.engine.prepare import RUN_FILE, data_of, defense_options
-from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of
 from protocols.engine.settings import Settings
-from protocols.engine.trainer import Families, Trainer, pick_device
+from protocols.engine.trainer import Families
+from protocols.engine.workspace import start_torch, workspace
 from protocols.evaluation.overrides import check_overrides
 from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model
 from vfc.checkpoints import FEWEST, FOLDER, copy_checkpoints
-from vfc.data import Dataset, user_cache_folder
+from vfc.data import Dataset
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError, unknown
 from vfc.factory import ReleaseSpec
@@ -47,27 +45,18 @@ def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
         raise UserError(f"expected {FEWEST} or more checkpoints, or 0 for none, got {checkpoints}", "keep 12, say")
     if settings.executor == "processes":
         warm_up()
-    torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
+    device = start_torch(settings)
     check_overrides(settings, ())
     options = defense_options(settings, settings.release)
     spec = ReleaseSpec(kind="registered", text=settings.release, source=settings.release)
     settings, dataset, parts = data_of(settings, spec)
     families = Families.of(settings, dataset.shape[1])
-    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     out = settings.out_folder("train")
     identity = {"verb": "train", **settings.identity(), **({"checkpoints": checkpoints} if checkpoints else {})}
-    with claimed(out, identity, fresh=settings.fresh):
-        reporter.note(f"writing to {out}")
-        executor = make_executor(settings.executor, workers=settings.workers, threads=settings.threads, device=device)
-        root = (out if settings.no_cache else user_cache_folder()) / "trained"
-        trainer = Trainer(settings, device, root, out / ".work", executor, reporter, checkpoints=checkpoints)
-        try:
-            target_path, models = trainer.models(dataset, parts, families)
-            fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
-        finally:
-            executor.close()
-            shutil.rmtree(out / ".work", ignore_errors=True)
+    with workspace(settings, out, identity, device) as place:
+        trainer = place.trainer(checkpoints=checkpoints)
+        target_path, models = trainer.models(dataset, parts, families)
+        fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
         target = load_model(target_path)
         defense = load_defense(fitted, target)
         save_model(target, out / "target.safetensors")
@@ -85,9 +74,9 @@ def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
             Console().print(_table(settings, dataset, parts, families, models, defense, device))
         else:
             sys.stdout.write(f"{out}\n")
-    reporter.note(f"next: vfc attack --release {out} --protocol adaptive-probe")
+    place.reporter.note(f"next: vfc attack --release {out} --protocol adaptive-probe")
     if checkpoints:
-        reporter.note(f"or: vfc leakage --over-training --release {out}")
+        place.reporter.note(f"or: vfc leakage --over-training --release {out}")
     return 0
 
 

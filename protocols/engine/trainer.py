@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from protocols.engine.executors import Executor, WorkerDiedError
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
@@ -30,20 +28,6 @@ from vfc.splits import Parts
 from vfc.training import TrainSettings
 
 MODEL_FILE = "model.safetensors"
-
-
-def pick_device(name: str) -> str:
-    """The device that `--device` means.
-
-    Raises:
-        UserError: that device is not here.
-    """
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if here[device])
-    if not here[name]:
-        raise UserError(f"expected a {name} device, got a machine without one", "use --device auto")
-    return name
 
 
 @dataclass(frozen=True, kw_only=True)

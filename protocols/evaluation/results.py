@@ -69,6 +69,7 @@ class Results:
         grid: budgets, ascending; the last is the largest.
         common: flags that hold for every adversary of the run.
         unchecked: whether the budget skips the doubling check.
+        comparisons: of how many trials of an arm these are a part, where levels are divided by those of a whole study.
         outcomes: what is known so far.
     """
 
@@ -77,6 +78,7 @@ class Results:
     grid: tuple[Budgeted, ...] = (None,)
     common: tuple[str, ...] = ()
     unchecked: bool = False
+    comparisons: int | None = None
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
 
     def add(self, competitor: Competitor) -> int:
@@ -131,7 +133,7 @@ class Results:
 
     def count(self, arm: Arm) -> int:
         """How many trials of an arm there are; at least 1, for levels that are divided by it."""
-        return max(1, sum(trial.arm == arm for trial in self.outcomes))
+        return self.comparisons or max(1, sum(trial.arm == arm for trial in self.outcomes))
 
     def crashed(self, attempts: Iterable[Attempt]) -> bool:
         """Whether any of some attempts failed, or a control of theirs with the largest budget."""

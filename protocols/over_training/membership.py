@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from adversaries import health
 from adversaries.attacks.membership.layers import SignalRatio, SignalThreshold
 from adversaries.evidence import Value
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Truth
-from adversaries.goals.membership_grading import (
-    GradedMembership,
-    MembershipArm,
-    MembershipInputs,
-    assess_membership,
-)
-from adversaries.health import HONESTY, LEVEL
-from adversaries.statistics import levels
-from protocols.evaluation.statistic import FEW
+from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, assess_membership
+from protocols.engine.task import Outcome
+from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.flags import health_flags
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.results import Arm, Attempt, Competitor, Results, Trial
+from protocols.evaluation.statistic import FEW, Statistic
 from vfc.seeding import derive_seed
 
 NOBODY_HONEST = "no adversary is honest here: each beats chance on shuffled labels, or guesses what is no number"
@@ -46,62 +47,69 @@ def attacked(inputs: MembershipInputs, truth: Truth, seed: int, cells: int) -> d
         is honest, the advantage is unknown, and the arms are those of the best on the shadows.
     """
     adversaries = candidates_for(inputs.shadows.names)
+    competitors = [Competitor(candidate=Candidate(adversary=name), level="L4", grows=False) for name in adversaries]
+    results = Results(competitors=competitors, seeds=(seed,), comparisons=cells)
+    statistic = Statistic(
+        goal="membership", kind="advantage", unit="difference", floor=np.zeros(len(truth)), few=2 * FEW, ties="budget"
+    )
+    board = Leaderboard(results=results, statistic=statistic)
 
-    def graded_in(arm: MembershipArm, name: str) -> GradedMembership:
+    def run(attempt: Attempt, *arms: MembershipArm) -> None:
+        name = results.of(attempt).candidate.adversary
         drawn = derive_seed("layer membership controls", name, seed)
-        return assess_membership(adversaries[name], inputs, truth, arm=arm, seed=drawn)
+        for arm in arms:
+            graded = assess_membership(adversaries[name], inputs, truth, arm=arm, seed=drawn)
+            arrays = {"validation": np.array([graded.calibrated.advantage]), "targets": graded.rows}
+            flags = () if graded.finite else ("NONFINITE_GUESS",)
+            results.outcomes[Trial(attempt, arm, seed)] = Outcome(status="measured", flags=flags, arrays=arrays)
 
-    graded = {name: graded_in("attack", name) for name in adversaries}
-    dropped: set[str] = set()
-    health: set[str] = set()
-    chosen, arms, honest = "", dict[str, Value](), False
+    for attempt in results.attempts():
+        run(attempt, "attack")
     # Controls cost: from the best on the shadows down, only as many are controlled as it takes to find an honest one.
-    for name in sorted(graded, key=lambda name: -graded[name].calibrated.advantage):
-        controls = {"shuffled": graded_in("shuffled", name).advantage, "planted": graded_in("ceiling", name).advantage}
-        flags = _control_flags(graded[name], controls, cells)
-        honest = not flags & set(HONESTY)
-        if honest or not chosen:
-            chosen, arms, health = name, controls, flags
-        if honest:
+    controlled: list[Attempt] = []
+    for contestant in sorted(board.contestants(results.attempts()), key=board.strength, reverse=True):
+        run(contestant.attempt, "shuffled", "ceiling")
+        controlled.append(contestant.attempt)
+        if not board.dishonest(contestant.attempt):
             break
-        dropped |= flags & set(HONESTY)
-    flagged = tuple(sorted(dropped))
-    if honest:
-        best = graded[chosen].advantage.model_copy(update={"flags": flagged})
-        health |= _strength_flags(chosen, graded)
+    return _payload(board, controlled)
+
+
+def _payload(board: Leaderboard, controlled: Sequence[Attempt]) -> dict[str, Any]:
+    """What is said of one layer, as `attacked` returns it."""
+    results = board.results
+
+    def value(contestant: Contestant, arm: Arm = "attack") -> Value:
+        return board.statistic.value(board.rows(contestant, arm)[0])
+
+    dropped = {flag for attempt in controlled for flag in board.dishonest(attempt)}
+    honest = board.choose(controlled)
+    shown = honest or Contestant(controlled[0])
+    flags = {*dropped, *health_flags(board, shown)}
+    if honest is None:
+        flags.discard("AT_FLOOR")
+        best = Value.unknown(NOBODY_HONEST, unit="difference")
     else:
-        best = Value.unknown(NOBODY_HONEST, unit="difference", flags=flagged)
-    if len(truth) < 2 * FEW:
-        health.add("TOO_FEW_TARGETS")
+        best = value(honest)
+        flags |= {"SELECTION_MISSED"} if _missed(board, honest) else set()
     return {
-        "chosen": chosen,
-        "advantage": best.model_dump(mode="json"),
-        **{name: value.model_dump(mode="json") for name, value in arms.items()},
-        "health": sorted(health | dropped),
-        "tried": {name: _tried(each) for name, each in graded.items()},
+        "chosen": results.of(shown.attempt).candidate.adversary,
+        "advantage": best.model_copy(update={"flags": tuple(sorted(dropped))}).model_dump(mode="json"),
+        "shuffled": value(shown, "shuffled").model_dump(mode="json"),
+        "planted": value(shown, "ceiling").model_dump(mode="json"),
+        "health": sorted(flags),
+        "tried": {
+            results.of(each.attempt).candidate.adversary: {
+                "on_shadows": board.strength(each),
+                "advantage": value(each).model_dump(mode="json"),
+            }
+            for each in board.contestants(results.attempts())
+        },
     }
 
 
-def _control_flags(graded: GradedMembership, controls: Mapping[str, Value], cells: int) -> set[str]:
-    """Whether an adversary is honest, and able to find what is planted."""
-    raised = {
-        "NONFINITE_GUESS": not graded.finite,
-        "SHUFFLED_ABOVE_CHANCE": (levels.recompute(controls["shuffled"], LEVEL / cells).low or 0.0) > 0,
-        "CEILING_MISSED": (controls["planted"].low or 0.0) <= 0,
-    }
-    return {name for name, yes in raised.items() if yes}
-
-
-def _strength_flags(chosen: str, graded: Mapping[str, GradedMembership]) -> set[str]:
-    """Whether another adversary was clearly stronger, and whether the chosen one found anything."""
-    best = graded[chosen].advantage
-    rivals = {name: levels.recompute(each.advantage, LEVEL / len(graded)).low for name, each in graded.items()}
-    missed = any((low or -1.0) > (best.value or 0.0) for name, low in rivals.items() if name != chosen)
-    return {*(["SELECTION_MISSED"] if missed else []), *(["AT_FLOOR"] if (best.low or 0.0) <= 0 else [])}
-
-
-def _tried(graded: GradedMembership) -> dict[str, Any]:
-    return {
-        "on_shadows": graded.calibrated.advantage,
-        "advantage": graded.advantage.model_dump(mode="json"),
-    }
+def _missed(board: Leaderboard, chosen: Contestant) -> bool:
+    """Whether another adversary, honest or not, was clearly stronger: controls are made of few."""
+    everybody = board.contestants(board.results.attempts())
+    ours, level = board.rows(chosen)[0], health.LEVEL / len(everybody)
+    return any(board.statistic.missed(board.rows(each)[0], ours, level) for each in everybody if each != chosen)

@@ -11,27 +11,22 @@ from glob import glob
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from protocols.engine.own_module import build_module
 from protocols.engine.settings import digest_of
-from protocols.over_training.names import numbered_by
 from vfc.artifact import load_model
-from vfc.checkpoints import FEWEST, Kept, kept
+from vfc.checkpoints import FEWEST, SUFFIXES, Kept, kept, load_state, numbered_by, read_state
 from vfc.core.objective import kl_per_dimension
 from vfc.core.trainer import Network
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
 from vfc.models import rebuild
 
-SUFFIXES = (".pt", ".pth", ".safetensors")
 FROZEN = "target."
 """Names of parameters in front of which `Deployed` puts this belong to the frozen target."""
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +115,7 @@ def of_target(states: Kept, title: str) -> Source:
 def _load_target(position: int, folder: str) -> nn.Module:
     states = kept(Path(folder), "target")
     model = rebuild(states.about["architecture"])
-    _fit(model, states.state(states.steps[position]), folder)
+    load_state(model, states.state(states.steps[position]), folder)
     return model
 
 
@@ -177,7 +172,7 @@ def of_files(model: str, classes: int, seed: int, pattern: str) -> Source:
     numbered = numbered_by(files)
     ordered = [numbered[step] for step in sorted(numbered)]
     for file in ordered:
-        _fit(module, _read(file), str(file))  # one that does not fit is told before anything is measured
+        load_state(module, read_state(file), str(file))  # one that does not fit is told before anything is measured
     return Source(
         title=model,
         origin=model,
@@ -191,7 +186,7 @@ def of_files(model: str, classes: int, seed: int, pattern: str) -> Source:
 
 def _load_module(position: int, model: str, classes: int, seed: int, files: Sequence[str]) -> nn.Module:
     module, file = build_module(model, classes, seed), files[position]
-    _fit(module, _read(Path(file)), file)
+    load_state(module, read_state(Path(file)), file)
     return module
 
 
@@ -206,36 +201,3 @@ def code_of(module: nn.Module) -> str:
             except (OSError, TypeError):  # made without a file
                 continue
     return digest_of([repr(module), [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)]])
-
-
-def _fit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    try:
-        module.load_state_dict(dict(state))
-    except RuntimeError as error:
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"expected a state of {type(module).__name__} in {where}, got another: {said}",
-                        "save model.state_dict() of the same architecture") from error  # fmt: skip
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    """A state dict; nothing but tensors and plain containers is unpickled."""
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # of files, of safetensors and of pickle: whichever, the file is no state dict
-        said = " ".join(str(error).split())[:200]
-        raise UserError(f"expected a state dict of tensors in {file}, got {type(error).__name__}: {said}",
-                        "save model.state_dict() with torch.save or safetensors") from error  # fmt: skip
-    for name in _WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
-            found = found[name]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"expected a state dict in {file}, got {type(found).__name__}", "save model.state_dict()")
-    odd = [name for name in found if not isinstance(name, str)]
-    if odd:
-        raise UserError(
-            f"expected names of parameters as keys of the state dict in {file}, got {odd[0]!r}",
-            "save model.state_dict()",
-        )
-    return found

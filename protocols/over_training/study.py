@@ -22,7 +22,6 @@ from protocols.engine.shadows import Question, Universe
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.training_jobs import HASH
-from protocols.over_training import findings
 from protocols.over_training.options import OverTraining
 from protocols.over_training.shadows import Training, trained_shadows, universe_of
 from protocols.over_training.source import Source, of_encoder, of_files, of_target
@@ -35,6 +34,7 @@ from protocols.over_training.tasks import (
     payload,
     save_networks,
 )
+from reports.studies.over_training import findings
 from vfc.checkpoints import FOLDER, Kept, kept
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError, UserError

@@ -15,10 +15,10 @@ from torch import Tensor
 from adversaries.attacks.membership.layers import MODEL, read_layers
 from adversaries.attacks.membership.signals import Measured
 from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, measure_layers
-from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.diagnostics.spectra import Effort
 from adversaries.goals.membership import Shadows
 from adversaries.goals.membership_grading import MembershipInputs
+from adversaries.statistics.training_course import QUANTITIES
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
 from protocols.over_training.membership import attacked

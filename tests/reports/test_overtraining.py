@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.evidence import Value
-from protocols.over_training.findings import correlations, layers_over, with_membership
+from adversaries.statistics.training_course import QUANTITIES
+from reports.studies.over_training.findings import correlations, layers_over, with_membership
 from reports.studies.over_training.page import DOF, NAMES, RANK, render_html, render_svg
 from reports.studies.over_training.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Line, Panel, apart, panel, scale
 from tests.reports.pages import Page

@@ -30,7 +30,8 @@ WORDS = {
     "model/catalog.py": {"attribute"},  # a placeholder's name
     "gate/baseline.py": {"leakage"},  # a unit, here and below
     "gate/plan.py": {"leakage"},
-    "studies/over_training/page.py": {"membership"},  # a key of overtraining.json
+    # A key of overtraining.json.
+    **{f"studies/over_training/{name}.py": {"membership"} for name in ("findings", "page", "tables")},
 }
 
 

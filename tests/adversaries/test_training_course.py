@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from adversaries.diagnostics.over_training import change, modified_change_ratio, reduction, turn
 from adversaries.evidence import Value
+from adversaries.statistics.training_course import change, modified_change_ratio, reduction, turn
 
 
 def course(*numbers, half=0.0):

@@ -9,12 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from adversaries.diagnostics.over_training import HEURISTICS, QUANTITIES
 from adversaries.evidence import Value
-from protocols.over_training.findings import FEW_LAYERS, turned
-
-SHOWN = ("leakage.dof.effective", "leakage.jacobian.rank@1e-3")
-"""The quantities that are listed layer by layer; the file and the drawing have all."""
+from adversaries.statistics.training_course import HEURISTICS, QUANTITIES
+from reports.studies.over_training.findings import FEW_LAYERS, turned
 
 
 def show(data: Mapping[str, Any], console: Console) -> None:
@@ -22,7 +19,7 @@ def show(data: Mapping[str, Any], console: Console) -> None:
     steps, layers = data["steps"], data["layers"]
     heading = f"{data['title']}: {len(steps)} checkpoints, steps {steps[0]} to {steps[-1]}, {data['images']} images"
     console.print(heading, style="bold", markup=False)
-    for quantity in SHOWN:
+    for quantity in [name for name, each in QUANTITIES.items() if each.listed]:
         turns = [layer["courses"][quantity]["fall_then_rise"] for layer in layers if quantity in layer["courses"]]
         if all(each["found"] is None for each in turns):
             why = turns[0]["reason"] if turns else "no layer has it"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from adversaries.diagnostics.over_training import QUANTITIES
 from adversaries.evidence import Value
 from adversaries.statistics import estimates
-from protocols.over_training.findings import correlations, layers_differ, left_out
+from adversaries.statistics.training_course import QUANTITIES
+from reports.studies.over_training.findings import correlations, layers_differ, left_out
 
 
 def test_correlations_are_those_of_the_layers():

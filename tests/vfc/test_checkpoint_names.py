@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.over_training.names import numbered_by
+from vfc.checkpoints import numbered_by
 from vfc.errors import UserError
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from adversaries.diagnostics.over_training import HEURISTICS, change, modified_change_ratio, reduction, turn
 from adversaries.evidence import Value
 from adversaries.health import HONESTY
 from adversaries.statistics import estimates, levels
 from adversaries.statistics.rank_correlation import spearman
+from adversaries.statistics.training_course import HEURISTICS, change, modified_change_ratio, reduction, turn
 
 NO_ORDER = (
     "At the end of training the membership advantages of all layers lie within each other's intervals, each bound at "

@@ -1,0 +1,109 @@
+"""The place of one run: its folder, claimed, and what is started for the run and ended with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.engine.executors import Executor, make_executor
+from protocols.engine.folder import claimed
+from protocols.engine.progress import Reporter
+from protocols.engine.provenance import code_digest
+from protocols.engine.settings import Settings
+from protocols.engine.task_runner import TaskRunner
+from protocols.engine.trainer import Trainer
+from vfc.data import user_cache_folder
+from vfc.errors import UserError
+
+
+def start_torch(settings: Settings) -> str:
+    """Let torch compute with the threads that settings ask for; the device that `--device` means.
+
+    Raises:
+        UserError: that device is not here.
+    """
+    torch.set_num_threads(settings.threads)
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name = settings.device
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if here[device])
+    if not here[name]:
+        raise UserError(f"expected a {name} device, got a machine without one", "use --device auto")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Where a run works.
+
+    Args:
+        settings: what was asked for.
+        device: where to compute.
+        out: the run's folder.
+        executor, reporter: who runs jobs and tasks, and who tells.
+    """
+
+    settings: Settings
+    device: str
+    out: Path
+    executor: Executor
+    reporter: Reporter
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what only this run's workers need."""
+        return self.out / ".work"
+
+    @property
+    def root(self) -> Path:
+        """Folder of what runs share: the cache, or the run's own folder without one."""
+        return self.out if self.settings.no_cache else user_cache_folder()
+
+    @property
+    def runner(self) -> TaskRunner:
+        """Where tasks are run."""
+        code = code_digest(self.device, self.settings.threads)
+        return TaskRunner(code=code, executor=self.executor, reporter=self.reporter)
+
+    def trainer(self, *, checkpoints: int = 0) -> Trainer:
+        """Trains what is missing, and keeps so many states on the way."""
+        return Trainer(
+            self.settings, self.device, self.root / "trained", self.scratch, self.executor, self.reporter,
+            checkpoints=checkpoints,
+        )  # fmt: skip
+
+
+@contextmanager
+def workspace(
+    settings: Settings, out: Path, identity: Mapping[str, Any], device: str, executor: Executor | None = None
+) -> Iterator[Workspace]:
+    """Claim the folder of a run and start its executor; at the end stop it, and remove what only workers needed.
+
+    Args:
+        settings: what was asked for.
+        out: the folder.
+        identity: the settings that can change a result.
+        device: where to compute.
+        executor: who runs jobs; None for the one that settings ask for.
+
+    Raises:
+        UserError: the folder holds other settings or other files, is in use, or cannot be written.
+    """
+    reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
+    with claimed(out, dict(identity), fresh=settings.fresh):
+        reporter.note(f"writing to {out}")
+        executor = executor or make_executor(
+            settings.executor, workers=settings.workers, threads=settings.threads, device=device
+        )
+        place = Workspace(settings=settings, device=device, out=out, executor=executor, reporter=reporter)
+        try:
+            yield place
+        finally:
+            executor.close()
+            shutil.rmtree(place.scratch, ignore_errors=True)
