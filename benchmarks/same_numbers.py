@@ -54,7 +54,7 @@ ADDED = (r":membership/membership/", r"evidence\[\"membership\" .*\.arms\.attack
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = 20
-UNCOMPARED = {"tool", "schema", "command", "settings", "provenance", "cost", "source", "title"}
+UNCOMPARED = {"tool", "schema", "cpu_seconds", "command", "settings", "provenance", "cost", "source", "title"}
 UNCOMPARED |= {"reason", "method", "notes", "missing"}
 SKIPPED = {"inputs", "about.json", "settings.json", "manifest.json", "run.json"}
 WHERE = {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks")}
