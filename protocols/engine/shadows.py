@@ -5,9 +5,10 @@ Axes: s shadows, u images of their universe, n members and n non-members.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,6 +26,7 @@ from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
+from vfc.training import TrainSettings
 from vfc.wrapper import ModuleDefense
 
 
@@ -132,6 +134,71 @@ def learns(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How every shadow is trained: as what is in question was.
+
+    Args:
+        name, width, classes: architecture of the target model.
+        training: how it is trained.
+        defense, settings: the registered defense that is fitted in front of it; an empty name for none.
+        checkpoints: how many states are kept, of the defense if there is one, else of the target model.
+    """
+
+    name: str
+    width: float
+    classes: int
+    training: TrainSettings
+    defense: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: int = 0
+
+
+def train_shadows(
+    recipe: Recipe, universe: Universe, parts: Parts, trainer: Trainer
+) -> tuple[list[ModelJob], list[DefenseJob]]:
+    """Train and fit what is missing; the jobs say where target models and defenses are, shadow by shadow."""
+    seed, shared = trainer.settings.seed, [recipe.name, recipe.width, recipe.classes, repr(recipe.training)]
+    states = 0 if recipe.defense else recipe.checkpoints
+    models = [
+        ModelJob(
+            data=universe.save(shadow, trainer.scratch),
+            path=trainer.place("shadow-target", *shared, universe.digest(shadow), seed, shadow, states) / MODEL_FILE,
+            name=recipe.name,
+            width=recipe.width,
+            classes=recipe.classes,
+            settings=recipe.training,
+            seed=derive_seed("shadow target", shadow, seed),
+            device=trainer.device,
+            checkpoints=states,
+        )
+        for shadow in range(len(universe.member))
+    ]
+    trainer.run_jobs("training shadow targets", train_model, [job for job in models if not job.whole])
+    if not recipe.defense:
+        return models, []
+    held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
+    own = [recipe.defense, dict(recipe.settings), parts.pool_validation.digest, recipe.checkpoints]
+    defenses = [
+        DefenseJob(
+            data=model.data,
+            validation=held,
+            target=model.path,
+            path=trainer.place("shadow", *own, model.path.parent.name),
+            name=recipe.defense,
+            settings=recipe.settings,
+            undefended=False,
+            classes=recipe.classes,
+            seed=derive_seed("shadow", shadow, seed),
+            device=trainer.device,
+            checkpoints=recipe.checkpoints,
+        )
+        for shadow, model in enumerate(models)
+    ]
+    trainer.run_jobs("fitting shadow defenses", fit_defense, [job for job in defenses if not job.whole])
+    return models, defenses
+
+
 def fitted_shadows(prepared: Prepared, trainer: Trainer, universe: Universe, code: str) -> list[Shadow]:
     """Fit what is missing and say where it is.
 
@@ -145,41 +212,31 @@ def fitted_shadows(prepared: Prepared, trainer: Trainer, universe: Universe, cod
         NotApplicableError: only releases were given, or the defense fits nothing.
         UserError: a fit did not end.
     """
-    source, publisher = prepared.place.source, prepared.publisher
-    if source is None or publisher is None:
+    source, publisher, families = prepared.place.source, prepared.publisher, prepared.families
+    if source is None or publisher is None or families is None:
         raise NotApplicableError(NO_DEFENSE)
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
-    parts, seed = prepared.parts, trainer.settings.seed
-    held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
-    names = _digests(prepared, trainer, universe, code)
-    models = [_model_job(prepared, trainer, universe, shadow, name) for shadow, name in enumerate(names)]
-    trainer.run_jobs("training shadow targets", train_model, [job for job in models if not job.whole])
-    seeds = [derive_seed("shadow", shadow, seed) for shadow in range(len(models))]
+    parts = prepared.parts
+    digests = _digests(prepared, trainer, universe, code)
+    recipe = Recipe(
+        name=families.target,
+        width=families.width,
+        classes=prepared.dataset.classes[parts.task],
+        training=trainer.train_settings(int(universe.member[0].sum()), universe.images.shape[-1]),
+        defense="" if source.spec is not None else _registered(source),
+        settings=publisher.defense.settings(),
+    )
+    models, defenses = train_shadows(recipe, universe, parts, trainer)
+    sources = [DefenseSource(target=job.target, folder=job.path) for job in defenses]
     if source.spec is not None:
+        held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
+        seeds = [derive_seed("shadow", shadow, trainer.settings.seed) for shadow in range(len(models))]
         sources = [
             replace(source, target=model.path, data=model.data, validation=held, seed=own)
             for model, own in zip(models, seeds, strict=True)
         ]
-    else:
-        jobs = [
-            DefenseJob(
-                data=model.data,
-                validation=held,
-                target=model.path,
-                path=trainer.root / f"shadow-{name[:24]}",
-                name=_registered(source),
-                settings=publisher.defense.settings(),
-                undefended=False,
-                classes=model.classes,
-                seed=own,
-                device=model.device,
-            )
-            for model, name, own in zip(models, names, seeds, strict=True)
-        ]
-        trainer.run_jobs("fitting shadow defenses", fit_defense, [job for job in jobs if not job.whole])
-        sources = [DefenseSource(target=job.target, folder=job.path) for job in jobs]
-    return [Shadow(source=each, digest=name) for each, name in zip(sources, names, strict=True)]
+    return [Shadow(source=each, digest=name) for each, name in zip(sources, digests, strict=True)]
 
 
 def _registered(source: DefenseSource) -> str:
@@ -203,19 +260,3 @@ def _digests(prepared: Prepared, trainer: Trainer, universe: Universe, code: str
         run = [families.target, families.width, trained, trainer.settings.seed, shadow, code]
         found.append(digest_of([what, rows, *run]))
     return found
-
-
-def _model_job(prepared: Prepared, trainer: Trainer, universe: Universe, shadow: int, digest: str) -> ModelJob:
-    families = prepared.families
-    if families is None:
-        raise NotApplicableError(NO_DEFENSE)
-    return ModelJob(
-        data=universe.save(shadow, trainer.scratch),
-        path=trainer.root / f"shadow-target-{digest[:24]}" / MODEL_FILE,
-        name=families.target,
-        width=families.width,
-        classes=prepared.dataset.classes[prepared.parts.task],
-        settings=trainer.train_settings(int(universe.member[shadow].sum()), universe.images.shape[-1]),
-        seed=derive_seed("shadow target", shadow, trainer.settings.seed),
-        device=prepared.place.device,
-    )

@@ -216,7 +216,7 @@ class OverTrainingStudy:
         if not self.over.shadows:
             raise NotApplicableError("--shadows 0: without shadow trainings nobody knows how members look")
         universe = universe_of(parts, self.over.shadows, seed, whole=subject.encoder is None)
-        how = Training(target=subject.target, encoder=subject.encoder, trainer=self.trainer, code=self.runner.code)
+        how = Training(target=subject.target, encoder=subject.encoder, trainer=self.trainer)
         shadows = trained_shadows(how, universe, parts, self.dataset.classes[parts.task])
         question = Question.drawn(parts, self.over.members, seed)
         generator = torch.Generator().manual_seed(derive_seed("universe read", seed))
