@@ -24,6 +24,7 @@ from protocols.engine.settings import digest_of
 from protocols.engine.shadows import Question, Shadow, Universe, fitted_shadows, learns
 from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
+from protocols.evaluation.candidate import collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import EvidenceMaker, threat_of, unmeasured
 from protocols.evaluation.findings import Findings
@@ -33,7 +34,6 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.results import Competitor, Results, Trial
 from protocols.evaluation.schedule import Schedule
 from protocols.evaluation.statistic import FEW, Statistic
-from protocols.membership.candidates import readers
 from protocols.membership.tasks import MembershipTask, ReadTask, input_arrays, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
@@ -72,7 +72,7 @@ def nothing(context: Context, reason: str, status: Status) -> Findings:
     flags = ("CRASHED",) if status == "failed" else ()
     threat, seed = threat_of(LEVEL, BUDGET), context.settings.seed
     return Findings(
-        evidence=[unmeasured(NAME, each, GOAL, threat, seed, status, reason) for each in readers()],
+        evidence=[unmeasured(NAME, each, GOAL, threat, seed, status, reason) for each in collect("membership")],
         metrics={
             "membership.advantage": Value.unknown(reason, unit="difference", flags=flags),
             "membership.tpr@0.01": Value.unknown(reason, flags=flags),
@@ -138,7 +138,7 @@ def _attacked(context: Context, asked: Asked, seed: int) -> Leaderboard:
     reads = {"attack": _read(context, asked, seed, bare=False)}
     if context.prepared.target.clean is not None:
         reads["undefended"] = _read(context, asked, seed, bare=True)
-    candidates = [with_overrides(candidate, context.settings) for candidate in readers()]
+    candidates = [with_overrides(candidate, context.settings) for candidate in collect("membership")]
     competitors = [Competitor(candidate=candidate, level=LEVEL, grows=False) for candidate in candidates]
     results = Results(competitors=competitors, seeds=(seed,), common=context.common)
 
