@@ -86,7 +86,7 @@ def conduct_masks(context: Context) -> Findings:
 
     def informed(trial: Trial, task: LabelTask) -> Task:
         """On the images an adversary that knows the defense is the reader without that knowledge."""
-        return _reader(task, context.settings) if trial.arm == "ceiling" else InformedTask.of(task, defense)
+        return _reader(task, context.settings) if trial.arm == "ceiling" else InformedTask(label=task, defense=defense)
 
     ignorant = LabelEvaluation.of(context, goal, agnostic(models, twin), undefended=False)
     ignorant.run(["L2"])
