@@ -63,26 +63,26 @@ class Lift:
         if context.budget.name != "smoke":
             names = [name for name in context.prepared.world.classes if name != goals[0].label]
             goals += [Attribute(label=name) for name in context.settings.attributes or names]
-        draws = dict.fromkeys(("unmasked latent", "masked latent"), 1)
-        draws |= {"random mask": DRAWS.get(context.budget.name, 5), **({"mask bits": 1} if self.per_image else {})}
         each = [(goal.name, probe, seed) for goal in goals for probe in PROBES for seed in context.seeds]
         self._run(
             "probes of latents",
             (
                 Probing(goal, reading, draw, probe, "attack", seed)
                 for goal, probe, seed in each
-                for reading, count in draws.items()
+                for reading, count in self._draws.items()
                 for draw in range(count)
             ),
         )
         self._run("probes of images", (Probing(goal, "", 0, probe, "ceiling", seed) for goal, probe, seed in each))
         rows = []
         for goal in goals:
-            chosen = {reading: self._best(goal.name, reading) for reading in draws}
-            pairs = [(reading, probe, seed) for reading, probe in chosen.items() for seed in context.seeds]
-            self._run(
-                "shuffled probes", (Probing(goal.name, r, 0, probe, "shuffled", seed) for r, probe, seed in pairs)
-            )
+            chosen = {reading: self._best(goal.name, reading) for reading in self._draws}
+            shuffled = [
+                Probing(goal.name, reading, 0, probe, "shuffled", seed)
+                for reading, probe in chosen.items()
+                for seed in context.seeds
+            ]
+            self._run("shuffled probes", shuffled)
             for seed in context.seeds:
                 rows += self._rows(goal, seed, chosen)
         return rows
@@ -94,7 +94,7 @@ class Lift:
         hits: dict[str, Rows] = {}
         rows = []
         for reading, probe in chosen.items():
-            outcomes = self._draws(goal.name, reading, probe, seed)
+            outcomes = self._attacks(goal.name, reading, probe, [seed])
             candidate = Candidate(adversary=probe, settings={"input": reading, **self.context.settings.options(probe)})
             broken = next((outcome for outcome in outcomes if outcome.status != "measured"), None)
             if broken is not None:
@@ -157,16 +157,22 @@ class Lift:
                 flags.add("SHUFFLED_ABOVE_CHANCE")
         return tuple(sorted(flags))
 
-    def _draws(self, goal: str, reading: str, probe: str, seed: int) -> list[Outcome]:
-        """What a probe found on one reading, under every random mask."""
-        wanted = (goal, reading, probe, "attack", seed)
-        return [o for key, o in self.outcomes.items() if (key.goal, key.reading, *key[3:]) == wanted]
+    @property
+    def _draws(self) -> dict[str, int]:
+        """The readings, and under how many masks each is probed."""
+        found = {"unmasked latent": 1, "masked latent": 1, "random mask": DRAWS.get(self.context.budget.name, 5)}
+        return {**found, **({"mask bits": 1} if self.per_image else {})}
+
+    def _attacks(self, goal: str, reading: str, probe: str, seeds: Sequence[int]) -> list[Outcome]:
+        """What a probe found on one reading, under every mask."""
+        trials = [(draw, seed) for draw in range(self._draws[reading]) for seed in seeds]
+        return [self.outcomes[Probing(goal, reading, draw, probe, "attack", seed)] for draw, seed in trials]
 
     def _best(self, goal: str, reading: str) -> str:
         """The probe that is best on the attacker's validation part, over seeds and random masks."""
 
         def score(probe: str) -> float:
-            outcomes = [o for seed in self.context.seeds for o in self._draws(goal, reading, probe, seed)]
+            outcomes = self._attacks(goal, reading, probe, self.context.seeds)
             measured = [outcome.validation.mean() for outcome in outcomes if outcome.status == "measured"]
             return float(np.mean(measured)) if len(measured) == len(outcomes) else -1.0
 
@@ -198,10 +204,8 @@ class Lift:
         task: Task = probing
         if not images:
             task = InformedTask(label=probing, defense=self.defense, reading=key.reading, draw=key.draw)
-        folder = context.shared if images else context.cells
-        return QueuedTask(
-            task, context.prepared.place, folder, f"{key.probe} on the {key.reading or 'images'}, {key.arm}"
-        )
+        folder, read = (context.shared, "images") if images else (context.cells, key.reading)
+        return QueuedTask(task, context.prepared.place, folder, f"{key.probe} on the {read}, {key.arm}")
 
 
 def _rate(hits: Rows) -> Value:
