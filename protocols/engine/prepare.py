@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from adversaries.evaluation_data import EvaluationData, Part, check_world
-from protocols.engine.handles import DefenseSource, EvaluationHandle, save_world
+from adversaries.evaluation_data import EvaluationData, Part, check_world, save_world
+from protocols.engine.handles import DefenseSource, EvaluationHandle
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adversaries.evaluation_data import EvaluationData, Part
-from protocols.engine.handles import EvaluationHandle, save_world
+from adversaries.evaluation_data import EvaluationData, Part, save_world
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families, Trainer

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import PARTS, EvaluationData
 from adversaries.evidence import Value
 from adversaries.goals.gallery import RULES, match_rate
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.statistics import estimates, levels
 from adversaries.threat import parse_level
-from protocols.engine.handles import WORLD_PARTS
 from protocols.engine.prepared import Prepared
 from protocols.engine.task import Rows
 from protocols.evaluation.candidate import Candidate, collect, floor_guessers
@@ -157,7 +156,7 @@ def _publish_repeats(context: Context) -> str:
         return ""
     parts = (prepared.parts.pool_train, prepared.parts.pool_validation, prepared.parts.targets)
     repeats = {}
-    for name, images in zip(WORLD_PARTS, parts, strict=True):
+    for name, images in zip(PARTS, parts, strict=True):
         some, times = images.images[: ROWS[name]], REPEATED[context.budget.name]
         drawn = [prepared.publisher.publish(some, f"repeat {name} {turn}") for turn in range(times)]
         repeats[name] = torch.stack(drawn, dim=1)

@@ -9,12 +9,12 @@ from typing import get_args
 
 import torch
 
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import PARTS, EvaluationData
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.gallery import match_rate
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
 from adversaries.threat import parse_level
-from protocols.engine.handles import NO_DEFENSE, WORLD_PARTS
+from protocols.engine.handles import NO_DEFENSE
 from protocols.engine.publish import Publisher
 from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
@@ -120,7 +120,7 @@ def _publish_again(context: Context) -> str:
     parts = prepared.parts
     again = {
         name: publisher.publish(images.images, f"again {name}")
-        for name, images in zip(WORLD_PARTS, (parts.pool_train, parts.pool_validation, parts.targets), strict=True)
+        for name, images in zip(PARTS, (parts.pool_train, parts.pool_validation, parts.targets), strict=True)
     }
     prepared.place.save_beside(AGAIN, again)
     return tensor_digest(*again.values())

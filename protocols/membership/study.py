@@ -15,13 +15,14 @@ import torch
 
 from adversaries.evidence import AttackBudget, Evidence, Status, Value
 from adversaries.goals.membership import Shadows, Truth
+from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.identity import fingerprint
 from protocols.engine.settings import digest_of
-from protocols.engine.shadows import Question, Shadow, Universe, fitted_shadows, learns
+from protocols.engine.shadows import Shadow, fitted_shadows, learns
 from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import collect

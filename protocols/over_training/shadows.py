@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from protocols.engine.shadows import Recipe, Universe, train_shadows
+from adversaries.goals.membership_draws import Universe
+from protocols.engine.shadows import Recipe, train_shadows
 from protocols.engine.trainer import Trainer
 from protocols.over_training.source import Source, of_encoder, of_target
 from vfc.checkpoints import FOLDER, Kept, kept

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from adversaries.attacks.membership.layers import MODEL
 from adversaries.diagnostics.layers import gray_as_color, layer_names
+from adversaries.goals.membership_draws import Question, Universe
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.own_module import LayerOptions, spread
 from protocols.engine.settings import Settings
-from protocols.engine.shadows import Question, Universe
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.training_jobs import HASH
