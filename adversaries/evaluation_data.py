@@ -7,14 +7,23 @@ Axes: n images or releases, c channels, h and w pixels, k classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from vfc.artifact import load_arrays, load_model, save_arrays
 from vfc.errors import NotApplicableError, UserError
+from vfc.seeding import derive_seed
+
+PARTS = ("train", "validation", "targets")
+ABOUT = "world.json"
+"""File of a world's folder with its classes and the files of its models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,3 +140,52 @@ def check_world(world: EvaluationData) -> None:
                     f"expected {len(part)} values of label {label!r} in {name}, got {len(values)}",
                     "give one value per row",
                 )
+
+
+def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) -> None:
+    """Write a world for the workers; its models are named by their files."""
+    arrays: dict[str, Tensor] = {}
+    for name in PARTS:
+        part: Part = getattr(world, name)
+        arrays[f"{name}.release"] = part.release
+        if part.images is not None:
+            arrays[f"{name}.images"] = part.images
+        if part.prediction is not None:
+            arrays[f"{name}.prediction"] = part.prediction
+        for label, values in part.labels.items():
+            arrays[f"{name}.labels.{label}"] = values
+    folder.mkdir(parents=True, exist_ok=True)
+    save_arrays(arrays, folder / "arrays.safetensors")
+    about = {
+        "classes": dict(world.classes),
+        "models": {name: str(path) for name, path in models.items()},
+        "twin": world.twin,
+    }
+    (folder / ABOUT).write_text(json.dumps(about))
+
+
+@lru_cache(maxsize=2)
+def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
+    """Read a world back, on a device."""
+    arrays = load_arrays(folder / "arrays.safetensors")
+    about = json.loads((folder / file).read_text())
+    parts = {}
+    for name in PARTS:
+        prefix = f"{name}.labels."
+        optional = {key: arrays.get(f"{name}.{key}") for key in ("images", "prediction")}
+        parts[name] = Part(
+            release=arrays[f"{name}.release"].to(device),
+            labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},
+            **{key: None if value is None else value.to(device) for key, value in optional.items()},
+        )
+    models: dict[str, nn.Module] = {
+        name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
+    }
+    return EvaluationData(**parts, classes=about["classes"], models=models, twin=about["twin"])
+
+
+def reordered(world: EvaluationData, seed: int) -> EvaluationData:
+    """The attacker's labelled releases in an order of the seed's own: seeds differ in which labels they are granted."""
+    generator = torch.Generator().manual_seed(derive_seed("labels", seed))
+    order = torch.randperm(len(world.train), generator=generator)
+    return replace(world, train=world.train.take(order.to(world.train.release.device)))

@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,33 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
     if manifest.get("digest") != _digest(_dump(files)):
         raise UserError(f"{path} is damaged or edited: its digest does not match", fix)
     return files
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is there with every byte that its manifest describes."""
+    try:
+        return all(_digest((folder / name).read_bytes()) == entry["sha256"] for name, entry in contents(folder).items())
+    except (UserError, OSError, KeyError):
+        return False
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when everything is in it; another run's equal one may win."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path.parent}: {error.strerror or error}", "set VFC_CACHE_DIR, or use --no-cache"
+        ) from error
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _save(data: bytes, path: Path, entry: dict[str, Any]) -> None:

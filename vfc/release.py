@@ -1,10 +1,12 @@
-"""What a defense publishes."""
+"""What a defense publishes, and what was seen of it."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
@@ -37,3 +39,84 @@ class Release:
     def digest(self) -> str:
         """Content hash of the values."""
         return tensor_digest(self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What was seen of a release, beside what the defense declares.
+
+    Args:
+        digest: of the targets' releases.
+        shape, dtype: of one release.
+        declared_bounds, bounds: promised and seen range; None without a promise, or without finite numbers.
+        declared_stochastic, stochastic: whether two releases of one image differ; seen is None where nobody could look.
+        batch_dependent: whether a release depends on the images beside it; None where nobody could look.
+        first_nonfinite: position of the first row with NaN or infinity, or None.
+        health: informing flags.
+    """
+
+    digest: str
+    shape: tuple[int, ...]
+    dtype: str
+    declared_bounds: tuple[float, float] | None
+    bounds: tuple[float, float] | None
+    declared_stochastic: bool | None
+    stochastic: bool | None
+    batch_dependent: bool | None
+    first_nonfinite: int | None
+    health: tuple[str, ...]
+
+    @classmethod
+    def of_values(
+        cls,
+        values: Shaped[Tensor, "n ..."],
+        *,
+        declared_bounds: tuple[float, float] | None = None,
+        declared_stochastic: bool | None = None,
+        stochastic: bool | None = None,
+        batch_dependent: bool | None = None,
+        image_shaped: bool = False,
+    ) -> Observed:
+        """Look at published values."""
+        numbers = values.double().reshape(len(values), -1)
+        finite = torch.isfinite(numbers)
+        bad = torch.nonzero(~finite.all(1)).flatten()
+        seen = numbers[finite]
+        bounds = (float(seen.min()), float(seen.max())) if len(seen) else None
+        promised = declared_bounds or ((0.0, 1.0) if image_shaped else None)
+        outside = promised is not None and bounds is not None and (bounds[0] < promised[0] or bounds[1] > promised[1])
+        flags = {
+            "RANDOM_RELEASE": bool(stochastic),
+            "BATCH_DEPENDENT": bool(batch_dependent),
+            "NONFINITE_RELEASE": len(bad) > 0,
+            "OUT_OF_BOUNDS": outside,
+        }
+        return cls(
+            digest=tensor_digest(values),
+            shape=tuple(values.shape[1:]),
+            dtype=str(values.dtype).removeprefix("torch."),
+            declared_bounds=declared_bounds,
+            bounds=bounds,
+            declared_stochastic=declared_stochastic,
+            stochastic=stochastic,
+            batch_dependent=batch_dependent,
+            first_nonfinite=int(bad[0]) if len(bad) else None,
+            health=tuple(name for name, raised in flags.items() if raised),
+        )
+
+    def report(self) -> dict[str, Any]:
+        """As the report says it."""
+        return {
+            "digest": self.digest,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "bounds": {"declared": _listed(self.declared_bounds), "observed": _listed(self.bounds)},
+            "stochastic": {"declared": self.declared_stochastic, "observed": self.stochastic},
+            "batch_dependent": self.batch_dependent,
+            "first_nonfinite": self.first_nonfinite,
+            "health": list(self.health),
+        }
+
+
+def _listed(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else [round(bound, 6) for bound in bounds]

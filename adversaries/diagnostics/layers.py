@@ -67,6 +67,18 @@ class LayerLeakage:
     method: str
     notes: tuple[str, ...]
 
+    def report(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """As files say it, with the values of some names, in their order, or with all."""
+        shown = sorted(self.values) if names is None else [name for name in names if name in self.values]
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "method": self.method,
+            "notes": list(self.notes),
+            "metrics": {name: self.values[name].model_dump(mode="json") for name in shown},
+        }
+
 
 class _ReachedError(Exception):
     """Ends a forward pass as soon as the wanted output is there."""

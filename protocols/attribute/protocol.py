@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.attribute.candidates import attribute_ladder
-from protocols.attribute.study import conduct_attributes
+from protocols.attribute.study import attribute_ladder, conduct_attributes
 from protocols.evaluation.context import Context
 from protocols.evaluation.findings import Findings
 from protocols.evaluation.protocol import PROTOCOLS, Protocol

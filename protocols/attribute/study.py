@@ -15,7 +15,7 @@ from adversaries.goals.label import Attribute
 from protocols.attribute.metrics import AttributeMetrics
 from protocols.engine.budget import Budget
 from protocols.engine.prepared import digests_with
-from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.candidate import Candidate, collect, floor_guessers
 from protocols.evaluation.codelength import codelengths
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import unmeasured
@@ -23,6 +23,25 @@ from protocols.evaluation.findings import Findings
 from protocols.evaluation.label_evaluation import LabelEvaluation
 
 NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
+
+
+SLOW = ("entropy", "adapter", "fine-tune")
+"""Adversaries that retrain a model: at `smoke` only one model of each."""
+
+
+def attribute_ladder(models: Sequence[str], twin: str | None, budget: str = "full") -> tuple[Candidate, ...]:
+    """Every adversary of one attribute; the near twin has no part in it.
+
+    Args:
+        models: the unintended models.
+        twin: the near twin among them, if there is one.
+        budget: at `smoke` those who retrain a model start from the first only.
+    """
+    others = [model for model in models if model != twin]
+    everybody = (*collect("attribute", models=others), *floor_guessers("attribute"))
+    if budget != "smoke":
+        return everybody
+    return tuple(each for each in everybody if each.adversary not in SLOW or each.settings["model"] == others[0])
 
 
 def conduct_attributes(context: Context, protocol: str, candidates: Sequence[Candidate]) -> Findings:

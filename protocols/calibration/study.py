@@ -17,7 +17,7 @@ from adversaries.calibration.known_leaks import TABLE, Planted
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import ADVERSARIES as RECONSTRUCTORS
 from adversaries.health import FOUND_IN, OF
-from protocols.attribute.candidates import attribute_ladder
+from protocols.attribute.study import attribute_ladder
 from protocols.calibration import rebuilding, task
 from protocols.calibration.rebuilding import RebuildingTask
 from protocols.calibration.task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
@@ -30,7 +30,7 @@ from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.overrides import with_overrides
-from protocols.inversion.candidates import rebuilders
+from protocols.inversion.study import rebuilders
 from protocols.task_label.candidates import ladder
 from vfc.data import Dataset
 from vfc.factory import resolve

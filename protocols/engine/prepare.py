@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from adversaries.evaluation_data import EvaluationData, Part, check_world
-from protocols.engine.handles import DefenseSource, EvaluationHandle, save_world
+from adversaries.evaluation_data import EvaluationData, Part, check_world, save_world
+from protocols.engine.handles import DefenseSource, EvaluationHandle
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of
-from protocols.engine.saved import arrays_dataset, prepare_arrays
+from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Families, Trainer
 from vfc.artifact import contents, load_json
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet, load_dataset
+from vfc.datasets.saved_arrays import arrays_dataset
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, call_factory

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.publish import Observed, Publisher
+from protocols.engine.publish import Publisher
 from protocols.engine.settings import digest_of
 from protocols.engine.task import Rows
 from protocols.engine.trainer import Families
 from vfc.artifact import contents
 from vfc.data import Dataset
-from vfc.release import tensor_digest
+from vfc.release import Observed, tensor_digest
 from vfc.splits import Parts
 
 

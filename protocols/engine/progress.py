@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -72,14 +71,13 @@ class Stage:
         if bar is None and total > 0:
             threading.Thread(target=self._speak, daemon=True).start()
 
-    def advance(self, text: str = "") -> Self:
+    def advance(self, text: str = "") -> None:
         """One more job is done; `text` says which."""
         self._done += 1
         if text:
             self._reporter.detail(f"  {text}")
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
-        return self
 
     def close(self) -> None:
         """The stage is over."""

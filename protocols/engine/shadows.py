@@ -5,111 +5,24 @@ Axes: s shadows, u images of their universe, n members and n non-members.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
-
+from adversaries.goals.membership_draws import Universe
 from protocols.engine.handles import NO_DEFENSE, DefenseSource
 from protocols.engine.identity import fingerprint
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, Trainer
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
-from vfc.artifact import contents, save_arrays
+from vfc.artifact import contents
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError
-from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
+from vfc.training import TrainSettings
 from vfc.wrapper import ModuleDefense
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """The images whose membership is asked.
-
-    Args:
-        images, labels: members and non-members, mixed.
-        member: which of them are members; never shown to an adversary.
-    """
-
-    images: Float[Tensor, "m c h w"]
-    labels: Int[Tensor, " m"]
-    member: Bool[Tensor, " m"]
-
-    @classmethod
-    def drawn(cls, parts: Parts, most: int, seed: int) -> Question:
-        """As many images that were trained on as targets, from one random draw.
-
-        Args:
-            parts: who owns what.
-            most: members, at most.
-            seed: of the draw.
-        """
-        sides = (parts.defender_train, parts.targets)
-        n = min(most, *(len(side) for side in sides))
-        generator = torch.Generator().manual_seed(derive_seed("membership draw", seed))
-        rows = [torch.randperm(len(side), generator=generator)[:n] for side in sides]
-        mixed = torch.randperm(2 * n, generator=generator)
-
-        def both(of: Sequence[Tensor]) -> Tensor:
-            return torch.cat([values[chosen] for values, chosen in zip(of, rows, strict=True)])[mixed]
-
-        return cls(
-            images=both([side.images for side in sides]),
-            labels=both([side.labels[parts.task] for side in sides]),
-            member=(torch.arange(2 * n) < n)[mixed],
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Universe:
-    """The images of which every shadow is fitted on a random part, half of them unless said otherwise.
-
-    Args:
-        images, labels: of all of them.
-        member: which shadow is fitted on which; (s, u).
-    """
-
-    images: Float[Tensor, "u c h w"]
-    labels: Int[Tensor, " u"]
-    member: Bool[Tensor, "s u"]
-
-    @classmethod
-    def drawn(cls, images: Tensor, labels: Tensor, shadows: int, seed: int, *, size: int | None = None) -> Universe:
-        """A random half, or as many images as said, for every shadow.
-
-        Drawn for each by itself: how many of the others hold an image must not tell whether one that is held out does,
-        or thresholds would be fixed on that.
-
-        Args:
-            images, labels: of all of them.
-            shadows: how many.
-            seed: of the draw.
-            size: images of every shadow, 1 to u; None for half of u, rounded down.
-        """
-        size = len(images) // 2 if size is None else size
-        member = torch.zeros(shadows, len(images), dtype=torch.bool)
-        for shadow in range(shadows):
-            generator = torch.Generator().manual_seed(derive_seed("shadow half", shadow, seed))
-            member[shadow, torch.randperm(len(images), generator=generator)[:size]] = True
-        return cls(images=images, labels=labels, member=member)
-
-    def digest(self, shadow: int, *more: Tensor) -> str:
-        """Content hash of what one shadow is fitted on, and of further tensors."""
-        member = self.member[shadow]
-        return tensor_digest(self.images[member], self.labels[member], *more)
-
-    def save(self, shadow: int, folder: Path) -> Path:
-        """Write what one shadow is fitted on into a folder of its own; returns the file."""
-        member = self.member[shadow]
-        path = folder / f"shadow-{shadow}" / "arrays.safetensors"
-        save_arrays({"images": self.images[member], "labels": self.labels[member]}, path)
-        return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +45,71 @@ def learns(defense: Defense) -> bool:
     return type(defense).fit is not Defense.fit
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How every shadow is trained: as what is in question was.
+
+    Args:
+        name, width, classes: architecture of the target model.
+        training: how it is trained.
+        defense, settings: the registered defense that is fitted in front of it; an empty name for none.
+        checkpoints: how many states are kept, of the defense if there is one, else of the target model.
+    """
+
+    name: str
+    width: float
+    classes: int
+    training: TrainSettings
+    defense: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: int = 0
+
+
+def train_shadows(
+    recipe: Recipe, universe: Universe, parts: Parts, trainer: Trainer
+) -> tuple[list[ModelJob], list[DefenseJob]]:
+    """Train and fit what is missing; the jobs say where target models and defenses are, shadow by shadow."""
+    seed, shared = trainer.settings.seed, [recipe.name, recipe.width, recipe.classes, repr(recipe.training)]
+    states = 0 if recipe.defense else recipe.checkpoints
+    models = [
+        ModelJob(
+            data=universe.save(shadow, trainer.scratch),
+            path=trainer.place("shadow-target", *shared, universe.digest(shadow), seed, shadow, states) / MODEL_FILE,
+            name=recipe.name,
+            width=recipe.width,
+            classes=recipe.classes,
+            settings=recipe.training,
+            seed=derive_seed("shadow target", shadow, seed),
+            device=trainer.device,
+            checkpoints=states,
+        )
+        for shadow in range(len(universe.member))
+    ]
+    trainer.run_jobs("training shadow targets", train_model, [job for job in models if not job.whole])
+    if not recipe.defense:
+        return models, []
+    held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
+    own = [recipe.defense, dict(recipe.settings), parts.pool_validation.digest, recipe.checkpoints]
+    defenses = [
+        DefenseJob(
+            data=model.data,
+            validation=held,
+            target=model.path,
+            path=trainer.place("shadow", *own, model.path.parent.name),
+            name=recipe.defense,
+            settings=recipe.settings,
+            undefended=False,
+            classes=recipe.classes,
+            seed=derive_seed("shadow", shadow, seed),
+            device=trainer.device,
+            checkpoints=recipe.checkpoints,
+        )
+        for shadow, model in enumerate(models)
+    ]
+    trainer.run_jobs("fitting shadow defenses", fit_defense, [job for job in defenses if not job.whole])
+    return models, defenses
+
+
 def fitted_shadows(prepared: Prepared, trainer: Trainer, universe: Universe, code: str) -> list[Shadow]:
     """Fit what is missing and say where it is.
 
@@ -145,41 +123,31 @@ def fitted_shadows(prepared: Prepared, trainer: Trainer, universe: Universe, cod
         NotApplicableError: only releases were given, or the defense fits nothing.
         UserError: a fit did not end.
     """
-    source, publisher = prepared.place.source, prepared.publisher
-    if source is None or publisher is None:
+    source, publisher, families = prepared.place.source, prepared.publisher, prepared.families
+    if source is None or publisher is None or families is None:
         raise NotApplicableError(NO_DEFENSE)
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
-    parts, seed = prepared.parts, trainer.settings.seed
-    held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
-    names = _digests(prepared, trainer, universe, code)
-    models = [_model_job(prepared, trainer, universe, shadow, name) for shadow, name in enumerate(names)]
-    trainer.run_jobs("training shadow targets", train_model, [job for job in models if not job.whole])
-    seeds = [derive_seed("shadow", shadow, seed) for shadow in range(len(models))]
+    parts = prepared.parts
+    digests = _digests(prepared, trainer, universe, code)
+    recipe = Recipe(
+        name=families.target,
+        width=families.width,
+        classes=prepared.dataset.classes[parts.task],
+        training=trainer.train_settings(int(universe.member[0].sum()), universe.images.shape[-1]),
+        defense="" if source.spec is not None else _registered(source),
+        settings=publisher.defense.settings(),
+    )
+    models, defenses = train_shadows(recipe, universe, parts, trainer)
+    sources = [DefenseSource(target=job.target, folder=job.path) for job in defenses]
     if source.spec is not None:
+        held = trainer.arrays("shadow-validation", parts.pool_validation, parts.task)
+        seeds = [derive_seed("shadow", shadow, trainer.settings.seed) for shadow in range(len(models))]
         sources = [
             replace(source, target=model.path, data=model.data, validation=held, seed=own)
             for model, own in zip(models, seeds, strict=True)
         ]
-    else:
-        jobs = [
-            DefenseJob(
-                data=model.data,
-                validation=held,
-                target=model.path,
-                path=trainer.root / f"shadow-{name[:24]}",
-                name=_registered(source),
-                settings=publisher.defense.settings(),
-                undefended=False,
-                classes=model.classes,
-                seed=own,
-                device=model.device,
-            )
-            for model, name, own in zip(models, names, seeds, strict=True)
-        ]
-        trainer.run_jobs("fitting shadow defenses", fit_defense, [job for job in jobs if not job.whole])
-        sources = [DefenseSource(target=job.target, folder=job.path) for job in jobs]
-    return [Shadow(source=each, digest=name) for each, name in zip(sources, names, strict=True)]
+    return [Shadow(source=each, digest=name) for each, name in zip(sources, digests, strict=True)]
 
 
 def _registered(source: DefenseSource) -> str:
@@ -203,19 +171,3 @@ def _digests(prepared: Prepared, trainer: Trainer, universe: Universe, code: str
         run = [families.target, families.width, trained, trainer.settings.seed, shadow, code]
         found.append(digest_of([what, rows, *run]))
     return found
-
-
-def _model_job(prepared: Prepared, trainer: Trainer, universe: Universe, shadow: int, digest: str) -> ModelJob:
-    families = prepared.families
-    if families is None:
-        raise NotApplicableError(NO_DEFENSE)
-    return ModelJob(
-        data=universe.save(shadow, trainer.scratch),
-        path=trainer.root / f"shadow-target-{digest[:24]}" / MODEL_FILE,
-        name=families.target,
-        width=families.width,
-        classes=prepared.dataset.classes[prepared.parts.task],
-        settings=trainer.train_settings(int(universe.member[shadow].sum()), universe.images.shape[-1]),
-        seed=derive_seed("shadow target", shadow, trainer.settings.seed),
-        device=prepared.place.device,
-    )

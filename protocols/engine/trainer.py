@@ -16,7 +16,6 @@ from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
-from protocols.engine.training_jobs import is_whole as is_whole
 from vfc.artifact import save_arrays
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet
@@ -138,7 +137,7 @@ class Trainer:
             }
             for label in labels
         }
-        missing = [job for named in jobs.values() for job in named.values() if not is_whole(job.path.parent)]
+        missing = [job for named in jobs.values() for job in named.values() if not job.whole]
         self.run_jobs("training attribute models", train_model, missing)
         return {label: {name: job.path for name, job in named.items()} for label, named in jobs.items()}
 
@@ -158,31 +157,20 @@ class Trainer:
         twin = undefended and configured(DEFENSES.get(name), options, name).undefended() is not None
         for bare in (False, True)[: 1 + twin]:
             seed = derive_seed("defense", name, self.settings.seed)
-            key = digest_of(
-                [
-                    name,
-                    dict(options),
-                    bare,
-                    target.parent.name,
-                    parts.digests["defender_train"],
-                    parts.digests["defender_validation"],
-                    seed,
-                    self._code,
-                    *([self.checkpoints] if self.checkpoints and not bare else []),
-                ]
-            )
+            states = 0 if bare else self.checkpoints
+            fitted_on = [parts.digests["defender_train"], parts.digests["defender_validation"]]
             job = DefenseJob(
                 data=data,
                 validation=validation,
                 target=target,
-                path=self.root / f"defense-{key[:24]}",
+                path=self.place("defense", name, dict(options), bare, target.parent.name, *fitted_on, seed, states),
                 name=name,
                 settings=options,
                 undefended=bare,
                 classes=dataset.classes[parts.task],
                 seed=seed,
                 device=self.device,
-                checkpoints=0 if bare else self.checkpoints,
+                checkpoints=states,
             )
             jobs.append(job)
         missing = [job for job in jobs if not job.whole]
@@ -223,28 +211,30 @@ class Trainer:
 
     def _target_job(self, dataset: Dataset, parts: Parts, families: Families) -> ModelJob:
         task, images = parts.task, parts.defender_train
-        job = self._model_job("target", families.target, images, task, dataset.classes[task], families.width)
-        if not self.checkpoints:
-            return job
-        folder = f"{job.path.parent.name}-{self.checkpoints}"
-        return replace(job, path=self.root / folder / MODEL_FILE, checkpoints=self.checkpoints)
+        return self._model_job("target", families.target, images, task, dataset.classes[task], families.width)
 
     def _model_job(
         self, role: str, arch: str, images: ImageSet, task: str, classes: int, width: float, *, data: str = ""
     ) -> ModelJob:
         settings = self.train_settings(len(images), images.images.shape[-1])
         seed = derive_seed(role, self.settings.seed)
-        key = digest_of([arch, width, classes, images.digest, task, repr(settings), seed, self._code])
+        states = self.checkpoints if role == "target" else 0
+        facts = [arch, width, classes, images.digest, task, repr(settings), seed, states]
         return ModelJob(
             data=self.arrays(data or ("defender_train" if role == "target" else "pool_train"), images, task),
-            path=self.root / f"model-{key[:24]}" / MODEL_FILE,
+            path=self.place("model", *facts) / MODEL_FILE,
             name=arch,
             width=width,
             classes=classes,
             settings=settings,
             seed=seed,
             device=self.device,
+            checkpoints=states,
         )
+
+    def place(self, kind: str, *facts: object) -> Path:
+        """The folder of a trained part, named by a digest of everything that it depends on."""
+        return self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
 
     def arrays(self, name: str, images: ImageSet, task: str) -> Path:
         """Write images with one label for jobs to read, once; returns the file."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
-import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,13 @@ from torch import Tensor
 
 from protocols.engine.handles import EvaluationHandle, fit_data
 from protocols.engine.task import Outcome, Task, save_outcome
-from vfc.artifact import contents, load_arrays, load_model, save_defense, save_model
+from vfc.artifact import is_whole, load_arrays, load_model, save_defense, save_model, whole_folder
 from vfc.checkpoints import FOLDER, Keeper
 from vfc.config import configured
 from vfc.core.trainer import watch_steps
 from vfc.data import ImageSet
 from vfc.defense import DEFENSES
-from vfc.errors import NotApplicableError, UserError
+from vfc.errors import NotApplicableError
 from vfc.models import build_model, channel_statistics
 from vfc.training import TrainSettings, train_classifier
 
@@ -148,39 +145,9 @@ def fit_defense(job: DefenseJob) -> None:
             keeper.save(folder / FOLDER, "encoder", {**about, "members": _members(data.images)}, extra={"shape": shape})
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a trained part is there with every byte; a part that is not is trained again."""
-    try:
-        return all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
-            for name, entry in contents(folder).items()
-        )
-    except (UserError, OSError, KeyError):
-        return False
-
-
 def _members(images: Tensor) -> list[str]:
     """What was trained on, as the beginnings of the hashes by which images are known."""
     return [digest.hex()[:HASH] for digest in ImageSet(images=images, labels={}).row_hashes]
-
-
-@contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when everything is in it; another run's equal one may win."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path.parent}: {error.strerror or error}", "set VFC_CACHE_DIR, or use --no-cache"
-        ) from error
-    try:
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def run_task(task: Task, place: EvaluationHandle, path: Path) -> Outcome:

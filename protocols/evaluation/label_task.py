@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import EvaluationData, reordered
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import make_goal
 from adversaries.threat import Labels, Level, ThreatModel
-from protocols.engine.handles import EvaluationHandle, reordered
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Rows, Task, label_arrays
 from protocols.evaluation.results import Arm
 from vfc.config import configured

@@ -13,11 +13,6 @@ from protocols.evaluation.findings import Findings
 from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
 
 
-def nobody(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    """The candidates of a protocol that does not choose among adversaries of labels."""
-    return ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """Who attacks, and what they are after.
@@ -35,7 +30,7 @@ class Protocol:
     name: str
     threat: str
     conduct: Callable[[Context], Findings]
-    candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = nobody
+    candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = lambda _models, _twin: ()
     extra: str | None = None
     needs: tuple[str, ...] = ()
 

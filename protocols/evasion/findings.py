@@ -8,6 +8,7 @@ import numpy as np
 
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Threat, Value
+from adversaries.goals.worst_case import at_floor
 from adversaries.statistics import estimates, levels
 from protocols.engine.task import Outcome, Rows
 from protocols.evaluation.context import Context
@@ -15,7 +16,7 @@ from protocols.evaluation.evidence import threat_of, unmeasured
 from protocols.evaluation.findings import Findings
 from protocols.evaluation.results import Trial
 from protocols.evasion.plan import Contender, Plan, balls
-from protocols.evasion.study import Tournament, at_floor, baseline_of, trial_of
+from protocols.evasion.study import Tournament, baseline_of, trial_of
 from vfc.errors import NotApplicableError
 
 NAME = "evasion"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.evasion.candidates import variants
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
 from protocols.evasion.findings import conduct_evasion
+from protocols.evasion.plan import variants
 
 
 @PROTOCOLS.register("evasion")
@@ -22,11 +20,7 @@ def evasion() -> Protocol:
         name="evasion",
         threat="L4",
         conduct=conduct_evasion,
-        candidates=_candidates,
+        candidates=lambda _models, _twin: variants(),
         extra="evasion",
         needs=("torchattacks", "foolbox"),
     )
-
-
-def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return variants()

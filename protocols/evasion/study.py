@@ -9,12 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.libraries import versions
-from adversaries.health import LEVEL
-from adversaries.statistics import estimates
+from adversaries.goals.worst_case import above, at_floor, clearly_below, unconverged, worst_case
 from protocols.engine.budget import BALLS
 from protocols.engine.identity import fingerprint, model_digest
 from protocols.engine.task import Outcome, Rows
@@ -25,10 +22,6 @@ from protocols.evaluation.statistic import FEW
 from protocols.evasion.plan import Plan
 from protocols.evasion.tasks import ARMS, AttackTask, BaselineTask, EvasionTask
 from vfc.errors import NotApplicableError
-
-CONVERGENCE_MARGIN = 0.02
-"""Twice the steps may lower the accuracy by this much more before an attack counts as not converged."""
-
 
 BASELINE = -1
 """Position of the random step, which every attack is compared with, before the first candidate."""
@@ -112,10 +105,7 @@ class Tournament:
         return outcome.arrays["right"][budgets.index(ball.budget)] if ball.budget in budgets else None
 
     def worst(self, ball: Ball, arm: Arm, seed: int, levels: Iterable[str] | None = None) -> Rows | None:
-        """Per target the result of the attack that scored worst before grading; None if nothing was measured.
-
-        Grading draws a release that no choice has seen, so that choosing among many attacks is no luck of the draw.
-        """
+        """The worst case per target in one ball over attacks of some levels; None if nothing was measured."""
         budgets = self._budgets(ball.norm, arm)
         baseline = self.outcomes.get(trial_of(BASELINE, ball.norm, arm, seed))
         if ball.budget not in budgets or baseline is None or baseline.status != "measured":
@@ -129,12 +119,10 @@ class Tournament:
         ]
         if not entries:
             return None
-        share = np.stack([baseline.arrays["share"], *(each["share"][place] for each in entries)])
-        margin = np.stack([baseline.arrays["margin"], *(each["margin"][place] for each in entries)])
-        right = np.stack([baseline.arrays["untouched"], *(each["right"][place] for each in entries)])
-        winner = np.lexsort((margin, share), axis=0)[0]
-        worst: Rows = np.take_along_axis(right, winner[None], axis=0)[0]
-        return worst
+        names = {"right": "untouched", "share": "share", "margin": "margin"}
+        return worst_case(
+            **{name: [baseline.arrays[own], *(each[name][place] for each in entries)] for name, own in names.items()}
+        )
 
     def masked(self, norm: str, seed: int) -> bool:
         """Whether no attack that follows the pipeline's own gradient got any."""
@@ -179,11 +167,7 @@ class Tournament:
 
     def above(self, right: Rows | None, other: Rows | None) -> bool:
         """Whether more targets are right under the first than under the second, beyond chance for all tasks."""
-        if right is None or other is None:
-            return False
-        cells = max(1, len(self.outcomes))
-        more, less = int((right > other).sum()), int((right < other).sum())
-        return estimates.mcnemar(more, less) < LEVEL / cells
+        return above(right, other, max(1, len(self.outcomes)))
 
     def _convergence(self, ball: Ball, seed: int) -> set[str]:
         """NOT_CONVERGED and BUDGET_NOT_MONOTONE of the doubled attack, or that nobody looked."""
@@ -196,8 +180,7 @@ class Tournament:
             more, once = self.right(key, ball), self.right(key._replace(doubled=False), ball)
             if more is None or once is None:
                 continue
-            gained, lost = int((more < once).sum()), int((more > once).sum())
-            if (gained - lost) / len(once) > CONVERGENCE_MARGIN and estimates.mcnemar(gained, lost) < 0.05:
+            if unconverged(more, once):
                 found.add("NOT_CONVERGED")
             if self.above(more, once):
                 found.add("BUDGET_NOT_MONOTONE")
@@ -277,18 +260,3 @@ class Tournament:
             )
         folder = self.context.cells if attacked else self.context.shared
         return QueuedTask(task, prepared.place, folder, title)
-
-
-def clearly_below(worst: Rows, floor: Rows) -> bool:
-    """Whether fewer targets are right under attack than after a random step, bound against bound."""
-    low = estimates.rate(int(floor.sum()), len(floor)).low
-    high = estimates.rate(int(worst.sum()), len(worst)).high
-    return low is not None and high is not None and high < low
-
-
-def at_floor(worst: Rows | None, floor: Rows | None) -> bool:
-    """Whether an attack is not clearly stronger than the random step that was measured."""
-    if worst is None or floor is None:
-        return False
-    high = estimates.rate(int(worst.sum()), len(worst)).high
-    return high is None or high >= float(floor.mean())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.inversion.candidates import rebuilders
-from protocols.inversion.study import conduct_inversion
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.inversion.study import conduct_inversion, rebuilders
 
 
 @PROTOCOLS.register("inversion")
@@ -19,8 +16,6 @@ def inversion() -> Protocol:
     reconstruction, each beside the image itself, another image, the mean image and the mean image of the predicted
     class. The strongest is chosen on the attacker's validation part and graded once on the targets.
     """
-    return Protocol(name="inversion", threat="L4", candidates=_candidates, conduct=conduct_inversion)
-
-
-def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return rebuilders()
+    return Protocol(
+        name="inversion", threat="L4", candidates=lambda _models, _twin: rebuilders(), conduct=conduct_inversion
+    )

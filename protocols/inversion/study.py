@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import PARTS, EvaluationData
 from adversaries.evidence import Value
 from adversaries.goals.gallery import RULES, match_rate
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.statistics import estimates, levels
 from adversaries.threat import parse_level
-from protocols.engine.handles import WORLD_PARTS
 from protocols.engine.prepared import Prepared
 from protocols.engine.task import Rows
-from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.candidate import Candidate, collect, floor_guessers
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import rivals_from_readers
 from protocols.evaluation.findings import Findings
@@ -27,7 +26,6 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Attempt, Competitor, Trial
 from protocols.evaluation.statistic import Statistic
-from protocols.inversion.candidates import rebuilders
 from protocols.inversion.task import REPEATS, InversionTask
 from vfc.release import tensor_digest
 
@@ -50,6 +48,29 @@ SPENT: dict[str, dict[str, dict[str, Any]]] = {
 REPEATED = {"smoke": 8, "standard": 16, "full": 32}
 DRAWS = 4
 """Releases whose mean is matched at every step, for a defense whose releases differ."""
+
+
+SLOW = ("deep-prior",)
+"""Adversaries that train a network for each release: not at `smoke`."""
+
+
+def rebuilders(budget: str = "full", *, planar: bool = True) -> tuple[Candidate, ...]:
+    """Every adversary that rebuilds images; the floor's guessers come last.
+
+    Args:
+        budget: at `smoke` some are left out, and others compete in one form only.
+        planar: whether a release has two spatial axes.
+    """
+    everybody = (*collect("reconstruction"), *floor_guessers("reconstruction"))
+    if budget != "smoke":
+        return everybody
+    forms = {"decoder": ("form", "image" if planar else "vector"), "gradient-inversion": ("space", "components")}
+
+    def kept(candidate: Candidate) -> bool:
+        option, form = forms.get(candidate.adversary, ("", None))
+        return candidate.adversary not in SLOW and candidate.settings.get(option) == form
+
+    return tuple(each for each in everybody if kept(each))
 
 
 def statistics_of(readers: Sequence[str], data: EvaluationData, task: str) -> tuple[Statistic, ...]:
@@ -135,7 +156,7 @@ def _publish_repeats(context: Context) -> str:
         return ""
     parts = (prepared.parts.pool_train, prepared.parts.pool_validation, prepared.parts.targets)
     repeats = {}
-    for name, images in zip(WORLD_PARTS, parts, strict=True):
+    for name, images in zip(PARTS, parts, strict=True):
         some, times = images.images[: ROWS[name]], REPEATED[context.budget.name]
         drawn = [prepared.publisher.publish(some, f"repeat {name} {turn}") for turn in range(times)]
         repeats[name] = torch.stack(drawn, dim=1)

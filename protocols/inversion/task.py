@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.evaluation_data import EvaluationData, Part, reordered
 from adversaries.goals.reconstruction import ADVERSARIES, ImageScores, assess_images
-from protocols.engine.handles import NO_DEFENSE, EvaluationHandle, reordered
+from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.task import Arrays, Outcome
 from protocols.evaluation.pairs import PairsTask
 from vfc.config import configured

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.linkage.candidates import all_matchers
-from protocols.linkage.study import conduct_linkage
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.linkage.study import all_matchers, conduct_linkage
 
 
 @PROTOCOLS.register("linkage")
@@ -18,8 +15,6 @@ def linkage() -> Protocol:
     together. Releases are matched with each other where they differ: for random defenses, and for keyed ones under
     another key.
     """
-    return Protocol(name="linkage", threat="L4", candidates=_candidates, conduct=conduct_linkage)
-
-
-def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return all_matchers()
+    return Protocol(
+        name="linkage", threat="L4", candidates=lambda _models, _twin: all_matchers(), conduct=conduct_linkage
+    )

@@ -9,14 +9,14 @@ from typing import get_args
 
 import torch
 
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import PARTS, EvaluationData
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.gallery import match_rate
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
 from adversaries.threat import parse_level
-from protocols.engine.handles import NO_DEFENSE, WORLD_PARTS
+from protocols.engine.handles import NO_DEFENSE
 from protocols.engine.publish import Publisher
-from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import threat_of, unmeasured
 from protocols.evaluation.findings import Findings
@@ -24,7 +24,6 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Competitor
 from protocols.evaluation.statistic import Statistic
-from protocols.linkage.candidates import matchers
 from protocols.linkage.task import AGAIN, Gallery, LinkageTask
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError
@@ -37,6 +36,24 @@ DRAWS = 32
 """Releases of every gallery image that are averaged, for a defense whose releases differ."""
 
 EQUAL = "two releases of one image are equal: the defense is neither random nor keyed"
+
+
+RELEASES_ONLY = ("matcher", "raw")
+"""The matcher that compares releases as they are, and so cannot compare one with an image."""
+
+
+def matchers(kind: str = "release") -> tuple[Candidate, ...]:
+    """Every adversary that matches releases with images, or with releases."""
+    if kind == "release":
+        return collect("match:release")
+    found = collect("match:image")
+    return tuple(each for each in found if (each.adversary, each.settings.get("form")) != RELEASES_ONLY)
+
+
+def all_matchers() -> tuple[Candidate, ...]:
+    """Adversaries of both kinds, each once."""
+    releases = matchers("release")
+    return (*releases, *(each for each in matchers("image") if each not in releases))
 
 
 def statistic_of(kind: Gallery, data: EvaluationData) -> Statistic:
@@ -103,7 +120,7 @@ def _publish_again(context: Context) -> str:
     parts = prepared.parts
     again = {
         name: publisher.publish(images.images, f"again {name}")
-        for name, images in zip(WORLD_PARTS, (parts.pool_train, parts.pool_validation, parts.targets), strict=True)
+        for name, images in zip(PARTS, (parts.pool_train, parts.pool_validation, parts.targets), strict=True)
     }
     prepared.place.save_beside(AGAIN, again)
     return tensor_digest(*again.values())

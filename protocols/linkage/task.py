@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.evaluation_data import EvaluationData, Part, reordered
 from adversaries.goals.matching import ADVERSARIES, Matches, assess_matching
-from protocols.engine.handles import EvaluationHandle, reordered
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Arrays, Outcome
 from protocols.evaluation.pairs import PairsTask
 from vfc.config import configured

@@ -11,8 +11,9 @@ from adversaries.evidence import Arms, Cost, Evidence, Value
 from adversaries.statistics import estimates, levels
 from protocols.engine.task import Outcome
 from protocols.engine.task_runner import QueuedTask
+from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Context
-from protocols.evaluation.evidence import threat_of
+from protocols.evaluation.evidence import threat_of, unmeasured
 from protocols.mask_aware.tasks import MaskTask
 
 NAME = "mask-aware"
@@ -64,39 +65,48 @@ def recovered(context: Context, defense: str) -> Recovered:
 
 
 def _row(context: Context, seed: int, outcome: Outcome, doubled: Outcome | None) -> Evidence:
-    facts: dict[str, Any] = {
-        "protocol": NAME,
-        "adversary": "mask-inference",
-        "goal": "mask",
-        "threat": threat_of("L4"),
-        "seed": seed,
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "cost": Cost.model_validate(outcome.cost),
-    }
+    name, goal, threat, cost = "mask-inference", "mask", threat_of("L4"), Cost.model_validate(outcome.cost)
     if outcome.status != "measured":
-        return Evidence(**facts, health=("CRASHED",) if outcome.status == "failed" else ())
+        row = unmeasured(NAME, Candidate(adversary=name), goal, threat, seed, outcome.status, outcome.reason)
+        return row.model_copy(update={"cost": cost})
     found = outcome.arrays
     key = f"{NAME}/mask/{seed}"
     rows: Any = np.asarray(found["jaccard"])
     context.rows[key] = rows
-    attack = estimates.mean(rows, "rate", rows=key)
     floor, ceiling = estimates.mean(found["random"], "rate"), estimates.mean(found["control"], "rate")
+    arms = Arms(attack=estimates.mean(rows, "rate", rows=key), floor=floor, ceiling=ceiling)
     metrics = {"random": floor}
     for way in ("learned", "optimized"):
         if way in found:
             share = np.asarray(found[way]) / max(float(np.mean(found["spread"])), 1e-12)
             metrics[f"latent_r2.{way}"] = estimates.mean(1 - share, "share")
-    flags = set(context.common)
-    if (ceiling.low or 0.0) <= (floor.high or 1.0):
-        flags.add("CEILING_MISSED")
-    if (attack.low or 0.0) <= (floor.value or 0.0):
-        flags.add("AT_FLOOR")
+    flags = {*context.common, *arms_flags(arms)}
     if doubled is None or doubled.status != "measured":
         flags.add("CONVERGENCE_UNCHECKED")
     else:
         metrics["doubled"] = estimates.mean(doubled.arrays["jaccard"], "rate")
         if float(np.mean(doubled.arrays["jaccard"])) > float(np.mean(rows)) + MARGIN:
             flags.add("NOT_CONVERGED")
-    arms = Arms(attack=attack, floor=floor, ceiling=ceiling)
-    return Evidence(**facts, arms=arms, metrics=metrics, health=tuple(sorted(flags)), chosen=True)
+    return Evidence(
+        protocol=NAME,
+        adversary=name,
+        goal=goal,
+        threat=threat,
+        seed=seed,
+        status="measured",
+        cost=cost,
+        arms=arms,
+        metrics=metrics,
+        health=tuple(sorted(flags)),
+        chosen=True,
+    )
+
+
+def arms_flags(arms: Arms) -> set[str]:
+    """Whether the ceiling is missed, and whether the attack is no better than the floor, bound against bound."""
+    floor, found = arms.floor or Value.unknown("no floor"), set()
+    if arms.ceiling is None or (arms.ceiling.low or 0.0) <= (floor.high or 1.0):
+        found.add("CEILING_MISSED")
+    if arms.attack is not None and (arms.attack.low or 0.0) <= (floor.value or 0.0):
+        found.add("AT_FLOOR")
+    return found

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.mask_aware.candidates import aware
-from protocols.mask_aware.study import conduct_masks
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.mask_aware.study import aware, conduct_masks
 
 
 @PROTOCOLS.register("mask-aware")
@@ -20,8 +17,6 @@ def mask_aware() -> Protocol:
     are probed by themselves. `mask.gain` compares the best of those who know the mask with the best of those who do
     not, on the same labelled releases.
     """
-    return Protocol(name="mask-aware", threat="L4", candidates=_candidates, conduct=conduct_masks)
-
-
-def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
-    return aware(models, twin, {})
+    return Protocol(
+        name="mask-aware", threat="L4", candidates=lambda models, twin: aware(models, twin, {}), conduct=conduct_masks
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from protocols.engine.handles import NO_DEFENSE
 from protocols.engine.identity import digest_of_defense
 from protocols.engine.settings import Settings
 from protocols.engine.task import Rows, Task
-from protocols.evaluation.candidate import Candidate
+from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import rivals_from_labels
 from protocols.evaluation.evidence import threat_of, unmeasured
@@ -26,12 +28,40 @@ from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.results import Trial
-from protocols.mask_aware.candidates import agnostic, aware
 from protocols.mask_aware.findings import NAME, recovered
 from protocols.mask_aware.lift import PROBES, Lift
 from protocols.mask_aware.tasks import BITS, InformedTask
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
+
+AGNOSTIC = ("linear", "mlp", "cnn")
+"""Probes that do not know the mask; unintended models are retrained besides."""
+
+
+def aware(models: Sequence[str], twin: str | None, options: Mapping[str, Mapping[str, Any]]) -> tuple[Candidate, ...]:
+    """Those who know the mask.
+
+    Args:
+        models: the unintended models.
+        twin: the near twin among them, which has no part in it.
+        options: the user's, by probe.
+    """
+
+    def with_options(candidate: Candidate) -> Candidate:
+        own = options.get(str(candidate.settings.get("probe")))
+        return replace(candidate, settings={**candidate.settings, "options": own}) if own else candidate
+
+    found = collect("mask", models=[model for model in models if model != twin])
+    return tuple(with_options(each) for each in found)
+
+
+def agnostic(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:
+    """Those who do not know it, with the same labelled releases and the same kinds of readers."""
+    probes = [Candidate(adversary=probe) for probe in AGNOSTIC]
+    return (
+        *probes,
+        *(Candidate(adversary="fine-tune", settings={"model": m, "scope": "all"}) for m in models if m != twin),
+    )
 
 
 def conduct_masks(context: Context) -> Findings:
@@ -56,7 +86,7 @@ def conduct_masks(context: Context) -> Findings:
 
     def informed(trial: Trial, task: LabelTask) -> Task:
         """On the images an adversary that knows the defense is the reader without that knowledge."""
-        return _reader(task, context.settings) if trial.arm == "ceiling" else InformedTask.of(task, defense)
+        return _reader(task, context.settings) if trial.arm == "ceiling" else InformedTask(label=task, defense=defense)
 
     ignorant = LabelEvaluation.of(context, goal, agnostic(models, twin), undefended=False)
     ignorant.run(["L2"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,11 +20,10 @@ from adversaries.attacks.mask.opened_latent import Latent, open_latent
 from adversaries.attacks.mask.readings import Reading, permuted, read_world
 from adversaries.evaluation_data import EvaluationData
 from adversaries.knowledge import Knowledge
-from adversaries.threat import Labels, Level, ThreatModel
+from adversaries.threat import ThreatModel
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
-from protocols.evaluation.label_task import LabelTask, graded_on_label, label_outcome, make_adversary
-from protocols.evaluation.results import Arm
+from protocols.evaluation.label_task import LabelTask, graded_on_label, label_outcome
 from vfc.config import configured
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
@@ -38,44 +37,31 @@ MOST = 200
 
 @dataclass(frozen=True, kw_only=True)
 class InformedTask(Task):
-    """An adversary of labels that knows the defense, on releases, or on what probes are given in their handle.
+    """An adversary of labels that knows the defense, on releases, or on what probes are given in their place.
 
     Args:
-        adversary, settings, level, labels_per_class, goal, arm, seed, doubled, world: as in `LabelTask`.
+        label: the adversary, and what it is tried on.
         defense: digest of the fitted defense.
         reading: what probes are given; empty for releases.
         draw: which random mask.
     """
 
-    adversary: str
-    settings: dict[str, Any]
-    level: Level
-    labels_per_class: Labels | None
-    goal: str
-    arm: Arm
-    seed: int
-    doubled: bool
-    world: str
+    label: LabelTask
     defense: str
     reading: str = ""
     draw: int = 0
 
-    @classmethod
-    def of(cls, task: LabelTask, defense: str, *, reading: str = "", draw: int = 0) -> InformedTask:
-        """What a task becomes when its adversary is shown the defense."""
-        own = {each.name: getattr(task, each.name) for each in fields(task)}
-        return cls(**own, defense=defense, reading=reading, draw=draw)
-
     def measure(self, handle: EvaluationHandle) -> Outcome:
         """Fit and grade."""
+        label = self.label
         graded = graded_on_label(
-            make_adversary(self.adversary, self.settings, doubled=self.doubled),
+            label.make_adversary(),
             _reading(handle, self.reading, self.draw) if self.reading else handle.world(),
-            self.goal,
-            ThreatModel(level=self.level, labels_per_class=self.labels_per_class),
-            arm=self.arm,
-            seed=self.seed,
-            fit_seed=derive_seed("fit", self.adversary, sorted(map(str, self.settings.items())), self.seed),
+            label.goal,
+            ThreatModel(level=label.level, labels_per_class=label.labels_per_class),
+            arm=label.arm,
+            seed=label.seed,
+            fit_seed=derive_seed("fit", label.adversary, sorted(map(str, label.settings.items())), label.seed),
             defense=handle.defense(),
         )
         return label_outcome(graded, by_class=False)

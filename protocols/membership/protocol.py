@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from protocols.evaluation.protocol import PROTOCOLS, Candidate, Protocol
-from protocols.membership.candidates import readers
+from protocols.evaluation.candidate import collect
+from protocols.evaluation.protocol import PROTOCOLS, Protocol
 from protocols.membership.study import conduct_membership
 
 
@@ -18,8 +16,9 @@ def membership() -> Protocol:
     (offline; online with `--budget full`), and a classifier of releases. The adversary and its threshold are fixed on
     the shadows and graded once.
     """
-    return Protocol(name="membership", threat="L4", conduct=conduct_membership, candidates=_candidates)
-
-
-def _candidates(models: Sequence[str], twin: str | None) -> tuple[Candidate, ...]:  # noqa: ARG001  (a protocol's shape)
-    return readers()
+    return Protocol(
+        name="membership",
+        threat="L4",
+        conduct=conduct_membership,
+        candidates=lambda _models, _twin: collect("membership"),
+    )

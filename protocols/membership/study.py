@@ -15,15 +15,17 @@ import torch
 
 from adversaries.evidence import AttackBudget, Evidence, Status, Value
 from adversaries.goals.membership import Shadows, Truth
+from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.identity import fingerprint
 from protocols.engine.settings import digest_of
-from protocols.engine.shadows import Question, Shadow, Universe, fitted_shadows, learns
+from protocols.engine.shadows import Shadow, fitted_shadows, learns
 from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
+from protocols.evaluation.candidate import collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import EvidenceMaker, threat_of, unmeasured
 from protocols.evaluation.findings import Findings
@@ -33,7 +35,6 @@ from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.results import Competitor, Results, Trial
 from protocols.evaluation.schedule import Schedule
 from protocols.evaluation.statistic import FEW, Statistic
-from protocols.membership.candidates import readers
 from protocols.membership.tasks import MembershipTask, ReadTask, input_arrays, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
@@ -72,7 +73,7 @@ def nothing(context: Context, reason: str, status: Status) -> Findings:
     flags = ("CRASHED",) if status == "failed" else ()
     threat, seed = threat_of(LEVEL, BUDGET), context.settings.seed
     return Findings(
-        evidence=[unmeasured(NAME, each, GOAL, threat, seed, status, reason) for each in readers()],
+        evidence=[unmeasured(NAME, each, GOAL, threat, seed, status, reason) for each in collect("membership")],
         metrics={
             "membership.advantage": Value.unknown(reason, unit="difference", flags=flags),
             "membership.tpr@0.01": Value.unknown(reason, flags=flags),
@@ -138,7 +139,7 @@ def _attacked(context: Context, asked: Asked, seed: int) -> Leaderboard:
     reads = {"attack": _read(context, asked, seed, bare=False)}
     if context.prepared.target.clean is not None:
         reads["undefended"] = _read(context, asked, seed, bare=True)
-    candidates = [with_overrides(candidate, context.settings) for candidate in readers()]
+    candidates = [with_overrides(candidate, context.settings) for candidate in collect("membership")]
     competitors = [Competitor(candidate=candidate, level=LEVEL, grows=False) for candidate in candidates]
     results = Results(competitors=competitors, seeds=(seed,), common=context.common)
 

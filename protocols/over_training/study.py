@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from adversaries.attacks.membership.layers import MODEL
 from adversaries.diagnostics.layers import gray_as_color, layer_names
+from adversaries.goals.membership_draws import Question, Universe
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.own_module import LayerOptions, spread
 from protocols.engine.settings import Settings
-from protocols.engine.shadows import Question, Universe
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.engine.trainer import Families, Trainer
 from protocols.engine.training_jobs import HASH
@@ -216,7 +216,7 @@ class OverTrainingStudy:
         if not self.over.shadows:
             raise NotApplicableError("--shadows 0: without shadow trainings nobody knows how members look")
         universe = universe_of(parts, self.over.shadows, seed, whole=subject.encoder is None)
-        how = Training(target=subject.target, encoder=subject.encoder, trainer=self.trainer, code=self.runner.code)
+        how = Training(target=subject.target, encoder=subject.encoder, trainer=self.trainer)
         shadows = trained_shadows(how, universe, parts, self.dataset.classes[parts.task])
         question = Question.drawn(parts, self.over.members, seed)
         generator = torch.Generator().manual_seed(derive_seed("universe read", seed))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversaries.attacks.membership.layers import MODEL, read_layers
 from adversaries.attacks.membership.signals import Measured
-from adversaries.diagnostics.layers import LayerLeakage, LayerSettings, measure_layers
+from adversaries.diagnostics.layers import LayerSettings, measure_layers
 from adversaries.diagnostics.spectra import Effort
 from adversaries.goals.membership import Shadows
 from adversaries.goals.membership_grading import MembershipInputs
@@ -83,7 +83,7 @@ class LayersTask(CheckpointTask):
             ),
             origin=source.origin,
         )
-        return _outcome([_layer(layer) for layer in found], started)
+        return _outcome([layer.report(QUANTITIES) for layer in found], started)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,17 +139,6 @@ def payload(outcome: Outcome) -> Any:
     if outcome.status != "measured":
         raise RuntimeError(outcome.reason or outcome.status)
     return json.loads(outcome.arrays["json"].tobytes())
-
-
-def _layer(layer: LayerLeakage) -> dict[str, Any]:
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "shape": list(layer.shape),
-        "method": layer.method,
-        "notes": list(layer.notes),
-        "metrics": {name: layer.values[name].model_dump(mode="json") for name in QUANTITIES if name in layer.values},
-    }
 
 
 def _outcome(found: Sequence[Any] | Mapping[str, Any], started: float) -> Outcome:

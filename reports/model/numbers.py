@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from adversaries.evidence import Value
 
@@ -81,3 +82,15 @@ def show_bound(value: float, digits: int, operator: Operator) -> str:
     exact = Decimal(repr(float(value)))
     rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR if operator in (">=", ">") else ROUND_CEILING)
     return f"{rounded + 0:f}"
+
+
+def brief(value: Mapping[str, Any] | None) -> str:
+    """A stored number and half the width of its interval, short, as rich markup."""
+    read = None if value is None else Value.model_validate(value)
+    if read is None or read.value is None:
+        return "-"
+    number = f"{read.value:.0f}" if abs(read.value) >= 100 else f"{read.value:.3g}"
+    if read.low is None or read.high is None or read.low == read.high:
+        return number
+    half = (read.high - read.low) / 2
+    return f"{number} [dim]±{half:.0f}[/dim]" if half >= 10 else f"{number} [dim]±{half:.1g}[/dim]"

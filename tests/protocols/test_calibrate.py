@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from adversaries.calibration.digest import digest_of
 from adversaries.calibration.known_leaks import TABLE, get_leak, plant
 from adversaries.calibration.shipped import load
-from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.evaluation_data import EvaluationData, Part, save_world
 from adversaries.goals.label import Attribute, TaskLabel
 from adversaries.health import FOUND_IN, OF
 from protocols.calibration import study
@@ -25,7 +25,7 @@ from protocols.calibration.study import PLANS, Plan, Prepared, failures, smalles
 from protocols.calibration.task import LabelTask, alarm, drawn
 from protocols.cli import run
 from protocols.engine.executors import LocalExecutor
-from protocols.engine.handles import EvaluationHandle, save_world
+from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.task import Outcome
 from protocols.engine.task_runner import TaskRunner

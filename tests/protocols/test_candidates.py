@@ -6,14 +6,14 @@ import pytest
 
 from adversaries.entries import DEFAULT_ORDER, FLOOR_ORDER, GOALS, Entry, entries
 from adversaries.registries import ADVERSARIES
-from protocols.attribute.candidates import attribute_ladder
+from protocols.attribute.study import attribute_ladder
 from protocols.engine.settings import Settings
 from protocols.evaluation.candidate import collect, floor_guessers
 from protocols.evaluation.protocol import PROTOCOLS
 from protocols.evasion.plan import Plan
-from protocols.inversion.candidates import rebuilders
-from protocols.linkage.candidates import matchers
-from protocols.mask_aware.candidates import agnostic, aware
+from protocols.inversion.study import rebuilders
+from protocols.linkage.study import matchers
+from protocols.mask_aware.study import agnostic, aware
 from protocols.task_label.candidates import frozen, ladder
 from vfc.cards import Card
 from vfc.errors import UserError

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from adversaries.goals.worst_case import at_floor, clearly_below
 from protocols.engine.budget import BALLS, RADII
 from protocols.engine.settings import Settings
 from protocols.evaluation.protocol import PROTOCOLS
 from protocols.evasion.plan import Plan
-from protocols.evasion.study import at_floor, clearly_below
 from vfc.errors import UserError
 
 SHORT = (

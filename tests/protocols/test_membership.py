@@ -9,9 +9,10 @@ import torch
 from safetensors.numpy import load_file
 
 from adversaries.evidence import Value
+from adversaries.goals.membership_draws import Universe
 from adversaries.statistics import levels
 from protocols.engine import budget
-from protocols.engine.shadows import Universe, learns
+from protocols.engine.shadows import learns
 from tests.protocols.elsewhere import Elsewhere
 from vfc.defense import DEFENSES
 from vfc.wrapper import ModuleDefense
@@ -141,7 +142,7 @@ def test_every_arm_is_a_task_that_runs_anywhere_and_is_kept(attacked, monkeypatc
     _, first, _ = attacked("vfc", "--set", "vfc.epochs=2")
     # Once more in another folder, with nothing but what can be pickled; then again in this one, with nothing at all.
     (tmp_path / "out").rename(tmp_path / "earlier")
-    monkeypatch.setattr("protocols.run.make_executor", lambda *_, **__: Elsewhere())
+    monkeypatch.setattr("protocols.engine.workspace.make_executor", lambda *_, **__: Elsewhere())
     _, second, _ = attacked("vfc", "--set", "vfc.epochs=2")
     monkeypatch.setattr("protocols.membership.tasks.assess_membership", None)
     monkeypatch.setattr("protocols.membership.tasks.measure", None)

@@ -15,11 +15,11 @@ from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.cli import run
 from protocols.commands.options.shared import settings_from
-from protocols.engine.folder import claimed
 from protocols.engine.prepare import data_of
 from protocols.engine.prepared import TargetRows
-from protocols.engine.publish import Observed, Publisher
+from protocols.engine.publish import Publisher
 from protocols.engine.task import Outcome
+from protocols.engine.workspace import claimed
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.metrics import target_metrics
 from protocols.evaluation.results import Attempt
@@ -28,6 +28,7 @@ from tests.protocols import builders
 from tests.protocols.builders import change, chosen, enter, hits, numbers, outcome
 from vfc.errors import UserError
 from vfc.factory import resolve
+from vfc.release import Observed
 from vfc.wrapper import ModuleDefense
 
 

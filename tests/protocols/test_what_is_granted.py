@@ -9,10 +9,9 @@ from collections import Counter
 import pytest
 import torch
 
-from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.evaluation_data import EvaluationData, Part, reordered
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
-from protocols.engine.handles import reordered
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families, Trainer

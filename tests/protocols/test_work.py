@@ -8,9 +8,9 @@ import pytest
 
 from protocols.engine.budget import BUDGETS, get_budget
 from protocols.engine.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
-from protocols.engine.folder import claimed
 from protocols.engine.settings import Settings, parse_override
 from protocols.engine.task import Outcome, label_arrays, load_outcome, save_outcome
+from protocols.engine.workspace import claimed
 from protocols.evaluation.label_task import LabelTask
 from vfc.errors import UserError
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from adversaries.evidence import Value
 from adversaries.statistics.training_course import HEURISTICS, QUANTITIES
+from reports.model.numbers import brief
 from reports.studies.over_training.findings import FEW_LAYERS, turned
 
 
@@ -58,12 +58,12 @@ def _course_table(layers: Sequence[Mapping[str, Any]], quantity: str, steps: Seq
         least = None if turn["position"] is None else values[turn["position"]]
         table.add_row(
             escape(layer["name"]),
-            figure(values[0]),
-            figure(least),
+            brief(values[0]),
+            brief(least),
             "-" if turn["step"] is None else f"{turn['step']:,}",
-            figure(values[-1]),
-            figure(course["cv"]),
-            figure(course["mcr"]),
+            brief(values[-1]),
+            brief(course["cv"]),
+            brief(course["mcr"]),
             {True: "yes", False: "no", None: "-"}[turn["found"]],
         )
     return table
@@ -78,10 +78,10 @@ def _membership_table(
         first, last = found[0], found[-1]
         table.add_row(
             escape(name),
-            figure(first.get("advantage")),
-            figure(last.get("advantage")),
-            figure(last.get("shuffled")),
-            figure(last.get("planted")),
+            brief(first.get("advantage")),
+            brief(last.get("advantage")),
+            brief(last.get("shuffled")),
+            brief(last.get("planted")),
             escape(last.get("chosen", last.get("reason", "-"))),
         )
     return table
@@ -114,18 +114,6 @@ def _correlation(row: Mapping[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return "-"
     return f"{row['value']:+.2f} [dim]{row['low']:+.2f} to {row['high']:+.2f}[/dim]"
-
-
-def figure(value: Mapping[str, Any] | None) -> str:
-    """A number and half the width of its interval, short."""
-    read = None if value is None else Value.model_validate(value)
-    if read is None or read.value is None:
-        return "-"
-    number = f"{read.value:.0f}" if abs(read.value) >= 100 else f"{read.value:.3g}"
-    if read.low is None or read.high is None or read.low == read.high:
-        return number
-    half = (read.high - read.low) / 2
-    return f"{number} [dim]±{half:.0f}[/dim]" if half >= 10 else f"{number} [dim]±{half:.1g}[/dim]"
 
 
 def _table(*columns: str) -> Table:

@@ -1,0 +1,1 @@
+"""What the layers of a module let through, without any attack."""
