@@ -2,12 +2,11 @@
 
     python -m benchmarks.mutants [--sample 60] [--seed 0] [--minutes 25] [--jobs 2] [--list] [PREFIX ...]
 
-A mutant is one file with one change: another operator, a comparison flipped, a constant moved, a `not`, an argument or
-a statement dropped, two arguments swapped, a condition that is always true or false, `return None`. The sample is drawn
-with the seed from all mutants of the files under the prefixes (paths; default: all that `TESTS` knows). Each mutant
-stands in a temporary copy of the tree, and only the tests that `TESTS` names for its file are run, until the first
-failure. A mutant that no test fails on is a survivor: a missing test, or a change that changes nothing ("equivalent").
-A run that takes SLOWER times as long as without the mutant counts as seen, and is said.
+A mutant is one file with one change (`benchmarks/mutations.py`). The sample is drawn with the seed from all mutants of
+the files under the prefixes (paths; default: all that `TESTS` knows). Each mutant stands in a temporary copy of the
+tree, and only the tests that `TESTS` names for its file are run, until the first failure. A mutant that no test fails
+on is a survivor: a missing test, or a change that changes nothing ("equivalent"). A run that takes SLOWER times as long
+as without the mutant counts as seen, and is said.
 
 This is no part of the test suite. `benchmarks/README.md` holds what was run, and why each survivor lives.
 """
@@ -15,8 +14,6 @@ This is no part of the test suite. `benchmarks/README.md` holds what was run, an
 from __future__ import annotations
 
 import argparse
-import ast
-import copy
 import os
 import random
 import shutil
@@ -24,12 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
+
+from benchmarks.mutations import Mutant, mutants_of, mutated
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "pyproject.toml")
@@ -71,37 +69,6 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """The tests of each file, quick ones first; a file that is not here is not mutated."""
 
-SWAPPED: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
-    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.Mod: (ast.Mult,),
-    ast.FloorDiv: (ast.Mult,), ast.Pow: (ast.Mult,), ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,),
-    ast.And: (ast.Or,), ast.Or: (ast.And,),
-    ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
-    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
-    ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
-}  # fmt: skip
-Node = TypeVar("Node", bound=ast.AST)
-NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """One change of one file.
-
-    Args:
-        file: relative to the tree.
-        line: where the change is.
-        before, after: the changed piece of code.
-        place: position among the file's places.
-        turn: position among the changes of that place.
-    """
-
-    file: str
-    line: int
-    before: str
-    after: str
-    place: int
-    turn: int
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -109,106 +76,6 @@ class Verdict:
 
     mutant: Mutant
     outcome: str
-
-
-def mutants_of(source: str, file: str) -> list[Mutant]:
-    """All mutants of one file, in order of the code."""
-    return [
-        Mutant(file=file, line=node.lineno, before=_text(node), after=_text(changed), place=place, turn=turn)
-        for place, node in enumerate(_places(ast.parse(source)))
-        for turn, changed in enumerate(_changes(node))
-    ]
-
-
-def mutated(source: str, mutant: Mutant) -> str:
-    """The file with the change."""
-    tree = ast.parse(source)
-    old = list(_places(tree))[mutant.place]
-    changed = list(_changes(old))[mutant.turn]
-    for parent in ast.walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if value is old:
-                setattr(parent, name, changed)
-            elif isinstance(value, list):
-                setattr(parent, name, [changed if each is old else each for each in value])
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _text(node: ast.AST) -> str:
-    """A piece of code on one line; of a condition, its head."""
-    if isinstance(node, (ast.If, ast.While)):
-        return f"{type(node).__name__.lower()} {ast.unparse(node.test)}:"
-    return " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
-
-
-def _places(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
-    """Expressions and statements that decide something: no docstrings, annotations, imports, texts or messages."""
-    skipped = (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom, ast.arg)
-    for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list"):
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, skipped):
-                continue
-            # At the top of a module, `|` joins types.
-            if isinstance(node, ast.Module) and isinstance(child, ast.Assign) and isinstance(child.value, ast.BinOp):
-                continue
-            if isinstance(child, (ast.expr, ast.stmt)):
-                yield child
-            yield from _places(child)
-
-
-def _changes(node: ast.expr | ast.stmt) -> Iterator[ast.expr | ast.stmt]:
-    """Every mutant of one node; the node itself is left alone."""
-    match node:
-        case ast.BinOp(op=op) | ast.AugAssign(op=op) | ast.BoolOp(op=op):
-            for other in SWAPPED.get(type(op), ()):
-                yield _with(node, op=other())
-        case ast.Compare(ops=[op]):
-            for other in SWAPPED[type(op)]:
-                yield _with(node, ops=[other()])
-        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
-            yield copy.deepcopy(operand)
-        case ast.Constant(value=bool(value)):
-            yield ast.Constant(not value)
-        case ast.Constant(value=int(value)):
-            yield ast.Constant(value + 1)
-        case ast.Constant(value=float(value)):
-            yield ast.Constant(value * 2 if value else 1.0)
-        case ast.Call():
-            yield from _other_calls(node)
-        case ast.IfExp(test=test, body=body, orelse=orelse):
-            yield ast.IfExp(test, orelse, body)
-        case ast.If() | ast.While():
-            yield from (_with(node, test=ast.Constant(value)) for value in (True, False)[isinstance(node, ast.While) :])
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
-            yield ast.Return(ast.Constant(None))
-        case ast.Expr(value=ast.Call()):
-            yield ast.Pass()
-
-
-def _other_calls(call: ast.Call) -> Iterator[ast.expr]:
-    """The first two arguments swapped; the last one dropped; `min` for `max` and such."""
-    symmetric = ast.unparse(call.func).split(".")[-1] in NAMES
-    if len(call.args) >= 2 and not symmetric:
-        yield _with(call, args=[call.args[1], call.args[0], *call.args[2:]])
-    if len(call.args) >= 2:
-        yield _with(call, args=call.args[:-1])
-    if call.keywords:
-        yield _with(call, keywords=call.keywords[:-1])
-    match call.func:
-        case ast.Name(id=name) if name in NAMES:
-            yield _with(call, func=ast.Name(NAMES[name]))
-        case ast.Attribute(attr=name, value=owner) if name in NAMES:
-            yield _with(call, func=ast.Attribute(owner, NAMES[name]))
-
-
-def _with(node: Node, **fields: object) -> Node:
-    """A copy with other fields."""
-    changed = copy.deepcopy(node)
-    for name, value in fields.items():
-        setattr(changed, name, copy.deepcopy(value))
-    return changed
 
 
 def sampled(root: Path, prefixes: Iterable[str], count: int, seed: int) -> tuple[list[Mutant], int]:
@@ -220,6 +87,7 @@ def sampled(root: Path, prefixes: Iterable[str], count: int, seed: int) -> tuple
 
 def copied(root: Path, to: Path) -> Path:
     """A copy of the tree in which mutants can stand."""
+    to.mkdir()
     for name in COPIED:
         if (root / name).is_dir():
             shutil.copytree(root / name, to / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
@@ -233,7 +101,10 @@ def run_tests(tree: Path, tests: Iterable[str], seconds: float | None) -> str:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=seconds, check=False)
+        done = subprocess.run(
+            command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds,
+            check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return "timeout"
     return "killed" if done.returncode else "survived"
@@ -243,17 +114,18 @@ def judged(tree: Path, mutant: Mutant, tests: Iterable[str], seconds: float | No
     """Put a mutant in a copy of the tree, run its tests, and take it away again."""
     file = tree / mutant.file
     original = file.read_text("utf-8")
-    # Two sources written in the same second share one compiled file.
-    compiled = file.parent / "__pycache__"
     try:
-        file.write_text(mutated(original, mutant), "utf-8")
-        for stale in compiled.glob(f"{file.stem}.*.pyc"):
-            stale.unlink()
+        _write(file, mutated(original, mutant))
         return run_tests(tree, tests, seconds)
     finally:
-        file.write_text(original, "utf-8")
-        for stale in compiled.glob(f"{file.stem}.*.pyc"):
-            stale.unlink()
+        _write(file, original)
+
+
+def _write(file: Path, source: str) -> None:
+    file.write_text(source, "utf-8")
+    # Of two sources of one size, written in the same second, Python would run what it compiled first.
+    for stale in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
+        stale.unlink()
 
 
 def evaluate(root: Path, mutants: list[Mutant], jobs: int, until: float) -> list[Verdict]:
@@ -262,10 +134,9 @@ def evaluate(root: Path, mutants: list[Mutant], jobs: int, until: float) -> list
     Raises:
         SystemExit: the tests fail without any mutant.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         trees: SimpleQueue[Path] = SimpleQueue()
         for job in range(jobs):
-            (Path(folder) / str(job)).mkdir()
             trees.put(copied(root, Path(folder) / str(job)))
         seconds = {tests: _limit(Path(folder) / "0", tests) for tests in {TESTS[mutant.file] for mutant in mutants}}
 
@@ -277,12 +148,10 @@ def evaluate(root: Path, mutants: list[Mutant], jobs: int, until: float) -> list
                 outcome = judged(tree, mutant, tests, seconds[tests])
             finally:
                 trees.put(tree)
-            print(f"{outcome:9s} {mutant.file}:{mutant.line}  {_short(mutant.before)}  ->  {_short(mutant.after)}")
-            sys.stdout.flush()
+            print(f"{outcome:9s} {_line(mutant)}", flush=True)
             return Verdict(mutant=mutant, outcome=outcome)
 
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(judge, mutants))
+        return list(pool.map(judge, mutants))
 
 
 def _limit(tree: Path, tests: tuple[str, ...]) -> float:
@@ -291,6 +160,10 @@ def _limit(tree: Path, tests: tuple[str, ...]) -> float:
     if run_tests(tree, tests, None) != "survived":
         raise SystemExit(f"expected the tests to pass without a mutant: {' '.join(tests)}")
     return max(LEAST_SECONDS, SLOWER * (time.monotonic() - started))
+
+
+def _line(mutant: Mutant) -> str:
+    return f"{mutant.file}:{mutant.line}  {_short(mutant.before)}  ->  {_short(mutant.after)}"
 
 
 def _short(code: str, most: int = 70) -> str:
@@ -318,7 +191,7 @@ def main() -> None:
     mutants, of = sampled(ROOT, options.prefixes, options.sample, options.seed)
     print(f"{len(mutants)} of {of} mutants, seed {options.seed}")
     if options.list:
-        print("\n".join(f"{m.file}:{m.line}  {_short(m.before)}  ->  {_short(m.after)}" for m in mutants))
+        print("\n".join(map(_line, mutants)))
         return
     verdicts = evaluate(ROOT, mutants, options.jobs, time.monotonic() + 60 * options.minutes)
     outcomes = [each.outcome for each in verdicts]

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from benchmarks import mutants
-from benchmarks.mutants import Verdict, evaluate, mutants_of, mutated, sampled, table
+from benchmarks.mutants import Verdict, evaluate, sampled, table
+from benchmarks.mutations import mutants_of, mutated
 
 SOURCE = '''"""Says 1 < 2 and 3."""
 
