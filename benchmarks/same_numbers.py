@@ -24,6 +24,7 @@ import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,8 @@ ADDED = (r":membership/membership/", r"evidence\[\"membership\" .*\.arms\.attack
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = 20
+STOPPED = (130, -signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of whoever was interrupted: then everything ends."""
 UNCOMPARED = {"tool", "schema", "cpu_seconds", "command", "settings", "provenance", "cost", "source", "title"}
 UNCOMPARED |= {"reason", "method", "notes", "missing"}
 SKIPPED = {"inputs", "about.json", "settings.json", "manifest.json", "run.json"}
@@ -198,6 +201,8 @@ class Revision:
             process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
             _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode in STOPPED:
+            raise SystemExit("interrupted")
         return process.returncode, time.monotonic() - started, used.ru_utime + used.ru_stime
 
 
@@ -379,6 +384,8 @@ def main() -> int:
     if asked.list:
         print("\n".join(f"{case}: vfc {shlex.join(words)}" for case in chosen for words in cases()[case]))
         return 0
+    # So that worktrees are removed then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))
     wrong, rows = 0, list[str]()
     with (
         checked_out(asked.revision, asked.reference, reuse=asked.reference is not None) as old,

@@ -31,7 +31,7 @@ class Parts:
         pool_validation: the part of the attacker's pool that chooses between candidates.
         targets: the images that everyone is graded on.
         task: the label by which the parts are stratified.
-        paper: whether both sides got the whole training part, as the papers do.
+        paper: whether both sides got the whole training part, as the papers do, before each held out a fifth.
         duplicates_removed: rows left out because another row has the same image.
     """
 
@@ -66,7 +66,7 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False) -> 
     Args:
         dataset: what to divide.
         task: the label to stratify by; None for the data set's task.
-        paper: give both sides the whole training part, as the papers do.
+        paper: give both sides the whole training part, as the papers do; each holds out a fifth as its validation part.
 
     Raises:
         UserError: an unknown task, or a class too small to be in every part.

@@ -134,7 +134,7 @@ def _sentences(index: AttemptIndex) -> list[str]:
     parts = []
     unlabelled, needed = index.known(f"{_PER_K}0"), index.report.metrics.get("adaptive.labels_to_90")
     if unlabelled is not None and unlabelled.value is not None:
-        parts.append(f"adapting without a single label reaches {number(unlabelled.value)}")
+        parts.append(f"adapting without a label{_chosen_by(index)} reaches {number(unlabelled.value)}")
     if needed is None:
         alone = ", and a low transfer accuracy alone does not show privacy" if index.known("transfer.accuracy") else ""
         return [*parts, f"what repurposing costs was not measured{alone}"]
@@ -148,6 +148,12 @@ def _sentences(index: AttemptIndex) -> list[str]:
     if needed.censored:
         return [*parts, f"even {releases} {'does' if one else 'do'} not bring {way}"]
     return [*parts, f"{releases} bring{'s' if one else ''} {way}"]
+
+
+def _chosen_by(index: AttemptIndex) -> str:
+    """The labels that chose among the attacks, which none of them was granted."""
+    part = index.report.dataset.parts.get("pool_validation")
+    return f" (chosen by {'' if part is None else f'{part.size:,} '}further labelled releases)"
 
 
 def _reached(index: AttemptIndex, name: str) -> Attempt | None:

@@ -257,6 +257,18 @@ def test_recompute_from_counts_and_rows():
     assert (both.low, both.high) == (min(v.low for v in again), max(v.high for v in again))
 
 
+def test_without_a_known_method_there_are_no_new_bounds():
+    value = estimates.leakage(*three(8, 450, 0.5, 0.62, 0.9), rows="leak").model_copy(update={"method": "of old"})
+    again = levels.recompute(value, 0.01, {"leak": np.zeros((2, 3, 4))})
+    assert (again.value, again.low, again.high) == (value.value, None, None)
+
+
+def test_what_is_unknown_keeps_its_unit():
+    assert estimates.suppression([], [], []).unit == "ratio"
+    assert estimates.difference([], []).unit == "difference"
+    assert estimates.leakage([], [], []).unit == "leakage"
+
+
 def test_importing_statistics_and_gates_imports_nothing_heavy():
     code = (
         "import sys, adversaries.statistics.estimates, reports.gate.gate;"

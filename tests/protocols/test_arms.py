@@ -60,8 +60,8 @@ def context_of(data, budget, runner=None, undefended=None, common=()):
     )  # fmt: skip
 
 
-def evaluated(says, *names, budget="smoke", undefended=None):
-    spent = replace(get_budget(budget), labels=(1, "all"), transforms="none")
+def evaluated(says, *names, budget="smoke", undefended=None, transforms="none"):
+    spent = replace(get_budget(budget), labels=(1, "all"), transforms=transforms)
     context = context_of(flat(), spent, Table(says), undefended)
     done = LabelEvaluation.of(context, TaskLabel(label="y"), [Candidate(adversary=name) for name in names])
     done.run(LEVELS)
@@ -133,6 +133,13 @@ def test_a_cheat_that_wins_at_one_label_only_is_dropped_at_smoke():
 def test_the_strongest_on_the_images_is_controlled_too():
     told = says(knn={"attack": 0.8}, signs={"attack": 0.6, "ceiling": 0.99})
     assert Attempt(1, "all") in arms(evaluated(told, "knn", "signs"), "shuffled")
+
+
+def test_the_strongest_on_the_images_is_transformed_too():
+    told = says(knn={"attack": 0.8}, signs={"attack": 0.6, "ceiling": 0.99}, **{"input-transform": {"attack": 0.6}})
+    done = evaluated(told, "knn", "signs", transforms="chosen")
+    tasks = [queued.task for queued in done.context.runner.queue if queued.task.adversary == "input-transform"]
+    assert {task.settings["inner"] for task in tasks} == {"knn", "signs"}
 
 
 def test_the_undefended_arm_is_run_in_the_undefended_world():

@@ -7,6 +7,7 @@ from adversaries.evidence import Value
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import metrics as catalog
 from reports.model.catalog import protocols, sections
+from reports.model.report import PartOfData
 from reports.sections.accuracy_table import accuracy_table
 from reports.text import headline
 from reports.text.sections import contents, home, worst_cases
@@ -52,6 +53,17 @@ def test_sections_hold_their_numbers_and_who_reached_them():
     assert [content.section.protocol for content in contents(AttemptIndex(full()), {})] == [*ON_TASK]
     spectra = {"spectra/release": np.array([2.0, 1.0])}
     assert [content.section.protocol for content in contents(AttemptIndex(full()), spectra)] == [*ON_TASK, "leakage"]
+
+
+def test_a_number_without_labels_says_which_labels_chose_the_attack():
+    data = full().dataset
+    parts = {**data.parts, "pool_validation": PartOfData(size=1150, digest="v")}
+    known, unknown = (
+        headline.summary(AttemptIndex(report))
+        for report in (full(dataset=data.model_copy(update={"parts": parts})), full())
+    )
+    assert "without a label (chosen by 1,150 further labelled releases) reaches" in known
+    assert "without a label (chosen by further labelled releases) reaches" in unknown
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,11 @@ DATA = (
     _option("--task", help="Label that the target predicts [default: the first label]."),
     _option("--attribute", multiple=True, help="Private attribute [default: all other labels]; repeatable."),
     _option("--label", multiple=True, help="Derived label, as living=label:2,3,4 or group=age:<18,<40,>=40."),
-    _option("--split", type=click.Choice(["halves", "paper"]), help="paper: both sides get all training data."),
+    _option(
+        "--split",
+        type=click.Choice(["halves", "paper"]),
+        help="paper: both sides get the same training data, a fifth held out.",
+    ),
 )
 MODEL = (
     _option("--target", help="Architecture of the target model [default: cnn]."),
