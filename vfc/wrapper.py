@@ -35,11 +35,13 @@ class ModuleDefense(Defense):
 
     Args:
         module: the user's module.
-        origin: how errors name it.
+        origin: how errors name it; no setting, because the same module elsewhere is the same defense.
+        code: digest of the code that made it; empty if nobody knows.
     """
 
     module: nn.Module
     origin: str = "the module"
+    code: str = ""
 
     def __post_init__(self) -> None:
         target = getattr(self.module, "target", None)
@@ -140,8 +142,8 @@ class ModuleDefense(Defense):
         return self._replace(module=module)
 
     def settings(self) -> dict[str, Any]:
-        """Where the module came from and what it is."""
-        return {"origin": self.origin, "module": type(self.module).__qualname__}
+        """What the module is, and by which code."""
+        return {"module": type(self.module).__qualname__, "code": self.code}
 
     def _device(self, x: Tensor) -> torch.device:
         return next((parameter.device for parameter in self.module.parameters()), x.device)

@@ -21,8 +21,8 @@ from protocols.commands.options.leakage import OWN
 from protocols.commands.options.shared import settings_from
 from protocols.commands.output import printing
 from protocols.engine.folder import claimed
-from protocols.engine.own_module import LayerOptions, build_module, spread
-from protocols.engine.prepare import absolute, data_of
+from protocols.engine.own_module import LayerOptions, build_module, content_of_model, spread
+from protocols.engine.prepare import data_of
 from protocols.engine.progress import Reporter, Stage
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import pick_device
@@ -95,7 +95,7 @@ def run_leakage(options: LayerOptions, settings: Settings, console: Console | No
             )
         data = {
             "schema": SCHEMA,
-            "settings": identity,
+            "settings": {**identity, "model": options.model},
             "images": len(images),
             "image_shape": list(images.shape[1:]),
             "notes": notes,
@@ -190,14 +190,14 @@ def _layer(layer: LayerLeakage) -> dict[str, Any]:
 def _identity(options: LayerOptions, settings: Settings, digest: str) -> dict[str, Any]:
     return {
         "verb": "leakage",
-        "model": options.model,
+        "model": content_of_model(options.model),
         "layers": list(options.layers),
         "images": options.images,
         "samples": options.samples,
         "method": options.method,
         "memory": options.memory,
         "straight_through": options.straight_through,
-        "dataset": absolute(settings.dataset) or "digits",
+        "dataset": (settings.dataset or "digits").partition(":")[0],
         "dataset_digest": digest,
         "labels": list(settings.labels),
         "split": settings.split,

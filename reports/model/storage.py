@@ -42,8 +42,8 @@ WITHOUT_EFFECT = frozenset(
 def digest(report: Report) -> str:
     """SHA-256 of everything that can differ between runs that are not equal, as 64 hexadecimal digits.
 
-    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv and settings
-    WITHOUT_EFFECT.
+    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv, settings
+    WITHOUT_EFFECT, and the folders of the files that settings name.
     """
     return _digest(_plain(report))
 
@@ -160,13 +160,27 @@ def _digest(content: Mapping[str, Any]) -> str:
     kept["evidence"] = [{k: part for k, part in row.items() if k != "cost"} for row in content.get("evidence", [])]
     kept["gates"] = [{k: part for k, part in gate.items() if k != "source"} for gate in content.get("gates", [])]
     command = {key: part for key, part in content["command"].items() if key != "argv"}
+    release = content.get("release", {}).get("kind", "registered")
     command["settings"] = {
-        kind: {name: value for name, value in settings.items() if name.replace("-", "_") not in WITHOUT_EFFECT}
+        kind: {name: _without_place(name, value, release) for name, value in settings.items() if _counts(name)}
         for kind, settings in command.get("settings", {}).items()
     }
     kept["command"] = command
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _counts(name: str) -> bool:
+    return name.replace("-", "_") not in WITHOUT_EFFECT
+
+
+def _without_place(name: str, value: Any, release: str) -> Any:
+    """A setting without the place of the file that it names, whose content the report holds by its digest."""
+    if name == "release" and release != "registered":
+        return release
+    if name == "dataset" and isinstance(value, str) and ":" in value:
+        return value.partition(":")[0]
+    return value
 
 
 def _locate(path: Path | str) -> Path:
