@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from reports.model.collector import collector_paused
-from reports.model.files import replace_whole
+from reports.model.files import arrays_digest, replace_whole
 from reports.model.report import SCHEMA, Report
 from vfc.errors import UserError
 
@@ -75,7 +75,8 @@ def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.ascontiguousarray(rows[key]) for key in sorted(rows)}
-    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": digest(report)}))
+    owner = digest(report)
+    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": owner, "sha256": arrays_digest(arrays, owner)}))
     replace_whole(folder / REPORT, dump(report))
     return folder / REPORT
 
@@ -129,7 +130,7 @@ def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
         report: what `load` returned for it.
 
     Raises:
-        UserError: the sidecar is missing, truncated, or belongs to another report.
+        UserError: the sidecar is missing, damaged, or belongs to another report.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -138,14 +139,19 @@ def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
         raise UserError(f"expected the per-target rows at {file}, got no such file", "keep it beside the report")
     try:
         with safe_open(file, framework="numpy") as arrays:
-            owner = (arrays.metadata() or {}).get("digest")
+            about = arrays.metadata() or {}
             rows = {key: arrays.get_tensor(key) for key in arrays.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"expected the per-target rows at {file}, got {error}", "run vfc attack again") from None
-    if owner != report.digest:
+    if about.get("digest") != report.digest:
         raise UserError(
-            f"expected the rows of report {report.digest[:12]} at {file}, got those of {str(owner)[:12]}",
+            f"expected the rows of report {report.digest[:12]} at {file}, got those of {str(about.get('digest'))[:12]}",
             "keep both files of one run together",
+        )
+    if about.get("sha256") != arrays_digest(rows, report.digest):
+        raise UserError(
+            f"expected the per-target rows at {file} as they were written, got others: damaged or changed by hand",
+            "restore the file, or run vfc attack again",
         )
     return rows
 
