@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -186,14 +188,36 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
     return values.float() if values.is_floating_point() and values.itemsize < 4 else values
 
 
+class EndedError(BaseException):
+    """The user's code asked for the end of the process, which is not its own. Its own `except Exception` misses this."""
+
+
 def user_call(origin: str, call: Callable[[], T]) -> T:
     """Run the user's code; what it raises becomes one line with its type, message and place."""
     try:
-        return call()
-    except (UserError, NotApplicableError):
+        with _no_exit():
+            return call()
+    except (UserError, NotApplicableError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         _blame(origin, error)
+
+
+@contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """Inside, `os._exit` raises, or it would end the run with any exit code, 0 too; in a forked child it exits."""
+    exit_process, here = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:
+            exit_process(status)
+        raise EndedError(f"it called os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = exit_process
 
 
 def _blame(origin: str, error: BaseException) -> NoReturn:

@@ -153,8 +153,9 @@ def test_bad_input_is_refused_and_changes_nothing(tmp_path):
         assert sorted(file.name for file in folder.iterdir()) == [HISTORY]
 
 
-def test_a_report_that_nobody_accepted_is_not_overwritten(run_folder, tmp_path):
-    theirs = tmp_path / "theirs"
+def test_a_report_that_nobody_accepted_is_not_overwritten(tmp_path):
+    run_folder, theirs = tmp_path / "run", tmp_path / "theirs"
+    write(*run(hits(0, 0.5)), run_folder)
     theirs.mkdir()
     (theirs / "report.json").write_text("of another run")
     with pytest.raises(UserError, match="nothing is overwritten"):
