@@ -12,12 +12,28 @@ done <<<"$VFC_ACTION_GATES"
 [ -n "$VFC_ACTION_PRESET" ] && arguments+=(--gates "$VFC_ACTION_PRESET")
 [ -n "$VFC_ACTION_CONFIG" ] && arguments+=(--config "$VFC_ACTION_CONFIG")
 
-# Only a report of this run is shown: one that an earlier run left is not.
-rm -f -- "$VFC_ACTION_OUT/report.json"
+# Only a report of this run is shown: one that an earlier run left is not, and what is no run's is left alone.
+shown=yes
+if [ -e "$VFC_ACTION_OUT/.vfc-run.json" ]; then
+  rm -f -- "$VFC_ACTION_OUT/report.json"
+elif [ -e "$VFC_ACTION_OUT/report.json" ]; then
+  shown=no
+fi
 vfc "${arguments[@]}"
 code=$?
 
-if [ -f "$VFC_ACTION_OUT/report.json" ]; then
+if [ "$shown" = no ] || [ ! -f "$VFC_ACTION_OUT/report.json" ]; then
+  shown=no
+  # Held, broken and inconclusive are said by a report. Whatever ended without one has not said it.
+  case $code in
+    0 | 1 | 3)
+      echo "vfc attack ended with exit code $code and left no report, so nothing was decided" >&2
+      code=4
+      ;;
+  esac
+fi
+
+if [ "$shown" = yes ]; then
   vfc report "$VFC_ACTION_OUT/report.json" --html "$VFC_ACTION_OUT/report.html" --junit "$VFC_ACTION_OUT/report.xml" \
     --sarif "$VFC_ACTION_OUT/report.sarif" --markdown "$VFC_ACTION_OUT/report.md" || code=$?
   cat -- "$VFC_ACTION_OUT/report.md" >>"$GITHUB_STEP_SUMMARY"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Status = Literal["measured", "not_applicable", "not_run", "failed"]
 Arm = Literal["attack", "floor", "ceiling", "shuffled", "undefended"]
@@ -63,6 +63,24 @@ class Value(Record):
         if number is not None and not math.isfinite(number):
             raise ValueError("expected a finite number or null")
         return number
+
+    @model_validator(mode="after")
+    def _possible(self) -> Value:
+        """Refuse what no measurement can give; a bound computed from it would look like any other."""
+        numbers = [number for number in (self.value, self.low, self.high) if number is not None]
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"expected low <= high, got {self.low} and {self.high}")
+        if self.n < 0:
+            raise ValueError(f"expected n >= 0, got {self.n}")
+        if self.unit == "rate" and any(not 0 <= number <= 1 for number in numbers):
+            raise ValueError(f"expected a rate in [0, 1], got {numbers}")
+        if self.unit == "rate" and self.value is not None and self.n == 0 and self.method != "exact":
+            raise ValueError("expected n > 0 beside a rate, got 0")
+        # Those of several seeds, `0/k` and so on, have an n each.
+        counts = {name: count for name, count in (self.counts or {}).items() if "/" not in name}
+        if any(count < 0 or count > self.n for count in counts.values()):
+            raise ValueError(f"expected counts between 0 and n = {self.n}, got {counts}")
+        return self
 
     @classmethod
     def unknown(cls, reason: str, *, unit: str = "rate", flags: tuple[str, ...] = ()) -> Value:

@@ -13,7 +13,7 @@ from protocols.commands.options.leakage import LEAKAGE
 from protocols.commands.options.over_training import split_over_training
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
 from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
-from protocols.commands.output import complain, open_standard_streams, printing
+from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
 from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
@@ -247,25 +247,26 @@ def main_attack() -> None:
 
 def run(arguments: list[str], called: str = "vfc") -> int:
     """Run a command line and return its exit code; user mistakes are one line on standard error."""
-    try:
-        with printing():
-            return _parsed(arguments, called)
-    except UserError as error:
-        return _refused(called, str(error))
-    except click.ClickException as error:
-        return _refused(called, _usage(error))
-    except SystemExit as ended:
-        # Completion, and help that stands in for a missing verb, end in this way before any verb has run.
-        return USAGE if ended.code else HELD
-    except (KeyboardInterrupt, click.Abort):
-        complain("\ninterrupted; what was finished is saved, the same command resumes\n")
-        return INTERRUPTED
-    except Exception:
-        complain(
-            f"{traceback.format_exc()}{called}: this is a bug in {called}; please report it with the lines above\n"
-        )
-        return BUG
-    return HELD  # the reader of help went away
+    with guarded_streams():
+        try:
+            with printing():
+                return _parsed(arguments, called)
+        except UserError as error:
+            return _refused(called, str(error))
+        except click.ClickException as error:
+            return _refused(called, _usage(error))
+        except SystemExit as ended:
+            # Completion, and help that stands in for a missing verb, end in this way before any verb has run.
+            return USAGE if ended.code else HELD
+        except (KeyboardInterrupt, click.Abort):
+            complain("\ninterrupted; what was finished is saved, the same command resumes\n")
+            return INTERRUPTED
+        except BaseException:  # whatever is left would end in Python's own exit code, which says "broken"
+            complain(
+                f"{traceback.format_exc()}{called}: this is a bug in {called}; please report it with the lines above\n"
+            )
+            return BUG
+        return HELD  # the reader of help went away
 
 
 def _parsed(arguments: list[str], called: str) -> int:

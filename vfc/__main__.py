@@ -7,24 +7,23 @@ The packages that they start have common names: where one of the user's own come
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 PACKAGES = ("adversaries", "protocols", "reports")
 """What is installed beside `vfc`."""
 
 
 def main() -> None:
     """Run `vfc` and exit with the code of its verdict."""
-    _require_or_exit("vfc")
-    from protocols import cli
-
-    cli.main()
+    _start("vfc", "main")
 
 
 def main_attack() -> None:
     """Run `vfc-attack`, which is `vfc attack`, and exit with the code of its verdict."""
-    _require_or_exit("vfc-attack")
-    from protocols import cli
-
-    cli.main_attack()
+    _start("vfc-attack", "main_attack")
 
 
 def require_own_packages() -> None:
@@ -54,16 +53,38 @@ def require_own_packages() -> None:
             )
 
 
-def _require_or_exit(called: str) -> None:
+def _start(called: str, entry: str) -> None:
+    """Import the command line and call it. What cannot be imported is no verdict, and Python's own code 1 would be."""
     import sys
 
     from vfc.errors import UserError
 
     try:
         require_own_packages()
+        from protocols import cli
     except UserError as error:
-        sys.stderr.write(f"{called}: error: {error}\n")
-        sys.exit(2)
+        _end(f"{called}: error: {error}\n", 2)
+    except ImportError as error:
+        _end(f"{called}: error: cannot import {error.name}: {error}; install vfc-attack again\n", 2)
+    except KeyboardInterrupt:
+        _end("", 130)
+    except BaseException:
+        import traceback
+
+        _end(f"{traceback.format_exc()}{called}: this is a bug in {called}\n", 4)
+    else:
+        getattr(cli, entry)()
+    sys.exit(4)  # the command line exits by itself
+
+
+def _end(text: str, code: int) -> NoReturn:
+    import contextlib
+    import sys
+
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,13 @@ class ReleaseSpec:
     source: str
     attribute: str = ""
 
+    @property
+    def name(self) -> str:
+        """How reports name it: without the folder that it lies in, which may differ from machine to machine."""
+        if self.kind == "registered" or (self.kind == "factory" and not self.source.endswith(".py")):
+            return self.text
+        return Path(self.source).resolve().name + (f":{self.attribute}" if self.kind == "factory" else "")
+
 
 def resolve(spec: str) -> ReleaseSpec:
     """Decide what a `--release` argument names; imports nothing of the user's.

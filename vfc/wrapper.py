@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -35,11 +37,13 @@ class ModuleDefense(Defense):
 
     Args:
         module: the user's module.
-        origin: how errors name it.
+        origin: how errors name it; no setting, because the same module elsewhere is the same defense.
+        code: digest of the code that made it; empty if nobody knows.
     """
 
     module: nn.Module
     origin: str = "the module"
+    code: str = ""
 
     def __post_init__(self) -> None:
         target = getattr(self.module, "target", None)
@@ -140,8 +144,8 @@ class ModuleDefense(Defense):
         return self._replace(module=module)
 
     def settings(self) -> dict[str, Any]:
-        """Where the module came from and what it is."""
-        return {"origin": self.origin, "module": type(self.module).__qualname__}
+        """What the module is, and by which code."""
+        return {"module": type(self.module).__qualname__, "code": self.code}
 
     def _device(self, x: Tensor) -> torch.device:
         return next((parameter.device for parameter in self.module.parameters()), x.device)
@@ -184,14 +188,36 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
     return values.float() if values.is_floating_point() and values.itemsize < 4 else values
 
 
+class EndedError(BaseException):
+    """The user's code asked for the end of the process. Its own `except Exception` misses this."""
+
+
 def user_call(origin: str, call: Callable[[], T]) -> T:
     """Run the user's code; what it raises becomes one line with its type, message and place."""
     try:
-        return call()
-    except (UserError, NotApplicableError):
+        with _no_exit():
+            return call()
+    except (UserError, NotApplicableError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         _blame(origin, error)
+
+
+@contextlib.contextmanager
+def _no_exit() -> Iterator[None]:
+    """Inside, `os._exit` raises, or it would end the run with any exit code, 0 too; in a forked child it exits."""
+    exit_process, here = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:
+            exit_process(status)
+        raise EndedError(f"it called os._exit({status})")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = exit_process
 
 
 def _blame(origin: str, error: BaseException) -> NoReturn:

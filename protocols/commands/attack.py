@@ -19,7 +19,7 @@ from protocols.evaluation.registry import PROTOCOLS
 from reports.gate.gate import check_gates, exit_code, verdict
 from reports.gate.policy import Policy, read_policy
 from reports.model.report import Report
-from reports.model.storage import sealed, write
+from reports.model.storage import REPORT, sealed, write
 from vfc.errors import UserError, unknown
 
 
@@ -65,7 +65,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         facts, rows = runner.run(names, spec, dataset, parts)
         said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
         report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
-        report = judged(report, policy, rows, date.today())
+        report = judged(report, policy, rows, datetime.now(UTC).date())
         try:
             write(report, rows, out)
         except OSError as error:
@@ -73,6 +73,10 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
                 f"cannot write the report to {out}: {error.strerror or error}",
                 "free some space and run the same command again; finished cells are kept",
             ) from error
+    if not (out / REPORT).is_file():
+        raise UserError(
+            f"expected the report in {out}, got no such file any more", "leave the folder alone while it runs"
+        )
     with printing():
         tell(report, settings, rows)
     place.reporter.note(f"report: {out / 'report.json'}")

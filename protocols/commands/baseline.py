@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from protocols.commands.output import printing
@@ -18,12 +18,12 @@ def run_accept(path: str, reason: str, folder: str, today: date | None = None) -
         path: report.json, or the folder that holds it.
         reason: why, for the history.
         folder: the baseline; meant to be committed.
-        today: the day that the history names; None is the present day.
+        today: the day that the history names; None is the present day (UTC).
 
     Raises:
         UserError: no reason, or a report or history that cannot be used.
     """
-    changed = accept(path, Path(folder), reason, today or date.today())
+    changed = accept(path, Path(folder), reason, today or datetime.now(UTC).date())
     with printing():
         sys.stdout.write(f"accepted {clean(path)} as the baseline in {clean(folder)}: {clean(reason)}\n")
         for line in changed:

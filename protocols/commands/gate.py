@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 from protocols.commands.output import printing
 from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
@@ -34,7 +34,7 @@ def run_gate(
         baseline: an earlier report than which no directed metric may be worse.
         tolerance: what may be lost against it; needs `baseline`.
         config: file that holds the policy; None looks into the current folder.
-        today: decides which waivers still count; None is the present day.
+        today: decides which waivers still count; None is the present day (UTC).
 
     Raises:
         UserError: a report, a gate or the policy cannot be used.
@@ -46,7 +46,7 @@ def run_gate(
     compared = _against(path, report, baseline, tolerance or 0.0, policy) if baseline is not None else []
     others = len(compared)
     rows = load_rows(path, report) if rows_needed(report, policy.gates, policy.level(others)) else None
-    results = policy.judge(report, rows, today=today or date.today(), others=others)
+    results = policy.judge(report, rows, today=today or datetime.now(UTC).date(), others=others)
     word = _verdict(results, report, policy, [outcome for outcome, _ in compared])
     with printing():
         for result in results:

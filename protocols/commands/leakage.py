@@ -16,8 +16,8 @@ from protocols.commands.options.leakage import OWN
 from protocols.commands.options.shared import settings_from
 from protocols.commands.output import printing
 from protocols.engine.executors import LocalExecutor
-from protocols.engine.own_module import LayerOptions, build_module, spread
-from protocols.engine.prepare import absolute, data_of
+from protocols.engine.own_module import LayerOptions, build_module, content_of_model, spread
+from protocols.engine.prepare import data_of
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.workspace import start_torch, workspace
 from reports.studies.layers.tables import show
@@ -90,7 +90,7 @@ def run_leakage(options: LayerOptions, settings: Settings, console: Console | No
             )
         data = {
             "schema": SCHEMA,
-            "settings": identity,
+            "settings": {**identity, "model": options.model},
             "images": len(images),
             "image_shape": list(images.shape[1:]),
             "notes": notes,
@@ -120,14 +120,14 @@ def split_options(options: dict[str, Any]) -> tuple[LayerOptions, Settings]:
 def _identity(options: LayerOptions, settings: Settings, digest: str) -> dict[str, Any]:
     return {
         "verb": "leakage",
-        "model": options.model,
+        "model": content_of_model(options.model),
         "layers": list(options.layers),
         "images": options.images,
         "samples": options.samples,
         "method": options.method,
         "memory": options.memory,
         "straight_through": options.straight_through,
-        "dataset": absolute(settings.dataset) or "digits",
+        "dataset": (settings.dataset or "digits").partition(":")[0],
         "dataset_digest": digest,
         "labels": list(settings.labels),
         "split": settings.split,

@@ -8,11 +8,48 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from reports.model.files import write_all
+from reports.model.harmless import no_commands
 from reports.model.storage import REPORT
 from vfc.errors import UserError
+
+
+class LineGuard:
+    """A text stream none of whose lines starts with `::`, wherever a terminal's width broke them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._within = stream, False
+
+    def write(self, text: str) -> int:
+        """Write text; returns its length."""
+        within, self._within = self._within, not text.endswith("\n") and (self._within or bool(text))
+        self._stream.write(no_commands(f"-{text}")[1:] if within else no_commands(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Inside, standard output and error are guarded and never missing, and a terminal without a width has the usual."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "80")
+        if not (size.isascii() and size.isdigit() and len(size) < 6 and int(size) > 0):
+            del os.environ[name]
+    kept = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        guards = {name: LineGuard(nowhere if stream is None else stream) for name, stream in kept.items()}
+        for name, guard in guards.items():
+            setattr(sys, name, guard)
+        try:
+            yield
+        finally:
+            for name, guard in guards.items():
+                if getattr(sys, name) is guard:
+                    setattr(sys, name, kept[name])
 
 
 @contextmanager
@@ -30,6 +67,10 @@ def printing() -> Iterator[None]:
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         _silence(sys.stdout)
+    except ValueError as error:
+        if not getattr(sys.stdout, "closed", False):
+            raise
+        raise UserError("cannot write to standard output: it was closed", "send it elsewhere") from error
     except OSError as error:
         _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError) and error.errno != errno.EPIPE:
@@ -58,12 +99,14 @@ def write_formats(reports: Sequence[str], files: Mapping[str, str], renderers: M
 
 
 def complain(text: str) -> None:
-    """Write to standard error; that nobody reads it changes no exit code."""
+    """Write to standard error; that nobody reads it, or that it is missing or closed, changes no exit code."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(no_commands(text))
         sys.stderr.flush()
     except OSError:
         _silence(sys.stderr)
+    except (AttributeError, ValueError):
+        return
 
 
 def open_standard_streams() -> None:

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from protocols.commands.output import printing
 from protocols.engine.executors import LocalExecutor
-from protocols.engine.own_module import LayerOptions
-from protocols.engine.prepare import absolute, data_of
+from protocols.engine.own_module import LayerOptions, content_of_model
+from protocols.engine.prepare import data_of
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.workspace import start_torch, workspace
 from protocols.evaluation.overrides import check_overrides
@@ -51,7 +51,7 @@ def run_overtraining(
         study = OverTrainingStudy(options, over, settings, dataset, parts, trainer, place.runner, out / "cells")
         data, measured = study.data()
         passed = {"torch": torch.__version__, "device": device, "seconds": time.monotonic() - started}
-        data = {"schema": SCHEMA, "settings": identity, **data, "provenance": passed}
+        data = {"schema": SCHEMA, "settings": {**identity, "model": options.model}, **data, "provenance": passed}
         save_json(data, out / f"{STEM}.json")
         write_bytes(render_svg(data).encode(), out / f"{STEM}.svg")
         write_bytes(render_html(data).encode(), out / f"{STEM}.html")
@@ -78,14 +78,15 @@ def _identity(options: LayerOptions, over: OverTraining, settings: Settings, dat
     names = ("target", "width", "task", "labels", "split", "seed", "threads", "overrides", "identity_extra")
     return {
         "verb": "leakage --over-training",
-        **{name: getattr(options, name) for name in ("model", "images", "samples", "method", "memory")},
+        "model": content_of_model(options.model),
+        **{name: getattr(options, name) for name in ("images", "samples", "method", "memory")},
         "straight_through": options.straight_through,
         "layers": list(options.layers),
         "part": over.part,
         "checkpoints": over.checkpoints or (over.count if over.release is None else None),
         "shadows": over.shadows,
         "members": over.members,
-        "dataset": absolute(settings.dataset) or "digits",
+        "dataset": (settings.dataset or "digits").partition(":")[0],
         "dataset_digest": dataset.digest,
         **{name: list(shared[name]) if isinstance(shared[name], tuple) else shared[name] for name in names},
     }

@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
+from os import _exit  # bound now: while the user's code runs, `os._exit` is another
 from typing import Any, Protocol
 
 from vfc.errors import UserError, unknown
@@ -19,6 +21,9 @@ from vfc.errors import UserError, unknown
 Job = Callable[..., Any]
 Result = tuple[int, Any]
 """Position of the job and what it returned, or the exception that it raised."""
+
+_STARTS = 4
+"""How often workers are started before a run ends."""
 
 EXECUTORS = ("local", "processes", "ray")
 
@@ -66,11 +71,10 @@ class ProcessExecutor:
         pending = dict(enumerate(jobs))
         deaths = dict.fromkeys(pending, 0)
         while pending:
-            pool = self._started()
             # After a death jobs go one by one, so that the culprit is known.
             careful = any(deaths[position] for position in pending)
             batch = list(pending)[:1] if careful else list(pending)
-            futures = {pool.submit(_in_worker, function, pending[position]): position for position in batch}
+            futures = self._submitted(function, {position: pending[position] for position in batch})
             try:
                 for future in concurrent.futures.as_completed(futures):
                     result = future.result()
@@ -95,6 +99,23 @@ class ProcessExecutor:
             with contextlib.suppress(OSError):
                 process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submitted(self, function: Job, jobs: dict[int, tuple[Any, ...]]) -> dict[concurrent.futures.Future[Any], int]:
+        """The jobs under way. A fork server that died is started again.
+
+        Raises:
+            RuntimeError: there is none even so.
+        """
+        failed: Exception | None = None
+        for turn in range(_STARTS):
+            time.sleep(0.2 * turn)  # until the system knows that it is gone
+            try:
+                pool = self._started()
+                return {pool.submit(_in_worker, function, arguments): place for place, arguments in jobs.items()}
+            except (EOFError, OSError, BrokenProcessPool) as error:
+                self.close()
+                failed = error
+        raise RuntimeError(f"worker processes cannot be started: {failed!r}") from failed
 
     def _started(self) -> concurrent.futures.ProcessPoolExecutor:
         if self._pool is None:
@@ -164,7 +185,7 @@ def warm_up() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["protocols.engine.preload"])
+    context.set_forkserver_preload(["protocols.preload"])
     forkserver.ensure_running()
     return context
 
@@ -202,7 +223,7 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        _exit(1)
 
 
 def _set_threads(threads: int) -> None:

@@ -16,7 +16,8 @@ from vfc.artifact import load_arrays, load_defense, load_model, save_arrays
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
-from vfc.seeding import derive_seed
+from vfc.seeding import derive_seed, seeded
+from vfc.wrapper import ModuleDefense
 
 NO_DEFENSE = "only releases were given, and no defense to ask"
 
@@ -30,15 +31,17 @@ class DefenseSource:
         folder: of a saved defense; None for a factory.
         file: which defense of that folder.
         spec: the factory; None for a folder.
+        code: digest of the factory's code.
         classes: number of task classes, for the factory.
         data, validation: arrays files with `images` and `labels`, which a factory's defense is fitted on.
-        seed: of that fit.
+        seed: of that fit, and of what the factory draws.
     """
 
     target: Path
     folder: Path | None = None
     file: str = "defense"
     spec: ReleaseSpec | None = None
+    code: str = ""
     classes: int = 0
     data: Path | None = None
     validation: Path | None = None
@@ -60,9 +63,17 @@ def _load_defense(source: DefenseSource, device: str) -> Defense:
         if source.folder is None:
             raise ValueError("expected a folder or a factory")
         return load_defense(source.folder, target, file=source.file)
-    defense = call_factory(source.spec, source.classes)
+    defense = made(source.spec, source.classes, source.seed)
+    if isinstance(defense, ModuleDefense):
+        defense = replace(defense, code=source.code)
     data = fit_data(source.data, source.validation, source.classes, target)
     return defense.fit(data, torch.Generator().manual_seed(source.seed))
+
+
+def made(spec: ReleaseSpec, classes: int, seed: int) -> Defense:
+    """What a factory returns; what it draws from torch's global state depends on the seed alone."""
+    generator = torch.Generator().manual_seed(derive_seed("factory", seed))
+    return seeded(lambda: call_factory(spec, classes), generator)
 
 
 def fit_data(data: Path | None, validation: Path | None, classes: int, target: nn.Module) -> FitData:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from protocols.engine.handles import made
+from protocols.engine.identity import content_of
 from vfc.errors import UserError
-from vfc.factory import call_factory, resolve
-from vfc.seeding import derive_seed, seeded
+from vfc.factory import resolve
 from vfc.wrapper import ModuleDefense
 
 
@@ -37,6 +38,11 @@ class LayerOptions:
     straight_through: bool = False
 
 
+def content_of_model(model: str | None) -> str | None:
+    """A module as a run's identity names it: by its code, wherever the file lies; None without one."""
+    return None if model is None else content_of(resolve(model))
+
+
 def build_module(model: str, classes: int, seed: int) -> nn.Module:
     """The module that a factory returns; its first weights depend on the seed alone.
 
@@ -49,14 +55,13 @@ def build_module(model: str, classes: int, seed: int) -> nn.Module:
             f"expected --model as mypkg:build or path/to/file.py:build, got {model!r}",
             "a release is measured by vfc attack --protocol leakage",
         )
-    generator = torch.Generator().manual_seed(derive_seed("factory", seed))
-    made = seeded(lambda: call_factory(spec, classes), generator)
-    if not isinstance(made, ModuleDefense):
+    defense = made(spec, classes, seed)
+    if not isinstance(defense, ModuleDefense):
         raise UserError(
-            f"expected {model} to return a torch.nn.Module, got the defense {type(made).__name__}",
+            f"expected {model} to return a torch.nn.Module, got the defense {type(defense).__name__}",
             "a release is measured by vfc attack --protocol leakage",
         )
-    return made.module
+    return defense.module
 
 
 def spread(images: Tensor, most: int) -> Tensor:

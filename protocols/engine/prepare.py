@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part, check_world, save_world
-from protocols.engine.handles import DefenseSource, EvaluationHandle
+from protocols.engine.handles import DefenseSource, EvaluationHandle, made
+from protocols.engine.identity import code_of_factory, content_of
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.publish import Publisher, picture_of
@@ -24,7 +25,7 @@ from vfc.data import Dataset, ImageSet, load_dataset
 from vfc.datasets.saved_arrays import arrays_dataset
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError
-from vfc.factory import ReleaseSpec, call_factory
+from vfc.factory import ReleaseSpec
 from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
 from vfc.training import predict_logits
@@ -48,7 +49,7 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
             if getattr(settings, name) != getattr(default, name):
                 raise UserError(f"expected no --{name} beside saved arrays, which bring their own", "leave it out")
         dataset = arrays_dataset(Path(spec.source))
-        return settings, dataset, split(dataset, paper=True)
+        return named_by_content(settings, spec, dataset), dataset, split(dataset, paper=True)
     dataset = load_dataset(
         settings.dataset or "digits",
         task=settings.task,
@@ -72,7 +73,18 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
             )
     # A default and the same value given by name are one run.
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
+    settings = named_by_content(settings, spec, dataset)
     return settings, dataset, split(dataset, paper=settings.split == "paper")
+
+
+def named_by_content(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> Settings:
+    """The settings with the content of what was given as a file: where it lies is no part of a run's identity."""
+    given = dict(settings.identity_extra)
+    if spec.text and spec.kind != "registered":
+        given["release"] = content_of(spec)
+    if ":" in (settings.dataset or ""):
+        given["dataset"] = f"{str(settings.dataset).partition(':')[0]} {dataset.digest}"
+    return replace(settings, identity_extra=tuple(given.items()))
 
 
 def absolute(dataset: str | None) -> str | None:
@@ -151,7 +163,7 @@ def prepare(
         observed=observed,
         families=families,
         kind=spec.kind,
-        name=spec.text,
+        name=spec.name,
         settings=defense.settings(),
         targetless="" if target.release is not None else "the release names no target model",
         overlap=overlap_of(parts),
@@ -178,17 +190,20 @@ def _sources(
         source = DefenseSource(target=target, folder=fitted)
         return source, None if twin is None else replace(source, folder=twin), families, models
     # A plain module brings its own target, if any.
-    own = isinstance(call_factory(spec, dataset.classes[parts.task]), ModuleDefense)
+    # The factory's name and not its file: neither the place nor an edit gives the same defense other numbers.
+    seed = derive_seed("defense", spec.attribute, settings.seed)
+    own = isinstance(made(spec, dataset.classes[parts.task], seed), ModuleDefense)
     families = Families.of(settings, side, twin=not own)
     target, models = trainer.models(dataset, parts, families)
     data, validation = trainer.defender_arrays(parts)
     source = DefenseSource(
         target=target,
         spec=spec,
+        code=code_of_factory(spec),
         classes=dataset.classes[parts.task],
         data=data,
         validation=validation,
-        seed=derive_seed("defense", spec.text, settings.seed),
+        seed=seed,
     )
     return source, None, families, models
 

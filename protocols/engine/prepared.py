@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.identity import fingerprint
 from protocols.engine.publish import Publisher
 from protocols.engine.settings import digest_of
 from protocols.engine.task import Rows
@@ -90,6 +91,20 @@ class Prepared:
     settings: Mapping[str, Any] = field(default_factory=dict)
     targetless: str = ""
     overlap: int = 0
+
+    @property
+    def defense_digest(self) -> str:
+        """Content hash of the fitted defense and its target, and of what a factory's was made of and fitted on.
+
+        Empty without a defense. What is fitted need not show in the state: a set of names, say.
+        """
+        if self.publisher is None:
+            return ""
+        found, source = [fingerprint(self.publisher.defense)], self.place.source
+        if source is not None and source.spec is not None:
+            own = [self.parts.digests[name] for name in ("defender_train", "defender_validation")]
+            found += [source.code, str(source.seed), *own]
+        return digest_of(found)
 
 
 def digests_with(prepared: Prepared, models: Mapping[str, Path]) -> Digests:

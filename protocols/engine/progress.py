@@ -30,7 +30,7 @@ class Reporter:
         """One line, now."""
         if not self.quiet:
             # Whoever reads progress may go away; the run goes on.
-            with suppress(OSError, SystemExit):
+            with suppress(OSError, SystemExit, ValueError):
                 self.console.print(text, style="dim", markup=False)
 
     def detail(self, text: str) -> None:

@@ -68,7 +68,7 @@ def prepare_arrays(
         observed=Observed.of_values(saved["release"]),
         families=families,
         kind="arrays",
-        name=spec.text,
+        name=spec.name,
         targetless="" if target.release is not None else "the arrays hold no `prediction`",
         overlap=overlap_of(parts),
     )

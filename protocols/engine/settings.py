@@ -19,6 +19,9 @@ from vfc.errors import UserError, unknown
 WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
 """Settings that cannot change a result."""
 
+BY_CONTENT = ("release", "dataset")
+"""Settings that may name files; `identity_extra` holds what is in them, under the same names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -42,6 +45,7 @@ class Settings:
         preset: ready-made gates: paper, standard or strict.
         config: the config file that the user named; its policy is read when gates are judged.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
+        identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
 
     protocols: tuple[str, ...] = ()
@@ -80,7 +84,10 @@ class Settings:
         for name in (*WITHOUT_EFFECT, "gates", "preset"):
             del data[name]
         data["overrides"] = dict(self.overrides)
-        data["identity_extra"] = dict(self.identity_extra)
+        extra = dict(self.identity_extra)
+        # A file counts by its content, where that is known, and not by its place.
+        data |= {name: extra.pop(name) for name in BY_CONTENT if name in extra}
+        data["identity_extra"] = extra
         return data
 
     def digest(self) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 from adversaries.goals.membership_draws import Universe
 from protocols.engine.handles import NO_DEFENSE, DefenseSource
-from protocols.engine.identity import fingerprint
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, Trainer
@@ -158,12 +157,12 @@ def _registered(source: DefenseSource) -> str:
 
 
 def _digests(prepared: Prepared, trainer: Trainer, universe: Universe, code: str) -> list[str]:
-    """Everything that each shadow depends on. What is drawn for a shadow's releases is seeded by it."""
+    """Everything that each shadow depends on; a name for what is kept, and no seed."""
     families, publisher, source = prepared.families, prepared.publisher, prepared.place.source
     if families is None or publisher is None or source is None:
         raise NotApplicableError(NO_DEFENSE)
     # The fitted defense stands for its code and settings, wherever they come from.
-    what = [source.spec.text if source.spec is not None else _registered(source), fingerprint(publisher.defense)]
+    what = [source.spec.attribute if source.spec is not None else _registered(source), prepared.defense_digest]
     found = []
     for shadow, member in enumerate(universe.member):
         rows = universe.digest(shadow, prepared.parts.pool_validation.images)

@@ -1,7 +1,8 @@
 """Units of work, each saved the moment it ends.
 
 A task's file is named by a digest of everything that its result depends on: the adversary and its settings, the data,
-the release, the code and the versions of what computes. A run that starts again finds the finished ones.
+the release, the code and the versions of what computes. A run that starts again finds the finished ones. A file holds a
+digest of its name and of its content: one that was damaged, or that belongs to another task, is not taken for a result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from safetensors.numpy import save_file
 from adversaries.evidence import Status
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.settings import digest_of
+from reports.model.files import arrays_digest
 from vfc.errors import UserError
 
 Rows = np.ndarray[Any, np.dtype[Any]]
@@ -101,8 +103,11 @@ def save_outcome(outcome: Outcome, path: Path) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # At least one dimension, as the file has it.
         arrays = {name: np.ascontiguousarray(values) for name, values in outcome.arrays.items()}
-        save_file(arrays, temporary, metadata={"outcome": json.dumps(meta, allow_nan=False)})
+        text = json.dumps(meta, allow_nan=False)
+        about = {"outcome": text, "sha256": arrays_digest(arrays, path.stem, text)}
+        save_file(arrays, temporary, metadata=about)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
@@ -112,20 +117,30 @@ def save_outcome(outcome: Outcome, path: Path) -> None:
         ) from error
 
 
-def load_outcome(path: Path) -> Outcome | None:
-    """A finished task, or None when it is absent, unreadable, or failed (a failed one is tried again)."""
+def load_outcome(path: Path, damaged: Callable[[Path], None] = lambda _: None) -> Outcome | None:
+    """A finished task, or None when it is absent, damaged, or failed (a failed one is tried again).
+
+    Args:
+        path: its file.
+        damaged: is told of a file that is there and is not what was once written under this name.
+    """
     try:
         with safe_open(path, "np") as file:
-            meta = json.loads(file.metadata()["outcome"])
+            about = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        text = about["outcome"]
+        if about["sha256"] != arrays_digest(arrays, path.stem, text):
+            raise ValueError("the digest is another")
+        meta = json.loads(text)
+        outcome = Outcome(
+            status=meta["status"],
+            reason=meta["reason"],
+            flags=tuple(meta["flags"]),
+            cost=meta["cost"],
+            arrays=arrays,
+        )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        if path.exists():
+            damaged(path)
         return None
-    if meta["status"] == "failed":
-        return None
-    return Outcome(
-        status=meta["status"],
-        reason=meta["reason"],
-        flags=tuple(meta["flags"]),
-        cost=meta["cost"],
-        arrays=arrays,
-    )
+    return None if outcome.status == "failed" else outcome

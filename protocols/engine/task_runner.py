@@ -43,7 +43,11 @@ class TaskRunner:
             UserError: the disk is full, or something else that the user must change; what is finished stays.
         """
         paths = [order.folder / f"{order.task.key(self.code)}.safetensors" for order in orders]
-        outcomes = [load_outcome(path) for path in paths]
+        damaged: list[Path] = []
+        outcomes = [load_outcome(path, damaged.append) for path in paths]
+        if damaged:
+            count = f"{len(set(damaged))} finished task{'s' * (len(set(damaged)) > 1)}"
+            self.reporter.note(f"{stage}: {count} in {damaged[0].parent} damaged or of another run, done again")
         missing = [position for position, found in enumerate(outcomes) if found is None]
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
         give_back()  # what preparing took, workers can use

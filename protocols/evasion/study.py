@@ -13,7 +13,7 @@ from adversaries.attacks.evasion.ball import Ball
 from adversaries.attacks.evasion.libraries import versions
 from adversaries.goals.worst_case import above, at_floor, clearly_below, unconverged, worst_case
 from protocols.engine.budget import BALLS
-from protocols.engine.identity import fingerprint, model_digest
+from protocols.engine.identity import model_digest
 from protocols.engine.task import Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.context import Context
@@ -244,7 +244,7 @@ class Tournament:
             "arm": key.arm,
             "seed": key.seed,
             "data": prepared.digests.clean,
-            "pipeline": fingerprint(publisher.defense) if attacked else model_digest(publisher.defense.target),
+            "pipeline": prepared.defense_digest if attacked else model_digest(publisher.defense.target),
         }
         task: EvasionTask = BaselineTask(**common)
         title = f"random step, {norm_of(key)}, {key.arm}"

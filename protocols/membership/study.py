@@ -20,7 +20,6 @@ from adversaries.goals.membership_grading import MembershipArm, MembershipInputs
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
-from protocols.engine.identity import fingerprint
 from protocols.engine.settings import digest_of
 from protocols.engine.shadows import Shadow, fitted_shadows, learns
 from protocols.engine.task import Outcome, Rows
@@ -185,10 +184,11 @@ def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> partial[M
     digests = {name: tensor_digest(*tensors) for name, tensors in sets.items()}
 
     def queued(defense: str, where: EvaluationHandle, name: str, title: str) -> QueuedTask:
-        task = ReadTask(defense=defense, images=digests[name], name=f"membership-{name}", bare=bare, seed=seed)
+        stored = f"membership-{name}"
+        task = ReadTask(defense=defense, images=digests[name], name=stored, whose=title, bare=bare, seed=seed)
         return QueuedTask(task, where, context.cells, f"{title}, {name}{', target alone' * bare}")
 
-    queue = [queued(fingerprint(publisher.defense), place, "candidates", "the defense")]
+    queue = [queued(context.prepared.defense_digest, place, "candidates", "the defense")]
     for position, shadow in enumerate(asked.shadows):
         where = replace(place, source=shadow.source)
         queue += [queued(shadow.digest, where, name, f"shadow {position}") for name in ("universe", "candidates")]

@@ -45,6 +45,7 @@ class ReadTask(Task):
         defense: digest of the defense.
         images: digest of the images and their labels.
         name: the arrays beside the world that hold them: `images` and `labels`.
+        whose: `the defense`, or which shadow; each draws for itself.
         bare: read the target on the images themselves instead.
         seed: of the release's randomness.
     """
@@ -52,6 +53,7 @@ class ReadTask(Task):
     defense: str
     images: str
     name: str
+    whose: str
     bare: bool
     seed: int
 
@@ -68,8 +70,9 @@ class ReadTask(Task):
                 raise NotApplicableError("there is no target that reads images")
             defense = Undefended(target=target)
         arrays = place.arrays(self.name)
-        # Randomness of its own for every defense: the noise of one release tells nothing of another's.
-        seed = derive_seed("membership", self.defense, self.name, self.seed)
+        # Randomness of its own for every defense: the noise of one release tells nothing of another's. It does not
+        # depend on the defense's digest, or every edit of its code would draw other numbers.
+        seed = derive_seed("membership", self.whose, self.name, self.seed)
         generator = torch.Generator().manual_seed(seed)
         found = measure(defense, arrays["images"], arrays["labels"], generator, device=place.device)
         columns = found.readings.signals

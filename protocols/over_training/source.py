@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from protocols.engine.identity import plain_text
 from protocols.engine.own_module import build_module
 from protocols.engine.settings import digest_of
 from vfc.artifact import load_model
@@ -200,4 +201,6 @@ def code_of(module: nn.Module) -> str:
                 files.add(inspect.getfile(kind))
             except (OSError, TypeError):  # made without a file
                 continue
-    return digest_of([repr(module), [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(files)]])
+    return digest_of(
+        [plain_text(module), sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files)]
+    )

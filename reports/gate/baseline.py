@@ -197,6 +197,12 @@ def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str
     if not sidecar.is_file():
         raise UserError(f"expected the per-target rows at {sidecar}, got no such file", "keep it beside the report")
     history = read_history(folder)
+    foreign = [name for name in (REPORT, SIDECAR) if not history and (folder / name).exists()]
+    if foreign:
+        raise UserError(
+            f"expected an earlier baseline or an empty folder, got {folder} with a {foreign[0]} and no {HISTORY}",
+            "choose another folder: nothing is overwritten that no one accepted",
+        )
     metrics = {name: report.metrics[name].value for name in directed(report)}
     entry = {
         "date": today.isoformat(),

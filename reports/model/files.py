@@ -1,14 +1,35 @@
-"""Writing files as a whole or not at all: readers see the old one or the new one."""
+"""Writing files as a whole or not at all, and the digest by which readers know that arrays are as they were written."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 from vfc.errors import UserError
+
+
+def arrays_digest(arrays: Mapping[str, NDArray[Any]], *texts: str) -> str:
+    """SHA-256 of named arrays and of the texts that say whose they are.
+
+    Args:
+        arrays: by name, whatever their order.
+        texts: the key under which they are kept, say.
+    """
+    total = hashlib.sha256()
+    facts = [(name, values.dtype.str, values.shape) for name, values in sorted(arrays.items())]
+    for text in (*texts, repr(facts)):
+        total.update(f"{len(text)}:{text}".encode("utf-8", "surrogateescape"))
+    for name in sorted(arrays):
+        total.update(arrays[name].tobytes())
+    return total.hexdigest()
 
 
 def replace_whole(file: Path, content: bytes) -> None:

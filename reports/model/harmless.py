@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,14 @@ def cleaned(data: Any, *, plain: bool = False) -> Any:
     if isinstance(data, (list, tuple)):
         return [cleaned(item, plain=plain) for item in data]
     return data
+
+
+_COMMAND = re.compile(r"(\A|[\r\n])((?:\x1b\[[0-9;?]*[A-Za-z]|\s)*)::")
+
+
+def no_commands(text: str) -> str:
+    """Text none of whose lines starts with `::`, which CI servers would take for a command to them."""
+    return _COMMAND.sub(r"\1\2;:", text) if "::" in text else text
 
 
 def short(name: str, longest: int = 24) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from reports.model.collector import collector_paused
-from reports.model.files import replace_whole
+from reports.model.files import arrays_digest, replace_whole
 from reports.model.report import SCHEMA, Report
 from vfc.errors import UserError
 
@@ -42,8 +42,8 @@ WITHOUT_EFFECT = frozenset(
 def digest(report: Report) -> str:
     """SHA-256 of everything that can differ between runs that are not equal, as 64 hexadecimal digits.
 
-    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv and settings
-    WITHOUT_EFFECT.
+    Left out: provenance, the digest itself, each evidence's cost, where a gate was written, command.argv, settings
+    WITHOUT_EFFECT, and the folders of the files that settings name.
     """
     return _digest(_plain(report))
 
@@ -75,7 +75,8 @@ def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.ascontiguousarray(rows[key]) for key in sorted(rows)}
-    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": digest(report)}))
+    owner = digest(report)
+    replace_whole(folder / SIDECAR, save(arrays, metadata={"digest": owner, "sha256": arrays_digest(arrays, owner)}))
     replace_whole(folder / REPORT, dump(report))
     return folder / REPORT
 
@@ -129,7 +130,7 @@ def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
         report: what `load` returned for it.
 
     Raises:
-        UserError: the sidecar is missing, truncated, or belongs to another report.
+        UserError: the sidecar is missing, damaged, or belongs to another report.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -138,14 +139,19 @@ def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
         raise UserError(f"expected the per-target rows at {file}, got no such file", "keep it beside the report")
     try:
         with safe_open(file, framework="numpy") as arrays:
-            owner = (arrays.metadata() or {}).get("digest")
+            about = arrays.metadata() or {}
             rows = {key: arrays.get_tensor(key) for key in arrays.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"expected the per-target rows at {file}, got {error}", "run vfc attack again") from None
-    if owner != report.digest:
+    if about.get("digest") != report.digest:
         raise UserError(
-            f"expected the rows of report {report.digest[:12]} at {file}, got those of {str(owner)[:12]}",
+            f"expected the rows of report {report.digest[:12]} at {file}, got those of {str(about.get('digest'))[:12]}",
             "keep both files of one run together",
+        )
+    if about.get("sha256") != arrays_digest(rows, report.digest):
+        raise UserError(
+            f"expected the per-target rows at {file} as they were written, got others: damaged or changed by hand",
+            "restore the file, or run vfc attack again",
         )
     return rows
 
@@ -160,13 +166,27 @@ def _digest(content: Mapping[str, Any]) -> str:
     kept["evidence"] = [{k: part for k, part in row.items() if k != "cost"} for row in content.get("evidence", [])]
     kept["gates"] = [{k: part for k, part in gate.items() if k != "source"} for gate in content.get("gates", [])]
     command = {key: part for key, part in content["command"].items() if key != "argv"}
+    release = content.get("release", {}).get("kind", "registered")
     command["settings"] = {
-        kind: {name: value for name, value in settings.items() if name.replace("-", "_") not in WITHOUT_EFFECT}
+        kind: {name: _without_place(name, value, release) for name, value in settings.items() if _counts(name)}
         for kind, settings in command.get("settings", {}).items()
     }
     kept["command"] = command
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _counts(name: str) -> bool:
+    return name.replace("-", "_") not in WITHOUT_EFFECT
+
+
+def _without_place(name: str, value: Any, release: str) -> Any:
+    """A setting without the place of the file that it names, whose content the report holds by its digest."""
+    if name == "release" and release != "registered":
+        return release
+    if name == "dataset" and isinstance(value, str) and ":" in value:
+        return value.partition(":")[0]
+    return value
 
 
 def _locate(path: Path | str) -> Path:

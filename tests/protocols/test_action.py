@@ -82,8 +82,17 @@ def test_the_worse_exit_code_wins(tmp_path, attack, gate, code):
     assert output["exit-code"] == code
 
 
-def test_without_a_report_there_is_only_the_exit_code(tmp_path):
+@pytest.mark.parametrize("marker", [True, False])
+@pytest.mark.parametrize(
+    ("code", "said"), [("0", "4"), ("1", "4"), ("3", "4"), ("2", "2"), ("130", "130"), ("137", "137")]
+)
+def test_without_a_report_nothing_was_decided(tmp_path, code, said, marker):
+    """Whatever the exit code: a factory that ends the process, with 0 say, has passed no gate."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.json").write_text("of an earlier run")
-    assert call(tmp_path, ATTACK="2", REPORT="no") == {"exit-code": "2"}
+    (tmp_path / "out" / "report.json").write_text("of somebody else")
+    if marker:
+        (tmp_path / "out" / ".vfc-run.json").write_text("{}")
+    assert call(tmp_path, ATTACK=code, REPORT="no") == {"exit-code": said}
     assert (tmp_path / "calls").read_text() == "attack\n"
+    # An earlier run's makes room; what no run wrote is left alone.
+    assert (tmp_path / "out" / "report.json").exists() is not marker

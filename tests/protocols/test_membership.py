@@ -92,7 +92,7 @@ def attacked(vfc, tmp_path, shadows):
 
 
 def surely_above_zero(value):
-    """Beyond what chance does in one of 2,000 runs: what is drawn depends on the text of the code."""
+    """Beyond what chance does in one of 2,000 runs."""
     return levels.recompute(Value.model_validate(value), 0.0005).low > 0
 
 

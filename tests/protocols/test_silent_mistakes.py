@@ -119,9 +119,10 @@ def test_an_attack_that_changes_releases_in_place_does_not_change_the_world():
 
 @pytest.mark.parametrize("content", [b"[]", b"5", b"null", b"\xff\xfe"])
 def test_damaged_settings_of_a_run_are_a_user_error(tmp_path, content):
+    with claimed(tmp_path, {"seed": 0}, fresh=False):
+        (tmp_path / "cells").mkdir()
     (tmp_path / "settings.json").write_bytes(content)
-    (tmp_path / "cells").mkdir()
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="damaged"):
         claim(tmp_path, {"seed": 0}, fresh=False)
 
 

@@ -135,8 +135,8 @@ def claim(out, identity, *, fresh):
 def test_a_folder_belongs_to_one_run(tmp_path):
     out = tmp_path / "out"
     claim(out, {"seed": 0}, fresh=False)
-    claim(out, {"seed": 0}, fresh=False)
-    (out / "cells").mkdir()
+    with claimed(out, {"seed": 0}, fresh=False):
+        (out / "cells").mkdir()
     (out / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="seed 0, now 1"):
         claim(out, {"seed": 1}, fresh=False)
@@ -151,6 +151,67 @@ def test_a_folder_of_other_files_is_refused_even_when_fresh(tmp_path):
         with pytest.raises(UserError, match="other files"):
             claim(tmp_path, {}, fresh=fresh)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_folder_is_ours_only_by_its_marker(tmp_path):
+    """Names alone are no proof: many programs write settings.json."""
+    (tmp_path / "settings.json").write_text('{"seed": 0}')
+    (tmp_path / "report.json").write_text("a thesis")
+    for fresh in (False, True):
+        with pytest.raises(UserError, match="other files"):
+            claim(tmp_path, {"seed": 0}, fresh=fresh)
+    assert (tmp_path / "report.json").read_text() == "a thesis"
+
+
+def test_a_lock_of_somebody_else_keeps_its_content(tmp_path):
+    (tmp_path / ".lock").write_text("theirs")
+    claim(tmp_path, {}, fresh=True)
+    assert (tmp_path / ".lock").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+def test_nothing_foreign_is_deleted_or_overwritten(tmp_path, fresh, killed):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a.json").write_text("theirs")
+    with claimed(out, {}, fresh=False):
+        (out / "cells").mkdir()
+        (out / "cells" / "a.safetensors").write_bytes(b"")
+        (out / "report.json").write_text("ours")
+        marker = (out / ".vfc-run.json").read_bytes()
+    if killed:
+        (out / ".vfc-run.json").write_bytes(marker)
+    (out / "cells" / "notes.txt").write_text("theirs")
+    (out / "report.html").write_text("theirs")
+    claim(out, {}, fresh=fresh)
+    assert (out / "report.json").exists() is not fresh
+    assert (out / "cells" / "a.safetensors").exists() is not fresh
+    assert (out / "cells" / "notes.txt").read_text() == (out / "report.html").read_text() == "theirs"
+    # What would be overwritten is refused, and stays.
+    (out / "trained").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="trained, which would be overwritten"):
+        claim(out, {}, fresh=fresh)
+    assert (elsewhere / "a.json").read_text() == "theirs"
+    (out / "trained").unlink()
+    if not killed:
+        (out / "model-mine.safetensors").write_bytes(b"theirs")
+        with pytest.raises(UserError, match="got model-mine"):
+            claim(out, {}, fresh=fresh)
+        assert (out / "model-mine.safetensors").read_bytes() == b"theirs"
+
+
+def test_a_run_that_fails_leaves_what_it_finished(tmp_path):
+    def fail():
+        with claimed(tmp_path, {"seed": 0}, fresh=False):
+            (tmp_path / "cells").mkdir()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    claim(tmp_path, {"seed": 0}, fresh=False)
+    claim(tmp_path, {"seed": 1}, fresh=True)
+    assert not (tmp_path / "cells").exists()
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):

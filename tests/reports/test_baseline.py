@@ -151,3 +151,14 @@ def test_bad_input_is_refused_and_changes_nothing(tmp_path):
         with pytest.raises(UserError, match="history"):
             accept(run_folder, folder, "why", DAY)
         assert sorted(file.name for file in folder.iterdir()) == [HISTORY]
+
+
+def test_a_report_that_nobody_accepted_is_not_overwritten(tmp_path):
+    run_folder, theirs = tmp_path / "run", tmp_path / "theirs"
+    write(*run(hits(0, 0.5)), run_folder)
+    theirs.mkdir()
+    (theirs / "report.json").write_text("of another run")
+    with pytest.raises(UserError, match="nothing is overwritten"):
+        accept(run_folder, theirs, "why", DAY)
+    assert (theirs / "report.json").read_text() == "of another run"
+    assert not (theirs / "history.json").exists()

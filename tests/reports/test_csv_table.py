@@ -32,9 +32,9 @@ def test_golden():
 
 
 def test_numbers_are_exact():
-    report = build(metrics={"adaptive.accuracy": number(1 / 3, 0.1 + 0.2, 1e-17)})
+    report = build(metrics={"adaptive.accuracy": number(1 / 3, 1e-17, 0.1 + 0.2)})
     (metric,) = [line for line in table(report) if line["kind"] == "metric"]
-    assert (float(metric["value"]), float(metric["low"]), float(metric["high"])) == (1 / 3, 0.1 + 0.2, 1e-17)
+    assert (float(metric["value"]), float(metric["low"]), float(metric["high"])) == (1 / 3, 1e-17, 0.1 + 0.2)
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", " =1", "\t=1", "\uff1d1", "|x"])

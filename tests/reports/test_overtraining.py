@@ -18,7 +18,9 @@ STEPS = (0, 1, 9, 99)
 
 
 def number(value, half=0.5, **more):
-    return Value(value=value, low=value - half, high=value + half, **more).model_dump(mode="json")
+    return Value(value=value, low=value - half, high=value + half, **{"unit": "difference", **more}).model_dump(
+        mode="json"
+    )
 
 
 def data(name="body", membership=True):
@@ -48,7 +50,7 @@ def data(name="body", membership=True):
 
 
 def test_points_lie_at_the_logarithm_of_the_step_and_on_their_scale():
-    values = [Value(value=x, low=x - 1, high=x + 1) for x in (10, 5, 0, 10)]
+    values = [Value(value=x, low=x - 1, high=x + 1, unit="dimensions") for x in (10, 5, 0, 10)]
     drawn = Page(str(panel(STEPS, Panel(title="DoF", lines=[Line(name="x", kind="a", values=values)]))))
     dots = [(float(each["cx"]), float(each["cy"])) for each in drawn.every("circle")]
     width, height = WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP
@@ -65,7 +67,7 @@ def test_points_lie_at_the_logarithm_of_the_step_and_on_their_scale():
 def test_scales_hold_every_bound_and_zero():
     for low, high in ((0.2, 0.31), (-0.4, 0.02), (100, 3072), (0, 0), (1e-9, 2e-9)):
         for signed in (False, True):
-            line = Line(name="x", kind="a", values=[Value(value=high, low=low, high=high), None])
+            line = Line(name="x", kind="a", values=[Value(value=high, low=low, high=high, unit="dimensions"), None])
             ticks = scale(Panel(title="t", lines=[line], signed=signed))
             assert ticks[0] <= min(low, 0)
             assert ticks[-1] >= high

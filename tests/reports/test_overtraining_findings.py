@@ -10,7 +10,7 @@ from reports.studies.over_training.findings import correlations, layers_differ, 
 
 def test_correlations_are_those_of_the_layers():
     def number(value):
-        return Value(value=value, low=value, high=value).model_dump(mode="json")
+        return Value(value=value, low=value, high=value, unit="dimensions").model_dump(mode="json")
 
     ranks = {"mcr": (1, 2, 3, 4, 5), "cv": (5, 4, 3, 2, 1), "reduction": (1, 1, 1, 1, 1)}
     layers = [
@@ -32,7 +32,7 @@ def test_correlations_are_those_of_the_layers():
 @pytest.mark.parametrize("flag", ["SHUFFLED_ABOVE_CHANCE", "NONFINITE_GUESS", "SELECTION_MISSED"])
 def test_a_layer_with_an_honesty_flag_is_compared_with_none(flag):
     def number(value):
-        return Value(value=value, low=value, high=value).model_dump(mode="json")
+        return Value(value=value, low=value, high=value, unit="dimensions").model_dump(mode="json")
 
     layers = [
         {

@@ -1,0 +1,167 @@
+"""However a run ends, its exit code says what is true: 0 needs a report, and 1 a broken gate."""
+
+import io
+import os
+import signal
+import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+
+from protocols import cli
+from protocols.commands.output import LineGuard
+from protocols.engine import executors
+from protocols.engine.executors import ProcessExecutor, warm_up
+from tests.protocols.test_work import double
+from vfc import __main__ as front
+from vfc.errors import UserError
+from vfc.wrapper import user_call
+
+BUILD = """
+import asyncio, ctypes, os, sys
+from torch import nn
+
+class Own(nn.Module):
+    def forward(self, x):
+        {forward}
+        return x
+
+def build():
+    {build}
+    return Own()
+"""
+
+
+@pytest.mark.parametrize("where", ["build", "forward"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os._exit(0)", "os._exit(1)", "sys.exit(0)", "raise GeneratorExit", "raise asyncio.CancelledError",
+        "raise BaseException('end')", "sys.stdout.close() or sys.exit(1)",
+    ],
+)  # fmt: skip
+def test_a_defense_that_ends_the_program_is_one_line(vfc, tmp_path, line, where, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    (tmp_path / "own.py").write_text(BUILD.format(**{"build": "pass", "forward": "pass", where: line}))
+    code, _, errors = vfc("attack", "--release", "own.py:build", "--protocol", "transfer", "--out", "o", "--quiet")
+    assert code == 2, errors
+    assert "own.py" in errors
+    assert "Traceback" not in errors
+    assert not Path("o/report.json").exists()
+
+
+def test_a_child_of_the_defense_may_exit(tmp_path):
+    def fork():
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    real = os._exit
+    assert user_call("mine", fork) == 7
+    with pytest.raises(UserError, match="it called os"):
+        user_call("mine", lambda: os._exit(0))
+    assert os._exit is real
+
+
+@pytest.mark.parametrize("error", [GeneratorExit(), BaseException("odd"), MemoryError(), RecursionError()])
+def test_what_nobody_expects_is_a_bug_and_not_a_broken_gate(error, monkeypatch, capsys):
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr("protocols.commands.schema.run_schema", end)
+    assert cli.run(["schema"]) == cli.BUG
+    assert type(error).__name__ in capsys.readouterr().err
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed], ids=["missing", "closed"])
+@pytest.mark.parametrize(
+    ("arguments", "missing", "shut"), [(["schema"], 0, 2), (["attak"], 2, 2), (["list"], 0, 2), (["--help"], 0, 2)]
+)
+def test_streams_that_are_missing_or_closed_are_no_verdict(arguments, missing, shut, stream, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, stream())
+    assert cli.run(arguments) == (missing if stream() is None else shut)
+
+
+def test_a_bug_without_standard_error_is_a_bug(monkeypatch):
+    def end(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("protocols.commands.schema.run_schema", end)
+    for stream in (None, closed()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert cli.run(["schema"]) == cli.BUG
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ImportError("no numpy", name="numpy"), 2), (SyntaxError("bad"), 4), (KeyboardInterrupt(), 130), (OSError(), 4)],
+)
+@pytest.mark.parametrize("start", [front.main, front.main_attack])
+def test_a_program_that_cannot_be_imported_is_no_verdict(error, code, start, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(front, "require_own_packages", fail)
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == code
+    assert ("Traceback" in capsys.readouterr().err) is (code == 4)
+
+
+def test_a_report_that_is_gone_is_not_0(vfc, monkeypatch):
+    monkeypatch.setattr("protocols.commands.attack.write", lambda *_: None)
+    code, _, errors = vfc("attack", "--release", "identity", "--protocol", "transfer", "--out", "o")
+    assert code == 2
+    assert "expected the report" in errors
+
+
+def test_a_fork_server_that_died_is_started_again():
+    warm_up()
+    executor = ProcessExecutor(2, 1)
+    try:
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        assert sorted(executor.run(double, [(1,), (2,)])) == [(0, 2), (1, 4)]
+    finally:
+        executor.close()
+
+
+def test_workers_that_cannot_be_started_are_a_bug_and_no_interruption(monkeypatch, capsys):
+    def dead(*_, **__):
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(executors, "warm_up", dead)
+    monkeypatch.setattr(executors.time, "sleep", lambda _: None)
+    monkeypatch.setattr(
+        "protocols.commands.schema.run_schema", lambda: list(ProcessExecutor(1, 1).run(double, [(1,)])) and 0
+    )
+    assert cli.run(["schema"]) == cli.BUG
+    assert "cannot be started" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        (["::error::x\n"], ";:error::x\n"),
+        (["  ::error::x\n"], "  ;:error::x\n"),
+        (["a::b\n::c"], "a::b\n;:c"),
+        (["\x1b[1m::error::x\n"], "\x1b[1m;:error::x\n"),
+        (["a\r::b"], "a\r;:b"),
+        (["a", "::b\n", "::c\n"], "a::b\n;:c\n"),
+        (["\u2003::b"], "\u2003;:b"),
+    ],
+)
+def test_no_line_of_ours_is_a_command_to_the_ci_server(written, seen):
+    stream = io.StringIO()
+    guard = LineGuard(stream)
+    for text in written:
+        assert guard.write(text) == len(text)
+    assert stream.getvalue() == seen
