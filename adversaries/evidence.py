@@ -40,6 +40,9 @@ class Value(Record):
 
     `low` and `high` are each a 95 % one-sided bound (confidence .90 two-sided) unless `confidence` says otherwise.
     `counts` or `rows` (a key of the sidecar) let any other level be recomputed with the statistic named in `method`.
+    A number that one of several adversaries gave says which (`candidate`), which adversaries are clearly stronger on
+    the target images (`also`), and what the others gave that could decide a gate (`others`), each with whether its
+    shuffled control ran clean (`controlled`).
     """
 
     value: float | None
@@ -56,6 +59,9 @@ class Value(Record):
     reason: str | None = None
     flags: tuple[str, ...] = ()
     also: tuple[Value, ...] = ()
+    candidate: str | None = None
+    controlled: bool = True
+    others: tuple[Value, ...] = ()
 
     @field_validator("value", "low", "high")
     @classmethod

@@ -7,7 +7,6 @@ POWER: dict[str, str] = {
     "NOT_CONVERGED": "twice the training makes the attack clearly stronger, so it was stopped too early",
     "ZERO_GRADIENT": "the attack's gradient was exactly zero, so it never learned",
     "TOO_FEW_TARGETS": "too few targets to conclude",
-    "SELECTION_MISSED": "another candidate is clearly stronger on the targets than the one chosen on validation",
     "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
     "CRASHED": "an adversary crashed, and might have been the strongest",
 }
@@ -21,6 +20,7 @@ HONESTY: dict[str, str] = {
 """Flags that drop the adversary and forbid that a gate holds."""
 
 INFORMING: dict[str, str] = {
+    "SELECTION_MISSED": "another candidate is clearly stronger on the targets than the one chosen on validation",
     "RANDOM_RELEASE": "two releases of one image differ",
     "BATCH_DEPENDENT": "the release of an image depends on the images beside it",
     "NONFINITE_RELEASE": "the release holds NaN or infinite numbers",

@@ -89,7 +89,7 @@ class AttributeMetrics:
         """
         scratch: list[dict[str, Rows]] = [{} for _ in self.questions]
         values = [
-            self._numbers(self._about(column), scratch[column]).leakage("class", attempts)
+            self._numbers(self._about(column), scratch[column]).leakage("class", attempts, everybody=False)
             for column in range(len(self.questions))
         ]
         known = {column: value for column, value in enumerate(values) if value.value is not None}

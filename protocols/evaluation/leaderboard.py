@@ -102,6 +102,27 @@ class Leaderboard:
 
         return [rival for rival in rivals if missed(rival)]
 
+    def contenders(self, chosen: Contestant, attempts: Iterable[Attempt]) -> list[Contestant]:
+        """Honest contestants whose number could decide a gate that the chosen one's does not.
+
+        Left out is who is clearly weaker: whose upper bound, at the strictest level at which gates are judged, is below
+        the chosen one's own upper bound.
+        """
+        least = [self.statistic.value(rows).high for rows in self.rows(chosen)]
+
+        def may_decide(other: Contestant) -> bool:
+            highs = [self.statistic.value(rows, alpha=health.LEVEL).high for rows in self.rows(other)]
+            return any(high is None or low is None or high >= low for high, low in zip(highs, least, strict=True))
+
+        found = [each for each in self.contestants(attempts) if each != chosen and not self.dishonest(each.attempt)]
+        return [each for each in found if may_decide(each)]
+
+    def name(self, contestant: Contestant) -> str:
+        """A contestant as reports call it."""
+        attempt, variant = contestant
+        words = [self.results.of(attempt).candidate.name, *([variant] if variant else [])]
+        return " ".join([*words, *([f"@{attempt.budget}"] if attempt.budget is not None else [])])
+
     def clearly_above(self, stronger: Contestant, weaker: Contestant) -> bool:
         """Whether one contestant beats another on the same targets beyond chance, corrected for all comparisons."""
         pairs = zip(self.rows(stronger), self.rows(weaker), strict=True)

@@ -16,13 +16,14 @@ from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
 
 
-def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure) -> Value:
-    """A number of the adversary chosen on validation, over seeds, with its flags and its missed rivals.
+def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure, *, everybody: bool = True) -> Value:
+    """A number of the adversary chosen on validation, over seeds, with its flags and what the others gave.
 
     Args:
         board: who is strongest.
         attempts: who competes.
         measure: from rows to the number.
+        everybody: whether gates are judged on the others too; False for those alone that selection has missed.
     """
     results, unit = board.results, board.statistic.unit
     dropped = {flag for attempt in attempts for flag in board.dishonest(attempt)}
@@ -37,8 +38,17 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
     flags |= silence(board, chosen, attempts)
     value = board.over_seeds(chosen, measure)
-    rivals = tuple(board.over_seeds(rival, measure) for rival in missed)
-    return value.model_copy(update={"flags": tuple(sorted(flags)), "also": rivals})
+    named = {"candidate": board.name(chosen), "flags": tuple(sorted(flags))}
+    numbers = {each: _number(board, each, measure) for each in (missed, board.contenders(chosen, attempts))[everybody]}
+    also = tuple(numbers[rival] for rival in missed if rival in numbers)
+    return value.model_copy(update={**named, "also": also, "others": tuple(numbers.values())})
+
+
+def _number(board: Leaderboard, contestant: Contestant, measure: Measure) -> Value:
+    """A number of a candidate that was not chosen, with its name and whether its control ran clean."""
+    controlled = not board.results.uncontrolled(contestant.attempt)
+    update = {"candidate": board.name(contestant), "controlled": controlled}
+    return board.over_seeds(contestant, measure).model_copy(update=update)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +92,13 @@ class LabelMetrics:
 
         return chosen_value(self.board, attempts, measure)
 
-    def leakage(self, name: str, attempts: Sequence[Attempt]) -> Value:
+    def leakage(self, name: str, attempts: Sequence[Attempt], *, everybody: bool = True) -> Value:
         """Leakage of the chosen adversary, against the ceiling chosen in the same way on the images.
 
         Args:
             name: of the metric; the sidecar's keys begin with it.
             attempts: who competes.
+            everybody: as for `chosen_value`.
         """
         if not self.originals:
             return Value.unknown("the originals are unknown, so there is no ceiling on the images", unit="leakage")
@@ -101,7 +112,7 @@ class LabelMetrics:
             self.rows[key] = np.stack([rows, self.floor, above[seed]])
             return estimates.leakage(rows, self.floor, above[seed], seed=seed, rows=key)
 
-        return chosen_value(self.board, attempts, measure)
+        return chosen_value(self.board, attempts, measure, everybody=everybody)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from adversaries.evidence import Evidence, Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from adversaries.statistics.estimates import ALPHA
 from adversaries.statistics.levels import needs_rows, recompute
-from reports.model.catalog import check_limit, producible
+from reports.model.catalog import check_limit, lookup, producible
 from reports.model.numbers import Operator, show_bound
 from reports.model.report import GateResult, Outcome, Report, Verdict
 from vfc.errors import UserError
@@ -97,10 +97,12 @@ def judge(
 
 def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = None) -> bool:
     """Whether judging these gates needs the sidecar; `alpha` as for `judge`."""
+    judged = [(gate, report.metrics[gate.metric]) for gate in gates if gate.metric in report.metrics]
     if alpha == ALPHA or (alpha is None and len(gates) < 2):
-        return False
-    judged = [report.metrics[gate.metric] for gate in gates if gate.metric in report.metrics]
-    return any(needs_rows(value) for metric in judged for value in (metric, *metric.also))
+        # Stored bounds decide, but for candidates that violate a gate and might break it at a stricter level.
+        doubtful = [other for gate, value in judged for other in _others(gate, value) if _violates(gate, other)]
+        return any(needs_rows(other) for other in doubtful)
+    return any(needs_rows(value) for gate, metric in judged for value in (metric, *_others(gate, metric)))
 
 
 def verdict(
@@ -184,18 +186,42 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
     outcome, reason = _compare(gate, value)
     if outcome == "broken":
         return result(outcome, value, reason)
-    # Adversaries clearly stronger on the target images than the chosen one; without clean controls they do not count.
-    for stronger in (recompute(other, alpha, rows) for other in value.also if not set(other.flags) & set(HONESTY)):
-        theirs, why = _compare(gate, stronger)
-        if theirs == "broken":
-            return result(theirs, stronger, f"of an adversary stronger than the chosen one, {why}")
-        if theirs == "inconclusive" and outcome == "held":
-            outcome, reason = theirs, f"of an adversary stronger than the chosen one, {why}"
+    # Every honest candidate is judged, not the chosen one alone: choosing among many on validation is luck too.
+    others = _others(gate, value)
+    missed = [recompute(each, alpha, rows) for each in value.also]
+    for other in (recompute(each, alpha, rows) for each in others):
+        theirs, why = _compare(gate, other)
+        if theirs == "held":
+            continue
+        who = f"of {other.candidate or 'an adversary'}, which was not chosen, "
+        # A clean control is needed to break a gate, and a level corrected for how many could break it; those that
+        # selection has missed were tested before.
+        strict = other if other in missed else recompute(other, alpha / (1 + len(others)), rows)
+        if other.controlled and (broken := _compare(gate, strict))[0] == "broken":
+            return result("broken", strict, who + broken[1])
+        if outcome == "held":
+            outcome, reason = "inconclusive", who + why
     flags = forbids_holding(value.flags)
     if outcome == "held" and flags:
         doubts = "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in flags)
         return result("inconclusive", value, f"{reason}, but the number is in doubt: {doubts}")
     return result(outcome, value, reason)
+
+
+def _others(gate: Gate, value: Value) -> list[Value]:
+    """The honest candidates that are judged beside the chosen one.
+
+    Those that selection has missed always; everybody else where the gate asks for what a defender wants: a gate that
+    asks for a strong attack is about the strongest.
+    """
+    better = lookup(gate.metric).better
+    wanted = better is None or (better == "up") == gate.upward
+    more = [other for other in value.others if other not in value.also] if wanted else []
+    return [other for other in (*value.also, *more) if not set(other.flags) & set(HONESTY)]
+
+
+def _violates(gate: Gate, value: Value) -> bool:
+    return _compare(gate, value)[0] != "held"
 
 
 def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:

@@ -90,10 +90,46 @@ def test_a_stronger_adversary_breaks_a_gate(operator, limit, expected):
     worse = number(0.5, 0.4, 0.6) if operator in (">=", ">") else number(9.0, 8.0, 9.5)
     stronger = number(3.0, 2.0, 4.0, flags=("SELECTION_MISSED",), also=(worse,))
     assert outcome(stronger, operator, limit) == "broken"
-    # Without clean honesty controls its word does not count, but the flag still forbids "held".
+    # Without clean honesty controls its word does not count, but the number that it was dropped from never holds.
     cheat = worse.model_copy(update={"flags": ("SHUFFLED_ABOVE_CHANCE",)})
-    unclean = number(3.0, 2.0, 4.0, flags=("SELECTION_MISSED",), also=(cheat,))
+    unclean = number(3.0, 2.0, 4.0, flags=("SELECTION_MISSED", "SHUFFLED_ABOVE_CHANCE"), also=(cheat,))
     assert outcome(unclean, operator, limit) == ("inconclusive" if expected == "held" else expected)
+
+
+def candidate(hits, n=1000, *, controlled=True, name="rival", **more):
+    value = estimates.rate(hits, n)
+    return value.model_copy(update={"candidate": name, "controlled": controlled, **more})
+
+
+def test_every_honest_candidate_is_judged_and_named():
+    limit = "adaptive.accuracy <= 0.3"
+    weak = candidate(200, name="chosen")
+    assert outcome_of(limit, weak) == ("held", False)
+    undecided = weak.model_copy(update={"others": (candidate(290, name="other"),)})
+    assert outcome_of(limit, undecided) == ("inconclusive", True)
+    breaking = weak.model_copy(update={"others": (candidate(400, name="other"),)})
+    assert outcome_of(limit, breaking) == ("broken", True)
+    # Without a clean control its word breaks nothing, and still nothing holds.
+    uncontrolled = weak.model_copy(update={"others": (candidate(400, name="other", controlled=False),)})
+    assert outcome_of(limit, uncontrolled) == ("inconclusive", True)
+    # Who is just above the limit breaks it alone, and not as one of many.
+    alone = candidate(330, name="other")
+    assert outcome_of(limit, weak.model_copy(update={"others": (alone,)}))[0] == "broken"
+    many = weak.model_copy(update={"others": (alone, *(candidate(100 + i) for i in range(40)))})
+    assert outcome_of(limit, many)[0] == "inconclusive"
+    cheat = candidate(900, name="other", flags=("NONFINITE_GUESS",))
+    assert outcome_of(limit, weak.model_copy(update={"others": (cheat,)})) == ("held", False)
+
+
+def test_a_gate_that_asks_for_a_strong_attack_is_about_the_strongest():
+    strong = candidate(900, name="chosen", others=(candidate(870, name="other"),))
+    assert outcome_of("adaptive.accuracy >= 0.87", strong)[0] == "held"
+
+
+def outcome_of(gate, value):
+    """The outcome of one gate, and whether its reason names the other candidate."""
+    (found,) = judge(build(metrics={"adaptive.accuracy": value}), [Gate.parse(gate)])
+    return found.outcome, "other" in found.reason
 
 
 def test_an_undecided_stronger_adversary_forbids_held():
