@@ -35,7 +35,7 @@ SLOWER, LEAST_SECONDS = 5, 60
 
 _BOARDS = tuple(
     f"tests/protocols/test_{name}.py"
-    for name in ("leaderboard", "label_metrics", "flags", "pairs_leaderboard", "cross_protocol", "arms")
+    for name in ("statistic", "leaderboard", "label_metrics", "flags", "pairs_leaderboard", "cross_protocol", "arms")
 )
 _CORE = tuple(f"tests/vfc/test_{name}.py" for name in ("latents", "mask", "objective", "vfc_core"))
 _STATS = ("tests/adversaries/test_stats.py", "tests/adversaries/test_difference.py")
@@ -43,13 +43,13 @@ _LABEL = ("tests/adversaries/test_goal.py", "tests/adversaries/test_masked.py", 
 
 TESTS: dict[str, tuple[str, ...]] = {
     **{f"vfc/core/{name}.py": _CORE for name in ("decoder", "encoder", "mask", "objective", "trainer")},
-    "adversaries/statistics/estimates.py": (*_STATS, *_BOARDS[:3]),
+    "adversaries/statistics/estimates.py": (*_STATS, *_BOARDS[:4]),
     "adversaries/statistics/intervals.py": _STATS,
-    "adversaries/statistics/levels.py": (*_STATS, *_BOARDS[:4]),
+    "adversaries/statistics/levels.py": (*_STATS, *_BOARDS[:5]),
     "adversaries/statistics/rank_correlation.py": ("tests/adversaries/test_rank_correlation.py",),
     "adversaries/statistics/special.py": ("tests/adversaries/test_special.py", *_STATS),
     "adversaries/statistics/training_course.py": ("tests/protocols/test_overtraining_findings.py",),
-    "adversaries/statistics/worst_class.py": ("tests/adversaries/test_worst_class.py",),
+    "adversaries/statistics/worst_class.py": ("tests/adversaries/test_worst_class.py", *_STATS),
     "adversaries/goals/assess.py": _LABEL,
     "adversaries/goals/evasion.py": ("tests/adversaries/test_evasion.py",),
     "adversaries/goals/gallery.py": ("tests/adversaries/test_gallery.py",),
