@@ -48,7 +48,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "adversaries/statistics/levels.py": (*_STATS, *_BOARDS[:5]),
     "adversaries/statistics/rank_correlation.py": ("tests/adversaries/test_rank_correlation.py",),
     "adversaries/statistics/special.py": ("tests/adversaries/test_special.py", *_STATS),
-    "adversaries/statistics/training_course.py": ("tests/protocols/test_overtraining_findings.py",),
+    "adversaries/statistics/training_course.py": (
+        "tests/adversaries/test_training_course.py",
+        "tests/reports/test_overtraining_findings.py",
+    ),
     "adversaries/statistics/worst_class.py": ("tests/adversaries/test_worst_class.py", *_STATS),
     "adversaries/goals/assess.py": _LABEL,
     "adversaries/goals/evasion.py": ("tests/adversaries/test_evasion.py",),

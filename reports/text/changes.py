@@ -19,7 +19,6 @@ REMEDIES = {
     "NOT_CONVERGED": "longer training of the chosen adversary",
     "ZERO_GRADIENT": "an adversary whose gradient is not zero, such as one that approximates it",
     "TOO_FEW_TARGETS": "more target images",
-    "SELECTION_MISSED": "a larger attacker pool, so that its validation part chooses the stronger candidate",
     "PLANTED_MISSED": "an adversary that finds a label planted in a copy of the release",
     "CRASHED": "another run without the crash",
     "SHUFFLED_ABOVE_CHANCE": "an adversary that stays at chance on shuffled labels",

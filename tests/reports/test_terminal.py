@@ -135,7 +135,7 @@ def test_flags_are_grouped_and_chosen_carriers_named():
     text = one_line(shown(full(), 160))
     assert "All controls that ran are clean: no flag forbids that a gate holds." in text
     assert "1 adversary: cnn; chosen: cnn (K = all)." in text
-    flagged = {**metrics(), "adaptive.accuracy": rate(0.964, flags=("SELECTION_MISSED",))}
+    flagged = {**metrics(), "adaptive.accuracy": rate(0.964, flags=("NOT_CONVERGED",))}
     text = one_line(shown(full(metrics=flagged), 160))
     assert "All controls that ran are clean" not in text
     assert "Numbers: adaptive.accuracy." in text
