@@ -78,8 +78,10 @@ class Value(Record):
             raise ValueError(f"expected low <= high, got {self.low} and {self.high}")
         if self.n < 0:
             raise ValueError(f"expected n >= 0, got {self.n}")
-        if self.unit == "rate" and any(not 0 <= number <= 1 for number in numbers):
-            raise ValueError(f"expected a rate in [0, 1], got {numbers}")
+        # The mean of rates is one, but bounds of Student's t know nothing of its limits.
+        limited = [self.value] if "Student's t" in self.method else numbers
+        if self.unit == "rate" and any(number is not None and not 0 <= number <= 1 for number in limited):
+            raise ValueError(f"expected a rate in [0, 1], got {limited}")
         if self.unit == "rate" and self.value is not None and self.n == 0 and self.method != "exact":
             raise ValueError("expected n > 0 beside a rate, got 0")
         # Those of several seeds, `0/k` and so on, have an n each.

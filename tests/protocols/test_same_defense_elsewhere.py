@@ -105,7 +105,7 @@ def test_an_edit_of_our_own_code_draws_nothing_anew(vfc, tmp_path, monkeypatch, 
     found = []
     for code in ("a", "b"):
         monkeypatch.setattr(
-            "protocols.run.code_digest", lambda *_, code=code: hashlib.sha256(code.encode()).hexdigest()
+            "protocols.engine.workspace.code_digest", lambda *_, code=code: hashlib.sha256(code.encode()).hexdigest()
         )
         file = write(tmp_path / code)
         found.append(measured(vfc, monkeypatch, tmp_path / code, file, small_npz)[0])

@@ -144,9 +144,9 @@ def test_its_metric_is_listed_and_gated(place, report):
 
 @needs_sections
 def test_its_section_is_in_the_report(place, report):
-    done = python(place, "-m", "vfc", "report", "out", "--format", "md")
+    done = python(place, "-m", "vfc", "report", "out")
     assert done.returncode == 0, done.stderr
-    written = done.stdout + "".join(path.read_text() for path in (place / "out").glob("*.md"))
+    written = " ".join(done.stdout.split())
     assert "Contrast" in written
     assert "contrast of the release / contrast of the image" in written or "contrast.kept" in written
 
