@@ -58,7 +58,7 @@ def grants(level: str) -> Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreatModel:
-    """Who attacks: a level of the ladder and a budget.
+    """A threat model: a level of the ladder and a budget.
 
     Args:
         level: L0 to L5.

@@ -1,1 +1,1 @@
-"""Who attacks what, with which budget; running it; the command line."""
+"""The protocols: which adversaries attack for which goal; running them; the command line."""

@@ -30,7 +30,7 @@ from vfc.registry import Registry
 from vfc.training import predict_logits
 
 SHOWN = 16
-"""So many reconstructions are kept for people to look at: the worst leaks."""
+"""Reconstructions that are kept for people to look at: the worst leaks."""
 
 _CHUNK = 512
 

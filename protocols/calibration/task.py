@@ -31,7 +31,7 @@ ALARM = 0.001
 """An alarm is a lower bound at this one-sided level that is above the floor."""
 
 NOT_MEASURED, QUIET, ALARMED = 0, 1, 2
-"""What became of a candidate, as a code."""
+"""The outcome of a candidate, as a code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Tried:
 
     @property
     def chosen(self) -> int | None:
-        """Who is best on the validation part; of equals the first."""
+        """The candidate that is best on the validation part; of equals the first."""
         return _best([None if one is None else one.validation for one in self.candidates])
 
     @property

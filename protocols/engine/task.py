@@ -54,7 +54,7 @@ class Task(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a task.
+    """The result of a task.
 
     Args:
         status: measured, not_applicable or failed.

@@ -25,7 +25,7 @@ from vfc.models import build_model, channel_statistics
 from vfc.training import TrainSettings, train_classifier
 
 HASH = 16
-"""So many hexadecimal digits of an image's hash name it in a list of members."""
+"""Hexadecimal digits of an image's hash that name it in a list of members."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.results import Attempt
 
 ROOM = 20
-"""So many targets must be wrong on the release and carry the planted label, or finding it cannot be told from luck."""
+"""Targets, at least, that must be wrong on the release and carry the planted label, to tell finding it from luck."""
 
 
 def health_flags(board: Leaderboard, contestant: Contestant) -> tuple[str, ...]:

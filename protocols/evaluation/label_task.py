@@ -123,7 +123,7 @@ def graded_on_label(
 
 
 def label_outcome(graded: Graded, *, by_class: bool) -> Outcome:
-    """What became of a graded adversary.
+    """The outcome of a graded adversary.
 
     Args:
         graded: right and wrong.

@@ -15,7 +15,7 @@ from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Who attacks, and what they are after.
+    """Its candidates, its default threat level, and what conducts it.
 
     Args:
         name: as `--protocol` takes it.

@@ -87,7 +87,7 @@ class Results:
         return len(self.competitors) - 1
 
     def of(self, attempt: Attempt) -> Competitor:
-        """Who made an attempt."""
+        """The competitor that made an attempt."""
         return self.competitors[attempt.candidate]
 
     def everything(self) -> list[Attempt]:

@@ -1,4 +1,4 @@
-"""Who attacks in `evasion`, how often and how hard, by budget."""
+"""The attacks of `evasion`: which, how often and how hard, by budget."""
 
 from __future__ import annotations
 

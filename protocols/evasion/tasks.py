@@ -20,7 +20,7 @@ from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
 
 POOL = 500
-"""So many images of the attacker's own are looked at for starting points."""
+"""Images of the attacker's own that are looked at for starting points, at most."""
 
 ARMS: tuple[Arm, ...] = ("attack", "ceiling")
 """On the deployed pipeline, and on its target alone, which an attack must be able to fool."""

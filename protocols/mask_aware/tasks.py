@@ -32,7 +32,7 @@ BITS = "mask-bits"
 """File beside the world with the mask of every image: `train`, `validation` and `targets`, each (n, d)."""
 
 MOST = 200
-"""So many releases are read to infer a mask, at most."""
+"""Releases that are read to infer a mask, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ class Evasion(Attacker):
         return pipeline
 
     def followed(self) -> Literal["entropy", "margin", "none"]:
-        """Whose gradient these settings follow."""
+        """The loss whose gradient these settings follow."""
         return self.loss
 
     def _more(self: E, **changes: Any) -> E:
