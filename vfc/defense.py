@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from vfc.core.noise import NoiseLaw
+from vfc.core.secret import Secret, parse_secret
 from vfc.registries import DEFENSES as DEFENSES
 from vfc.release import Release
 
@@ -29,6 +30,8 @@ class FitData:
         validation_labels: its task labels.
         num_classes: how many task classes there are.
         target: the frozen target model, images to logits, in eval mode.
+        attributes: the defender's own labels other than the task's, by name, each (n,) integers from 0 up.
+        validation_attributes: the same on the validation part.
     """
 
     images: Float[Tensor, "n c h w"]
@@ -37,6 +40,8 @@ class FitData:
     validation_labels: Int[Tensor, " m"]
     num_classes: int
     target: nn.Module
+    attributes: Mapping[str, Int[Tensor, " n"]] = field(default_factory=dict)
+    validation_attributes: Mapping[str, Int[Tensor, " m"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,9 @@ class Defense(ABC):
 
     keyed: ClassVar[bool] = False
     """Whether `fit` draws a secret key, so that another fit publishes other releases of the same images."""
+
+    secret: ClassVar[Mapping[str, object] | None] = None
+    """What attackers are not granted, as a literal that cards show: kind, what, bits, lifetime. None: no secret."""
 
     target: nn.Module | None = None
     """The frozen target model, kept by `fit`; None before."""
@@ -87,6 +95,14 @@ class Defense(ABC):
         """
         return None
 
+    def declared_secret(self) -> Secret:
+        """What this defense declares that its attackers do not have.
+
+        Raises:
+            UserError: the declaration is malformed.
+        """
+        return parse_secret(self.secret, type(self).__name__)
+
     def latent_law(self) -> NoiseLaw | None:
         """The law q(z|x) that a variational latent was trained with, published or not; None without one."""
         return None
@@ -106,9 +122,9 @@ class Defense(ABC):
     def settings(self) -> dict[str, Any]:
         """The frozen settings as JSON-ready data."""
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.init and field.name not in ("target", "fitted")
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.init and each.name not in ("target", "fitted")
         }
 
     def _replace(self: D, **changes: Any) -> D:

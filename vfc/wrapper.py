@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from vfc.core.secret import Secret, parse_secret
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError, UserError
 from vfc.release import Release
@@ -70,6 +71,10 @@ class ModuleDefense(Defense):
     def decoder(self) -> nn.Module | None:
         """The module's decoder, if it shows one."""
         return _module_or_none(self.module, "decoder")
+
+    def declared_secret(self) -> Secret:
+        """The module's attribute `secret`, if it declares one."""
+        return parse_secret(user_call(self.origin, lambda: getattr(self.module, "secret", None)), self.origin)
 
     def fit(self, data: FitData, generator: torch.Generator) -> ModuleDefense:
         """Fit a copy of the module on the defender's images; `data.target` is not used. Without `fit`: nothing."""
