@@ -42,7 +42,7 @@ class Value(Record):
     `counts` or `rows` (a key of the sidecar) let any other level be recomputed with the statistic named in `method`.
     A number that one of several adversaries gave says which (`candidate`), which adversaries are clearly stronger on
     the target images (`also`), and what the others gave that could decide a gate (`others`), each with whether its
-    shuffled control ran clean (`controlled`).
+    shuffled control ran clean (`controlled`). A number of labels keeps the `curve` that it was read off.
     """
 
     value: float | None
@@ -62,6 +62,7 @@ class Value(Record):
     candidate: str | None = None
     controlled: bool = True
     others: tuple[Value, ...] = ()
+    curve: tuple[Step, ...] = ()
 
     @field_validator("value", "low", "high")
     @classmethod
@@ -94,6 +95,13 @@ class Value(Record):
     def unknown(cls, reason: str, *, unit: str = "rate", flags: tuple[str, ...] = ()) -> Value:
         """A number that could not be had, with the reason."""
         return cls(value=None, low=None, high=None, unit=unit, reason=reason, flags=flags)
+
+
+class Step(Record):
+    """One point of a curve over labels: how far every candidate is beyond the goal, the chosen one first."""
+
+    labels: float
+    margins: tuple[Value, ...]
 
 
 class AttackBudget(Record):

@@ -9,6 +9,12 @@ POWER: dict[str, str] = {
     "TOO_FEW_TARGETS": "too few targets to conclude",
     "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
     "CRASHED": "an adversary crashed, and might have been the strongest",
+    "TARGET_UNMATCHED": "no adversary with all labels reads the release nearly as well as its target model does, so "
+    "the attacks are too weak here or there is a secret",
+    "TARGET_UNKNOWN": "no target model is known to read the release, so nothing shows that the attacks could",
+    "BELOW_FLOOR": "an adversary is right less often than its guesses would be by chance, so turned around it knows "
+    "something",
+    "MOSTLY_NONFINITE_RELEASE": "most rows of the release hold NaN or infinite numbers, which no attack reads",
 }
 """Flags that forbid that a gate holds."""
 

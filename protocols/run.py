@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -24,10 +24,11 @@ from protocols.evaluation.bound_check import below_bound
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.metrics import target_metrics
-from protocols.evaluation.protocol import PROTOCOLS
-from reports.model.report import Report
+from protocols.evaluation.protocol import PROTOCOLS, Findings
+from protocols.evaluation.target_control import affected, target_control, with_flags
+from reports.model.report import LadderControl, Report
+from vfc.core.secret import NO_SECRET, Secret
 from vfc.data import Dataset
 from vfc.factory import ReleaseSpec
 from vfc.splits import Parts
@@ -50,6 +51,7 @@ class Runner:
         """Everything of the report but what is known only at the end, and the arrays of its sidecar."""
         settings = self.place.settings
         prepared = prepare(settings, spec, dataset, parts, self.place.trainer(), self.place.scratch)
+        release = release_block(prepared)
         rows: Sidecar = {}
         evidence: list[Evidence] = []
         metrics = {**target_metrics(prepared.target, prepared.targetless), **release_metrics(prepared, rows)}
@@ -73,18 +75,35 @@ class Runner:
         if settings.threat is not None:
             metrics |= against_everybody(conducted, parse_level(settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
+        control = self._control(prepared, conducted, metrics, budget, rows)
+        metrics = with_flags(metrics, control, prepared.observed.health)
         report = {
             "dataset": data_block(prepared.dataset, parts).block,
-            "release": release_block(prepared),
+            "release": release,
             "target": {
                 "accuracy": metrics["target.accuracy"],
                 "clean_accuracy": metrics["target.clean_accuracy"],
+                "control": control,
             },
             "evidence": evidence,
             "metrics": metrics,
             "calibration": calibration_block(evidence, prepared),
         }
         return report, rows
+
+    def _control(
+        self,
+        prepared: Prepared,
+        conducted: Sequence[Findings],
+        metrics: Mapping[str, Value],
+        budget: Budget,
+        rows: Sidecar,
+    ) -> LadderControl | None:
+        """Whether trained attackers match the target model; None where no number depends on them."""
+        if not any(map(affected, metrics)):
+            return None
+        ladder = next((found.ladder.board for found in conducted if found.ladder is not None), None)
+        return target_control(context_of(self.place, prepared, threat="L2", budget=budget, rows=rows), ladder)
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""
@@ -164,7 +183,17 @@ def release_block(prepared: Prepared) -> dict[str, Any]:
         "name": prepared.name,
         **prepared.observed.report(),
         "settings": dict(prepared.settings),
+        "secret": asdict(secret_of(prepared)),
     }
+
+
+def secret_of(prepared: Prepared) -> Secret:
+    """What the defense declares that its attackers do not have; nothing for saved arrays.
+
+    Raises:
+        UserError: the declaration is malformed.
+    """
+    return NO_SECRET if prepared.publisher is None else prepared.publisher.defense.declared_secret()
 
 
 def release_metrics(prepared: Prepared, rows: Sidecar) -> dict[str, Value]:

@@ -52,7 +52,7 @@ class Observed:
         declared_stochastic, stochastic: whether two releases of one image differ; seen is None where nobody could look.
         batch_dependent: whether a release depends on the images beside it; None where nobody could look.
         first_nonfinite: position of the first row with NaN or infinity, or None.
-        health: informing flags.
+        health: flags of the release itself; those that are power flags forbid that any gate holds.
     """
 
     digest: str
@@ -89,6 +89,7 @@ class Observed:
             "RANDOM_RELEASE": bool(stochastic),
             "BATCH_DEPENDENT": bool(batch_dependent),
             "NONFINITE_RELEASE": len(bad) > 0,
+            "MOSTLY_NONFINITE_RELEASE": 2 * len(bad) > len(numbers),
             "OUT_OF_BOUNDS": outside,
         }
         return cls(

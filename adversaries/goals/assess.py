@@ -33,6 +33,8 @@ class Graded:
         validation: right or wrong on each graded row of the attacker's validation part.
         targets: right or wrong on each graded target.
         chance: the rate of the best constant guess on this arm's targets.
+        agreement: the rate at which guesses as frequent as these are right by chance: the sum over classes of their
+            share among the guesses times their share among the targets.
         classes: of an attribute, `Attribute.by_class` on all rows of the validation part and of the targets.
         flags: health flags that the fit itself raised.
         cost: what it took.
@@ -41,6 +43,7 @@ class Graded:
     validation: Bool[Tensor, " m"]
     targets: Bool[Tensor, " n"]
     chance: float
+    agreement: float
     flags: tuple[str, ...]
     cost: Cost
     classes: tuple[Int[Tensor, "v q"], Int[Tensor, "t q"]] | None = None
@@ -102,19 +105,22 @@ def assess(
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     prior = _prior(adversary, seen, goal, threat)
-    rows, classes = [], []
+    rows, classes, agreement = [], [], 0.0
     for part in (seen.validation, seen.targets):
         guess = _guess(attack, part, view.num_classes, informed=informed)
         if not torch.isfinite(guess).all():
             flags.add("NONFINITE_GUESS")
         guess, graded = torch.nan_to_num(guess), goal.graded(seen, part).cpu()
-        rows.append(goal.rows(goal.decided(guess, attack.scale, prior, seen), part).cpu()[graded])
+        decided = goal.decided(guess, attack.scale, prior, seen)
+        rows.append(goal.rows(decided, part).cpu()[graded])
+        agreement = _agreement(decided.argmax(1).cpu()[graded], part.labels[goal.label].cpu()[graded])
         if isinstance(goal, Attribute):
             classes.append(goal.by_class(goal.says(guess, attack.scale, prior, seen), seen, part).cpu())
     return Graded(
         validation=rows[0],
         targets=rows[1],
         chance=goal.chance(seen.targets.labels[goal.label][goal.graded(seen, seen.targets)]),
+        agreement=agreement,
         classes=(classes[0], classes[1]) if classes else None,
         flags=tuple(sorted(flags)),
         cost=Cost(
@@ -137,6 +143,13 @@ def _prior(adversary: Adversary, world: EvaluationData, goal: LabelGoal, threat:
         return torch.full((classes,), 1 / classes)
     counts = torch.bincount(world.train.labels[goal.label], minlength=classes).cpu()
     return counts / counts.sum()
+
+
+def _agreement(guesses: Int[Tensor, " m"], labels: Int[Tensor, " m"]) -> float:
+    """The rate at which guesses that are independent of the labels would be right, given how frequent both are."""
+    classes = int(max(guesses.max(), labels.max())) + 1 if len(labels) else 1
+    shares = [torch.bincount(each, minlength=classes).double() / max(1, len(each)) for each in (guesses, labels)]
+    return float((shares[0] * shares[1]).sum())
 
 
 def _guess(attack: Attack, part: Part, classes: int, *, informed: bool) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adversaries.evidence import Value
-from adversaries.statistics import estimates, worst_class
+from adversaries.statistics import estimates, labels_needed, worst_class
 
 _SEEDS = "lowest low and highest high over seeds: "
 
@@ -68,10 +68,13 @@ def recompute(value: Value, alpha: float, rows: Mapping[str, Any] | None = None)
     """
     if (
         value.value is None
-        or value.low == value.high == value.value
+        or (value.low == value.high == value.value and not value.curve)
         or value.confidence == estimates.confidence_of(alpha)
     ):
         return value
+    if value.curve:
+        needed = labels_needed.labels_needed(value.curve, lambda each, level: recompute(each, level, rows), alpha)
+        return value.model_copy(update={"low": needed.low, "high": needed.high, "confidence": needed.confidence})
     if value.method.startswith(_SEEDS):
         parts = [recompute(part, alpha, rows) for part in _split(value)]
         lows, highs = [part.low for part in parts], [part.high for part in parts]
@@ -96,6 +99,8 @@ def _again(value: Value, alpha: float, rows: Mapping[str, Any] | None) -> Value 
         return estimates.difference_of(counts, alpha)
     if value.method in (estimates.RATIO, estimates.SUPPRESSION) and {"n11", "n10", "n01", "n00"} <= counts.keys():
         return estimates.ratio_of(counts, alpha)
+    if value.method.startswith(labels_needed.MARGIN):
+        return labels_needed.margin_again(value, alpha)
     if value.rows is None or rows is None or value.rows not in rows:
         return None
     if value.method.startswith(estimates.LEAKAGE):

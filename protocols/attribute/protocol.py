@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from protocols.attribute.study import attribute_ladder, conduct_attributes
 from protocols.evaluation.context import Context
-from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 
 
 @PROTOCOLS.register("attribute")

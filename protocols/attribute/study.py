@@ -19,8 +19,8 @@ from protocols.evaluation.candidate import Candidate, collect, floor_guessers
 from protocols.evaluation.codelength import codelengths
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import unmeasured
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.label_evaluation import LabelEvaluation
+from protocols.evaluation.protocol import Findings
 
 NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
 

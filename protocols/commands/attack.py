@@ -36,7 +36,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
     """
     started = datetime.now(UTC)
     names = protocol_names(settings.protocols)
-    policy = read_policy(settings.config, settings.preset).adding(settings.gates)
+    policy = read_policy(settings.config, settings.preset).adding(settings.gates).accepting(settings.accept)
     check_required(policy)
     labelled = settings.threat is None or parse_level(settings.threat) >= "L2"
     grid = get_budget(settings.budget).labels if labelled else ()

@@ -23,6 +23,7 @@ def run_gate(
     baseline: str | None = None,
     tolerance: float | None = None,
     config: str | None = None,
+    accept: Sequence[str] = (),
     today: date | None = None,
 ) -> int:
     """Judge a report and return the exit code.
@@ -34,6 +35,7 @@ def run_gate(
         baseline: an earlier report than which no directed metric may be worse.
         tolerance: what may be lost against it; needs `baseline`.
         config: file that holds the policy; None looks into the current folder.
+        accept: kinds of declared secrets that are accepted beside the policy's.
         today: decides which waivers still count; None is the present day (UTC).
 
     Raises:
@@ -42,7 +44,7 @@ def run_gate(
     if tolerance is not None and baseline is None:
         raise UserError("expected --baseline beside --tolerance, got none", "name the earlier report")
     report = load(path)
-    policy = _policy(report, read_policy(config, preset), texts, baseline is not None)
+    policy = _policy(report, read_policy(config, preset).accepting(accept), texts, baseline is not None)
     compared = _against(path, report, baseline, tolerance or 0.0, policy) if baseline is not None else []
     others = len(compared)
     rows = load_rows(path, report) if rows_needed(report, policy.gates, policy.level(others)) else None

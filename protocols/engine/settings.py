@@ -43,6 +43,7 @@ class Settings:
         overrides: options of adversaries, of the defense or of training, as `name.option`.
         gates: gate expressions.
         preset: ready-made gates: paper, standard or strict.
+        accept: kinds of declared secrets that the gates' owner accepts.
         config: the config file that the user named; its policy is read when gates are judged.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
@@ -67,6 +68,7 @@ class Settings:
     overrides: tuple[tuple[str, Any], ...] = ()
     gates: tuple[str, ...] = ()
     preset: str | None = None
+    accept: tuple[str, ...] = ()
     config: str | None = None
     data_root: str | None = None
     download: bool = False
@@ -81,7 +83,7 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """What can change the evidence, as JSON-ready data. Gates judge it and are not part of it."""
         data = asdict(self)
-        for name in (*WITHOUT_EFFECT, "gates", "preset"):
+        for name in (*WITHOUT_EFFECT, "gates", "preset", "accept"):
             del data[name]
         data["overrides"] = dict(self.overrides)
         extra = dict(self.identity_extra)

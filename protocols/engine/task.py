@@ -86,6 +86,10 @@ class Outcome:
         return self.arrays["validation"]
 
 
+AGREEMENT = "targets.agreement"
+"""The array of an outcome that holds how often its guesses would be right by chance."""
+
+
 def label_arrays(validation: Rows, targets: Rows, chance: float) -> dict[str, Rows]:
     """The arrays of an outcome that is right or wrong about a label.
 

@@ -17,7 +17,7 @@ from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import threat_of, unmeasured
-from protocols.evaluation.findings import Findings
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.statistic import FEW
 from vfc.seeding import derive_seed
 

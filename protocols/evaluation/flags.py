@@ -35,6 +35,7 @@ def health_flags(board: Leaderboard, contestant: Contestant) -> tuple[str, ...]:
         and (not ceilings or not all(_exceeds(low, floor.high) for low in ceilings)),
         "AT_FLOOR": not all(_exceeds(statistic.value(row).low, floor.value) for row in rows),
         "NOT_CONVERGED": board.unconverged(contestant),
+        "BELOW_FLOOR": board.below_floor(attempt),
         "PLANTED_MISSED": _misses_planted(board, contestant),
         "CONVERGENCE_UNCHECKED": results.unchecked and competitor.trains,
     }

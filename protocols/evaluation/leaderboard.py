@@ -13,8 +13,8 @@ import numpy as np
 
 from adversaries import health
 from adversaries.evidence import Value
-from adversaries.statistics import levels
-from protocols.engine.task import Rows
+from adversaries.statistics import estimates, levels
+from protocols.engine.task import AGREEMENT, Outcome, Rows
 from protocols.evaluation.results import Arm, Attempt, Results
 from protocols.evaluation.statistic import Statistic
 
@@ -102,6 +102,11 @@ class Leaderboard:
 
         return [rival for rival in rivals if missed(rival)]
 
+    def below_floor(self, attempt: Attempt) -> bool:
+        """Whether an attempt is right less often than its guesses would be by chance: it knows something."""
+        level = health.LEVEL / len(self.results.competitors)
+        return any(_below_agreement(outcome, level) for outcome in self.results.measured(attempt, "attack"))
+
     def contenders(self, chosen: Contestant, attempts: Iterable[Attempt]) -> list[Contestant]:
         """Honest contestants whose number could decide a gate that the chosen one's does not.
 
@@ -157,9 +162,9 @@ class Leaderboard:
         most = max((len(row) for rows in graded.values() for row in rows), default=0)
         return [attempt for attempt in attempts if all(len(row) == most for row in graded.get(attempt, []))]
 
-    def over_seeds(self, contestant: Contestant, measure: Measure) -> Value:
+    def over_seeds(self, contestant: Contestant, measure: Measure, arm: Arm = "attack") -> Value:
         """One number of a contestant."""
-        pairs = zip(self.results.seeds, self.rows(contestant), strict=True)
+        pairs = zip(self.results.seeds, self.rows(contestant, arm), strict=True)
         return levels.over_seeds([measure(contestant, rows, seed) for seed, rows in pairs])
 
     def _second(self, contestant: Contestant) -> float:
@@ -184,3 +189,11 @@ class Leaderboard:
                 if rows := self.rows(first, arm, part="validation"):
                     return rows
         return []
+
+
+def _below_agreement(outcome: Outcome, level: float) -> bool:
+    """Whether guesses are right less often than guesses as frequent as these would be by chance."""
+    if AGREEMENT not in outcome.arrays:
+        return False
+    hits, n = int(outcome.targets.sum()), len(outcome.targets)
+    return estimates.binomial_upper_tail(n - hits, n, 1 - float(outcome.arrays[AGREEMENT][0])) < level

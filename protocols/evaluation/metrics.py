@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adversaries.evidence import Value
-from adversaries.statistics import estimates, levels
+from adversaries.evidence import Step, Value
+from adversaries.statistics import estimates, labels_needed, levels
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import Rows
 from protocols.evaluation.flags import health_flags, silence
@@ -128,52 +128,39 @@ class LabelsNeeded:
     curve: Mapping[Budgeted, Sequence[Attempt]]
 
     def reaching(self, share: float) -> Value:
-        """Smallest K of the grid whose accuracy reaches floor + share * (target - floor).
-
-        The bounds come from those of the accuracies: `low` is where the upper bound first reaches the goal, `high`
-        where the lower bound does.
-        """
-        numbers = self.numbers
-        if numbers.target.release is None:
+        """Smallest K of the grid whose accuracy reaches floor + share * (target - floor)."""
+        numbers, target = self.numbers, self.numbers.target.release
+        if target is None:
             return Value.unknown("the release names no target model", unit="count")
-        floor, target = float(numbers.floor.mean()), float(numbers.target.release.mean())
-        if target <= floor:
+        if target.mean() <= numbers.floor.mean():
             return Value.unknown("the target model is not above the floor", unit="count")
-        goal = floor + share * (target - floor)
+
+        def measure(_contestant: Contestant, rows: Rows, _seed: int) -> Value:
+            return labels_needed.margin(rows, numbers.floor, target, share)
+
         points = [
-            (numbers.per_class if labels == "all" else float(labels or 0), numbers.accuracy(attempts))
+            (
+                numbers.per_class if labels == "all" else float(labels or 0),
+                chosen_value(numbers.board, attempts, measure),
+            )
             for labels, attempts in self.curve.items()
         ]
         # A pool can be smaller than a K of the grid, so that `all` is not always the largest.
         points = sorted((point for point in points if point[1].value is not None), key=lambda point: point[0])
         if not points:
             return Value.unknown("no adversary was measured at any number of labels", unit="count")
+        curve = [Step(labels=labels, margins=(_bare(chosen), *chosen.others)) for labels, chosen in points]
+        flags = tuple(sorted({flag for _, value in points for flag in value.flags}))
+        return labels_needed.labels_needed(curve, levels.recompute).model_copy(update={"flags": flags})
 
-        def first(accuracies: Sequence[float | None]) -> tuple[float, bool]:
-            """The first K with such an accuracy at the goal, and whether there is none."""
-            for (labels, _), accuracy in zip(points, accuracies, strict=True):
-                if accuracy is not None and accuracy >= goal:
-                    return labels, False
-            return points[-1][0], True
 
-        value, censored = first([v.value for _, v in points])
-        found = Value(
-            value=value,
-            low=first([v.high for _, v in points])[0],
-            high=first([v.low for _, v in points])[0],
-            n=len(numbers.floor),
-            unit="count",
-            method="first K of the grid that reaches the goal",
-            censored=censored,
-            flags=tuple(sorted({flag for _, v in points for flag in v.flags})),
-        )
-        best = [max(n for n in (v.value, *(o.value for o in v.also)) if n is not None) for _, v in points]
-        rival, none = first(best)
-        if (rival, none) == (value, censored):
-            return found
-        # A rival that selection missed reaches the goal earlier; gates are judged on it too.
-        also = found.model_copy(update={"value": rival, "low": rival, "high": rival, "censored": none})
-        return found.model_copy(update={"also": (also,)})
+def _labels(labels: Budgeted, per_class: float) -> float:
+    return per_class if labels == "all" else float(labels or 0)
+
+
+def _bare(chosen: Value) -> Value:
+    """The chosen adversary's number without those of the others."""
+    return chosen.model_copy(update={"also": (), "others": (), "flags": ()})
 
 
 def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:

@@ -1,16 +1,34 @@
-"""A protocol: who attacks, what they are after, and how it is conducted."""
+"""A protocol: who attacks, what they are after, how it is conducted, and what it found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
-from adversaries.evidence import Evidence, Threat
+from adversaries.evidence import Evidence, Threat, Value
 from protocols.evaluation.candidate import Candidate as Candidate
 from protocols.evaluation.context import Context
-from protocols.evaluation.findings import Findings
+from protocols.evaluation.cross_protocol import Rival
+from protocols.evaluation.metrics import LabelMetrics
 from protocols.evaluation.registry import PROTOCOLS as PROTOCOLS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a protocol found.
+
+    Args:
+        evidence: every attempt.
+        metrics: numbers of the catalog.
+        ladder: the ladder's numbers on the task label, which `adaptive.*` comes from.
+        rivals: further adversaries on the task label, who compete for `adaptive.*` from `--threat L3` on.
+    """
+
+    evidence: list[Evidence] = field(default_factory=list)
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+    ladder: LabelMetrics | None = None
+    rivals: Sequence[Rival] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

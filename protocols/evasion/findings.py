@@ -13,7 +13,7 @@ from adversaries.statistics import estimates, levels
 from protocols.engine.task import Outcome, Rows
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import threat_of, unmeasured
-from protocols.evaluation.findings import Findings
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Trial
 from protocols.evasion.plan import Contender, Plan, balls
 from protocols.evasion.study import Tournament, baseline_of, trial_of

@@ -21,9 +21,9 @@ from protocols.engine.task import Rows
 from protocols.evaluation.candidate import Candidate, collect, floor_guessers
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import rivals_from_readers
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Attempt, Competitor, Trial
 from protocols.evaluation.statistic import Statistic
 from protocols.inversion.task import REPEATS, InversionTask

@@ -20,7 +20,7 @@ from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import Outcome, Task
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.context import Context
-from protocols.evaluation.findings import Findings
+from protocols.evaluation.protocol import Findings
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 

@@ -19,9 +19,9 @@ from protocols.engine.publish import Publisher
 from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import threat_of, unmeasured
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Competitor
 from protocols.evaluation.statistic import Statistic
 from protocols.linkage.task import AGAIN, Gallery, LinkageTask

@@ -21,12 +21,12 @@ from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import rivals_from_labels
 from protocols.evaluation.evidence import threat_of, unmeasured
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Trial
 from protocols.mask_aware.findings import NAME, recovered
 from protocols.mask_aware.lift import PROBES, Lift

@@ -27,10 +27,10 @@ from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import EvidenceMaker, threat_of, unmeasured
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.overrides import with_overrides
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Competitor, Results, Trial
 from protocols.evaluation.schedule import Schedule
 from protocols.evaluation.statistic import FEW, Statistic

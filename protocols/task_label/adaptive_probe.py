@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from protocols.evaluation.context import Context
-from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 from protocols.task_label.candidates import ladder
 from protocols.task_label.study import conduct_task
 

@@ -11,9 +11,9 @@ from protocols.evaluation.codelength import codelengths
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest
 from protocols.evaluation.evidence import reference_row
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.metrics import LabelMetrics, LabelsNeeded
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Attempt
 
 

@@ -15,7 +15,9 @@ from typing import Any
 from adversaries.evidence import Evidence, Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from adversaries.statistics.estimates import ALPHA
+from adversaries.statistics.labels_needed import Reached, reached
 from adversaries.statistics.levels import needs_rows, recompute
+from reports.gate.condition import LIFTED, condition, not_accepted
 from reports.model.catalog import check_limit, lookup, producible
 from reports.model.numbers import Operator, show_bound
 from reports.model.report import GateResult, Outcome, Report, Verdict
@@ -78,7 +80,11 @@ class Gate:
 
 
 def judge(
-    report: Report, gates: Sequence[Gate], rows: Mapping[str, Any] | None = None, alpha: float | None = None
+    report: Report,
+    gates: Sequence[Gate],
+    rows: Mapping[str, Any] | None = None,
+    alpha: float | None = None,
+    accepted: Collection[str] = (),
 ) -> list[GateResult]:
     """Judge every gate. Pure: the report is not changed.
 
@@ -87,12 +93,18 @@ def judge(
         gates: all gates of the run.
         rows: the sidecar's arrays, which bootstrapped metrics need at other levels (see `rows_needed`).
         alpha: one-sided level of each gate's bounds; None: 5 % / the number of gates.
+        accepted: kinds of declared secrets that the gates' owner accepts.
 
     Returns:
         One result per gate, in order, with the bounds that were judged and why.
     """
     level = alpha if alpha is not None else ALPHA / max(1, len(gates))
-    return [_judge_one(gate, report.metrics.get(gate.metric), level, rows) for gate in gates]
+    found = []
+    for gate in gates:
+        stored = report.metrics.get(gate.metric)
+        result = _judge_one(gate, stored, level, rows)
+        found.append(result if stored is None else _in_doubt(result, stored, report, accepted))
+    return found
 
 
 def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = None) -> bool:
@@ -182,6 +194,10 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
         return result("inconclusive", Value.unknown("not measured"), f"{gate.metric} was not measured")
     if not all(math.isfinite(number) for number in (stored.value, stored.low, stored.high) if number is not None):
         return result("inconclusive", Value.unknown("not finite"), f"{gate.metric} is not a finite number")
+    if stored.curve and stored.value is not None:
+        bounds = reached(stored.curve, lambda each, level: recompute(each, level, rows), alpha)
+        outcome, reason = _compare_labels(gate, bounds, stored.curve[-1].labels)
+        return result(outcome, recompute(stored, alpha, rows), reason)
     value = stored if stored.unit == "count" else recompute(stored, alpha, rows)
     outcome, reason = _compare(gate, value)
     if outcome == "broken":
@@ -201,11 +217,22 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
             return result("broken", strict, who + broken[1])
         if outcome == "held":
             outcome, reason = "inconclusive", who + why
-    flags = forbids_holding(value.flags)
-    if outcome == "held" and flags:
-        doubts = "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in flags)
-        return result("inconclusive", value, f"{reason}, but the number is in doubt: {doubts}")
     return result(outcome, value, reason)
+
+
+def _in_doubt(result: GateResult, value: Value, report: Report, accepted: Collection[str]) -> GateResult:
+    """A gate that the numbers satisfy, under the metric's flags; an accepted secret lifts one of them."""
+    flags = forbids_holding(value.flags)
+    if result.outcome != "held" or not flags:
+        return result
+    words = condition(report, accepted)
+    left = [flag for flag in flags if not (words and flag == LIFTED)]
+    if not left:
+        return result.model_copy(update={"condition": words, "reason": f"{result.reason}, {words}"})
+    doubts = "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in left)
+    secret = not_accepted(report, accepted) if LIFTED in left else ""
+    reason = f"{result.reason}, but the number is in doubt: {doubts}" + (f"; {secret}" if secret else "")
+    return result.model_copy(update={"outcome": "inconclusive", "reason": reason})
 
 
 def _others(gate: Gate, value: Value) -> list[Value]:
@@ -248,6 +275,22 @@ def _compare(gate: Gate, value: Value) -> tuple[Outcome, str]:
         "inconclusive",
         f"the {level} {names[0]} bound {shown} is {_side(gate, False)} {limit}, the {names[1]} is not",
     )
+
+
+def _compare_labels(gate: Gate, bounds: Reached, largest: float) -> tuple[Outcome, str]:
+    """What the first K that reaches a goal says of a gate; a K beyond the largest tried is not known any closer."""
+    early, late = bounds
+    words = f"the goal is reached not before {_labels(early, largest)}, and surely by {_labels(late, largest)}"
+    if gate.upward:
+        held = gate.satisfied_by(early) and (early <= largest or gate.satisfied_by(largest) or gate.number <= largest)
+        return ("held" if held else "broken" if not gate.satisfied_by(late) else "inconclusive"), words
+    if gate.satisfied_by(late):
+        return "held", words
+    return ("broken" if not gate.satisfied_by(min(early, largest)) else "inconclusive"), words
+
+
+def _labels(labels: float, largest: float) -> str:
+    return f"K = {labels:g}" if labels <= largest else f"more than the largest K = {largest:g}"
 
 
 def _compare_censored(gate: Gate, largest: float) -> tuple[Outcome, str]:

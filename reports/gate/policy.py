@@ -8,6 +8,7 @@ Lives in `[policy]` of vfc.toml or `[tool.vfc.policy]` of pyproject.toml:
     required = ["linear", "fine-tune"]    # adversaries that must have been measured
     minimum_targets = 400
     confidence = 0.95                     # one-sided, before correction for the number of gates
+    accept_secrets = ["symmetric"]        # declared secrets that excuse attackers who do not match the target model
 
     [[policy.waivers]]
     gate = "adaptive.leakage <= 0.5"
@@ -24,12 +25,13 @@ from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
 
+from reports.gate.condition import check_accepted
 from reports.gate.gate import Gate, judge
 from reports.gate.presets import preset_gates
 from reports.model.report import GateResult, Level, Report, Source, Waiver
 from vfc.errors import UserError, unknown
 
-_KEYS = ("preset", "gates", "required", "minimum_targets", "confidence", "waivers")
+_KEYS = ("preset", "gates", "required", "minimum_targets", "confidence", "waivers", "accept_secrets")
 _FORM = "see docs/ci.md for the form of a policy"
 
 
@@ -64,6 +66,7 @@ class Policy:
         preset: `paper`, `standard` or `strict`, whose gates `with_preset` adds.
         calibrated: whether numbers of adversaries without calibration decide nothing (preset `strict`).
         anchors: lines of gates that a config file lists as options.
+        accepted: kinds of declared secrets that are accepted.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -73,6 +76,7 @@ class Policy:
     preset: str | None = None
     calibrated: bool = False
     anchors: tuple[tuple[str, Source], ...] = ()
+    accepted: tuple[str, ...] = ()
 
     @property
     def gates(self) -> list[Gate]:
@@ -91,6 +95,14 @@ class Policy:
             if _key(gate) not in known:
                 fresh.setdefault(_key(gate), Rule(gate=gate, source=anchors.get(gate.text)))
         return replace(self, rules=(*self.rules, *fresh.values()))
+
+    def accepting(self, kinds: Sequence[str]) -> Policy:
+        """With the secrets that the command line accepts beside its own.
+
+        Raises:
+            UserError: there is no such kind, or it excuses nothing.
+        """
+        return replace(self, accepted=check_accepted([*self.accepted, *kinds]))
 
     def with_preset(self, attributes: Sequence[str], floor: float | None) -> Policy:
         """With the gates of its preset; a gate of the policy on the same metric wins over the preset's.
@@ -117,7 +129,7 @@ class Policy:
             today: decides which waivers still count.
             others: comparisons that share the level with the gates.
         """
-        found = judge(report, self.gates, rows, self.level(others))
+        found = judge(report, self.gates, rows, self.level(others), self.accepted)
         return [self._under(rule, result, report, today) for rule, result in zip(self.rules, found, strict=True)]
 
     def _under(self, rule: Rule, result: GateResult, report: Report, today: date) -> GateResult:
@@ -213,6 +225,7 @@ def parse_policy(table: Any, text: str = "", file: str = "vfc.toml") -> Policy:
         raise UserError(f"expected a count as minimum_targets of {file}, got {targets!r}", "for instance 400")
     if not isinstance(confidence, float) or not 0.5 < confidence < 1:
         raise UserError(f"expected a confidence in (0.5, 1) in {file}, got {confidence!r}", "for instance 0.95")
+    accepted = _list(table.get("accept_secrets", []), "accept_secrets", file)
     preset = table.get("preset")
     if preset is not None:
         preset_gates(str(preset), (), None)
@@ -222,6 +235,7 @@ def parse_policy(table: Any, text: str = "", file: str = "vfc.toml") -> Policy:
         minimum_targets=targets,
         confidence=confidence,
         preset=preset,
+        accepted=check_accepted(map(str, accepted)),
     )
 
 

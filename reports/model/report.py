@@ -86,6 +86,15 @@ class Stochastic(Record):
     observed: bool | None = None
 
 
+class DeclaredSecret(Record):
+    """What the defense declares that its attackers do not have."""
+
+    kind: Literal["none", "target_weights", "symmetric", "asymmetric"] = "none"
+    what: str = ""
+    bits: float | None = None
+    lifetime: Literal["dataset", "release", "value"] = "dataset"
+
+
 class ReleaseFacts(Record):
     """What was published."""
 
@@ -100,13 +109,28 @@ class ReleaseFacts(Record):
     first_nonfinite: int | None = None
     health: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
+    secret: DeclaredSecret = DeclaredSecret()
+
+
+class LadderControl(Record):
+    """The target model as positive control of the attacks: whether one with all labels reads the release as well.
+
+    `candidate` is the strongest on validation, `accuracy` its number, `ceiling` that of the strongest on the images.
+    """
+
+    status: Literal["matched", "unmatched", "unknown"]
+    reason: str = ""
+    candidate: str | None = None
+    accuracy: Value | None = None
+    ceiling: Value | None = None
 
 
 class TargetFacts(Record):
-    """How the target model does on releases and on images."""
+    """How the target model does on releases and on images, and whether an attacker with all labels matches it."""
 
     accuracy: Value
     clean_accuracy: Value
+    control: LadderControl | None = None
 
 
 class Calibration(Record):
@@ -134,7 +158,7 @@ class Waiver(Record):
 
 
 class GateResult(Record):
-    """One gate judged: `observed` holds the bounds at the level it was judged by."""
+    """One gate judged: `observed` holds the bounds at the level it was judged by; `condition` what "held" rests on."""
 
     expr: str
     outcome: Outcome
@@ -143,6 +167,7 @@ class GateResult(Record):
     level: Level = "error"
     waiver: Waiver | None = None
     source: Source | None = None
+    condition: str = ""
 
     @property
     def decides(self) -> bool:

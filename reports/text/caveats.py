@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from adversaries.evidence import Value
 from adversaries.health import HONESTY, MEANINGS, POWER
+from reports.gate.condition import ACCEPTABLE, secret_words
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import sections
 from reports.model.harmless import short
@@ -79,8 +81,9 @@ def controls(index: AttemptIndex) -> list[str]:
     ceilings = sum(attempt.arm("ceiling") is not None for attempt in measured)
     undefended = sum(attempt.arm("undefended") is not None for attempt in measured)
     sentences = [
+        *_control(index.report),
         f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
-        f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended)."
+        f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended).",
     ]
     decisive = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
     if not decisive:
@@ -92,9 +95,46 @@ def controls(index: AttemptIndex) -> list[str]:
     return sentences
 
 
+def _control(report: Report) -> list[str]:
+    """Whether the attacks come close to the target model, which is known to read the release."""
+    control, target = report.target.control, report.target.accuracy
+    if control is None:
+        return []
+    if control.status == "unknown":
+        return [
+            f"No target model vouches for the attacks: {control.reason}. Supply `prediction`, `predict` or `target`."
+        ]
+    if control.accuracy is None:
+        return [f"The target model is matched by nobody: {control.reason}."]
+    who = f"{short(control.candidate or 'an attack', 60)} {_share(control.accuracy)}"
+    beside = f"target model {_share(target)}, strongest attack with all labels {who}"
+    if control.ceiling is not None:
+        beside += f", on the images {_share(control.ceiling)}"
+    if control.status == "matched":
+        secret = " The declared secret is broken or was none." if report.release.secret.kind in ACCEPTABLE else ""
+        return [f"The attacks read the release about as well as the target model does ({beside}).{secret}"]
+    return [
+        f"The attacks stay clearly short of the target model ({beside}): they are too weak here or there is a secret, "
+        "so that their silence shows nothing."
+    ]
+
+
+def _share(value: Value) -> str:
+    return "unknown" if value.value is None else number(value.value)
+
+
+def _secret(report: Report) -> list[str]:
+    """The secret that the defense declares, if any."""
+    secret = report.release.secret
+    if secret.kind == "none":
+        return []
+    what = secret_words(secret) if secret.kind in ACCEPTABLE else "the target's weights, which no attacker here has"
+    return [f"Its defense declares a secret ({secret.kind}): {short(what, 300)}."]
+
+
 def release_facts(report: Report) -> list[str]:
     """What the release is, as declared and as seen."""
-    facts = [_shape(report), _bounds(report), _stochastic(report)]
+    facts = [_shape(report), _bounds(report), _stochastic(report), *_secret(report)]
     batch = report.release.batch_dependent
     if batch is None:
         facts.append("Whether a release depends on the images beside it was not observed.")

@@ -21,6 +21,12 @@ REMEDIES = {
     "TOO_FEW_TARGETS": "more target images",
     "PLANTED_MISSED": "an adversary that finds a label planted in a copy of the release",
     "CRASHED": "another run without the crash",
+    "TARGET_UNMATCHED": "an adversary that reads the release nearly as well as its target model does, or a declared "
+    "secret that the gate's owner accepts (--accept-secret)",
+    "TARGET_UNKNOWN": "a target model that reads the release: a method predict, an attribute target, or an array "
+    "prediction",
+    "BELOW_FLOOR": "an adversary that learns what those guesses are wrong about",
+    "MOSTLY_NONFINITE_RELEASE": "a release of finite numbers",
     "SHUFFLED_ABOVE_CHANCE": "an adversary that stays at chance on shuffled labels",
     "SPLIT_OVERLAP": "parts of the data that share no image",
     "NONFINITE_GUESS": "an adversary whose guesses are finite numbers",

@@ -58,7 +58,9 @@ def verdict_sentence(report: Report) -> str:
     passed = [gate for gate in report.gates if not gate.decides and gate.outcome != "held"]
     over = f"; {len(passed)} more not held, but waived or only a warning" if passed else ""
     if report.verdict == "held":
-        return ("the gate holds" if len(outcomes) == 1 else f"all {total} hold") + over
+        conditions = dict.fromkeys(gate.condition for gate in report.gates if gate.decides and gate.condition)
+        rests = "".join(f", {short(words, 300)}" for words in conditions)
+        return ("the gate holds" if len(outcomes) == 1 else f"all {total} hold") + rests + over
     if report.verdict == "broken":
         return f"{outcomes.count('broken')} of {total} broken{over}"
     if report.verdict == "measured":

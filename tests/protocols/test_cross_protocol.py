@@ -7,10 +7,10 @@ from protocols.engine.prepared import TargetRows
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.cross_protocol import rivals_from_labels, rivals_from_readers
-from protocols.evaluation.findings import Findings
 from protocols.evaluation.leaderboard import Leaderboard
 from protocols.evaluation.metrics import LabelMetrics
 from protocols.evaluation.pairs import pairs_statistic
+from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Attempt, Competitor, Results, Trial
 from protocols.run import against_everybody
 from tests.protocols.builders import COST, N, board, enter, measured

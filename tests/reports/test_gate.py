@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from adversaries.evidence import Value
+from adversaries.evidence import Step, Value
 from adversaries.health import HONESTY, INFORMING, POWER
 from adversaries.statistics import estimates
+from adversaries.statistics.labels_needed import labels_needed, margin
+from adversaries.statistics.levels import recompute
 from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, unmeasured, verdict
 from reports.model.numbers import show_bound
 from tests.reports.builder import build, number, row
@@ -322,3 +324,39 @@ def test_gates_are_checked_before_anything_runs():
     ):
         with pytest.raises(UserError, match=message):
             check(text)
+
+
+# --- labels needed: an estimate, judged by its interval ---
+
+
+def labels_value(*steps):
+    """From (K, attack accuracies of the candidates) with a floor of .1 and a target of .9 on 1,000 targets."""
+    target, floor = np.arange(1000) < 900, np.arange(1000) >= 900
+
+    def one(accuracy):
+        return margin(np.arange(1000) < 1000 * accuracy, floor, target, 0.5)
+
+    curve = [Step(labels=k, margins=tuple(map(one, accuracies))) for k, accuracies in steps]
+    return labels_needed(curve, recompute)
+
+
+@pytest.mark.parametrize(
+    ("steps", "gate", "outcome"),
+    [
+        (((1, [0.2]), (10, [0.4]), (50, [0.8])), ">= 10", "held"),
+        (((1, [0.2]), (10, [0.4]), (50, [0.8])), ">= 50", "held"),
+        (((1, [0.2]), (10, [0.49]), (50, [0.8])), ">= 50", "inconclusive"),  # at K = 10 it might be there already
+        (((1, [0.2]), (10, [0.8]), (50, [0.8])), ">= 50", "broken"),
+        (((1, [0.2]), (10, [0.4, 0.8]), (50, [0.8])), ">= 50", "broken"),  # by one that was not chosen
+        (((1, [0.2]), (10, [0.4, 0.49]), (50, [0.8])), ">= 50", "inconclusive"),
+        (((1, [0.2]), (10, [0.3]), (50, [0.4])), ">= 50", "held"),  # more than 50
+        (((1, [0.2]), (10, [0.3]), (50, [0.4])), ">= 51", "inconclusive"),
+        (((1, [0.2]), (10, [0.3]), (50, [0.4])), "<= 50", "inconclusive"),
+        (((1, [0.2]), (10, [0.3]), (50, [0.4])), "<= 10", "broken"),
+        (((1, [0.2]), (10, [0.8]), (50, [0.8])), "<= 10", "held"),
+    ],
+)
+def test_labels_needed_are_judged_by_the_bounds_of_the_curve(steps, gate, outcome):
+    found = build(metrics={"adaptive.labels_to_half": labels_value(*steps)})
+    (result,) = judge(found, [Gate.parse(f"adaptive.labels_to_half {gate}")])
+    assert result.outcome == outcome, result.reason

@@ -11,6 +11,7 @@ _LIMIT = "'METRIC OP NUMBER'"
 GATE = (
     click.option("--gate", "gates", multiple=True, metavar=_LIMIT, help="What must hold; repeatable."),
     click.option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates."),
+    click.option("--accept-secret", "accept", multiple=True, metavar="KIND", help="Accept a declared secret of KIND."),
     click.option("--baseline", metavar="REPORT", help="Earlier report.json; no metric may get worse."),
     click.option("--tolerance", type=float, help="What may be lost against --baseline [default: 0]."),
     click.option("--config", help="Config file with a policy [default: vfc.toml, or [tool.vfc] in pyproject.toml]."),

@@ -72,6 +72,13 @@ ATTACK = (
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
+    _option(
+        "--accept-secret",
+        "accept",
+        multiple=True,
+        metavar="KIND",
+        help="Accept a declared secret of that kind.",
+    ),
 )
 
 

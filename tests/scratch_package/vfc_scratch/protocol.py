@@ -2,8 +2,7 @@
 
 from adversaries.evidence import Evidence, Threat
 from adversaries.statistics import estimates
-from protocols.evaluation.findings import Findings
-from protocols.evaluation.protocol import PROTOCOLS, Protocol
+from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 
 
 @PROTOCOLS.register("contrast")
