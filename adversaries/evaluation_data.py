@@ -184,8 +184,8 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
     return EvaluationData(**parts, classes=about["classes"], models=models, twin=about["twin"])
 
 
-def reordered(world: EvaluationData, seed: int) -> EvaluationData:
-    """The attacker's labelled releases in an order of the seed's own: seeds differ in which labels they are granted."""
-    generator = torch.Generator().manual_seed(derive_seed("labels", seed))
+def reordered(world: EvaluationData, seed: int, draw: int = 0) -> EvaluationData:
+    """The attacker's labelled releases in an order of the draw's own: seeds and draws differ in which are granted."""
+    generator = torch.Generator().manual_seed(derive_seed("labels", seed, *([draw] if draw else [])))
     order = torch.randperm(len(world.train), generator=generator)
     return replace(world, train=world.train.take(order.to(world.train.release.device)))

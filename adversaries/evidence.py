@@ -42,7 +42,8 @@ class Value(Record):
     `counts` or `rows` (a key of the sidecar) let any other level be recomputed with the statistic named in `method`.
     A number that one of several adversaries gave says which (`candidate`), which adversaries are clearly stronger on
     the target images (`also`), and what the others gave that could decide a gate (`others`), each with whether its
-    shuffled control ran clean (`controlled`). A number of labels keeps the `curve` that it was read off.
+    shuffled control ran clean (`controlled`). A number of labels keeps the `curve` that it was read
+    off, a mean over several draws of labelled releases the `draws`.
     """
 
     value: float | None
@@ -63,6 +64,7 @@ class Value(Record):
     controlled: bool = True
     others: tuple[Value, ...] = ()
     curve: tuple[Step, ...] = ()
+    draws: tuple[Value, ...] = ()
 
     @field_validator("value", "low", "high")
     @classmethod

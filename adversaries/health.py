@@ -14,6 +14,7 @@ POWER: dict[str, str] = {
     "TARGET_UNKNOWN": "no target model is known to read the release, so nothing shows that the attacks could",
     "BELOW_FLOOR": "an adversary is right less often than its guesses would be by chance, so turned around it knows "
     "something",
+    "ONE_DRAW": "the attacker's labels were drawn once, so the luck of that draw is in no bound",
     "MOSTLY_NONFINITE_RELEASE": "most rows of the release hold NaN or infinite numbers, which no attack reads",
 }
 """Flags that forbid that a gate holds."""

@@ -50,8 +50,64 @@ def over_seeds(values: Sequence[Value]) -> Value:
     )
 
 
+def over_draws(values: Sequence[Value], alpha: float = estimates.ALPHA) -> Value:
+    """The mean over several draws of an attacker's labelled releases, with bounds that combine both kinds of luck.
+
+    Each bound is the mean moved by what the targets' bound is away from the number, at half the level and for the draw
+    where that is most, and by Student's t over the draws, at the other half. One draw is returned as it is.
+
+    Args:
+        values: of every draw; any statistic.
+        alpha: one-sided level of each bound.
+    """
+    if len(values) == 1:
+        return values[0]
+    first = values[0]
+    flags = tuple(sorted({flag for value in values for flag in value.flags}))
+    for value in values:
+        if value.value is None:
+            return Value.unknown(value.reason or "unknown for one of the draws", unit=first.unit, flags=flags)
+    parts = tuple(value.model_copy(update={"flags": (), "reason": None}) for value in values)
+    low, middle, high = _around(parts, alpha, None)
+    return Value(
+        value=middle,
+        low=low,
+        high=high,
+        n=min(value.n for value in values),
+        confidence=estimates.confidence_of(alpha),
+        unit=first.unit,
+        method=f"mean over {len(values)} draws of labels: {first.method}",
+        draws=parts,
+        flags=flags,
+        reason=None if low is not None else "bounds of the draws cannot be computed from what is stored",
+    )
+
+
+def _around(
+    draws: Sequence[Value], alpha: float, rows: Mapping[str, Any] | None
+) -> tuple[float | None, float, float | None]:
+    """Low, mean and high of several draws; no bounds where those of a draw are unknown."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    numbers = np.array([draw.value for draw in draws], np.float64)
+    middle, count = float(numbers.mean()), len(numbers)
+    parts = [recompute(draw, alpha / 2, rows) for draw in draws]
+    luck = float(stdtrit(count - 1, 1 - alpha / 2)) * float(numbers.std(ddof=1)) / count**0.5
+    below = [part.value - part.low for part in parts if part.value is not None and part.low is not None]
+    above = [part.high - part.value for part in parts if part.value is not None and part.high is not None]
+    if len(below) < count or len(above) < count:
+        return None, middle, None
+    low, high = middle - max(below) - luck, middle + max(above) + luck
+    if draws[0].unit in ("rate", "ratio"):  # neither is ever negative
+        low = max(0.0, low)
+    return low, middle, min(1.0, high) if draws[0].unit == "rate" else high
+
+
 def needs_rows(value: Value) -> bool:
     """Whether bounds at another level need the sidecar."""
+    if value.draws:
+        return any(map(needs_rows, value.draws))
     return value.value is not None and value.counts is None and value.rows is not None
 
 
@@ -75,6 +131,11 @@ def recompute(value: Value, alpha: float, rows: Mapping[str, Any] | None = None)
     if value.curve:
         needed = labels_needed.labels_needed(value.curve, lambda each, level: recompute(each, level, rows), alpha)
         return value.model_copy(update={"low": needed.low, "high": needed.high, "confidence": needed.confidence})
+    if value.draws:
+        low, _, high = _around(value.draws, alpha, rows)
+        if low is None or high is None:
+            return _no_bounds(value, alpha)
+        return value.model_copy(update={"low": low, "high": high, "confidence": estimates.confidence_of(alpha)})
     if value.method.startswith(_SEEDS):
         parts = [recompute(part, alpha, rows) for part in _split(value)]
         lows, highs = [part.low for part in parts], [part.high for part in parts]

@@ -24,6 +24,9 @@ class Budget:
         name: smoke, standard or full.
         labels: the grid of labelled releases per class; the last is the largest.
         seeds: attack seeds.
+        draws: sets of labelled releases that are drawn where not all are granted, over all seeds.
+        draw_all: whether everybody is tried with every draw; otherwise the chosen adversary and those within its
+            interval.
         transforms: input transforms on no candidate, on the chosen adversary, or on all.
         doubling: whether the chosen adversary, or all, are fitted again with twice the training.
         ceiling_everywhere: ceiling arm at every K; otherwise at the largest only.
@@ -34,6 +37,8 @@ class Budget:
     name: str
     labels: tuple[Labels, ...]
     seeds: int
+    draws: int
+    draw_all: bool
     transforms: Literal["none", "chosen", "all"]
     doubling: Literal["none", "chosen", "all"]
     ceiling_everywhere: bool
@@ -46,6 +51,8 @@ _BUDGETS = (
         name="smoke",
         labels=(1, 10, "all"),
         seeds=1,
+        draws=1,
+        draw_all=False,
         transforms="none",
         doubling="none",
         ceiling_everywhere=False,
@@ -56,6 +63,8 @@ _BUDGETS = (
         name="standard",
         labels=(1, 5, 10, 50, "all"),
         seeds=1,
+        draws=3,
+        draw_all=False,
         transforms="chosen",
         doubling="chosen",
         ceiling_everywhere=True,
@@ -66,6 +75,8 @@ _BUDGETS = (
         name="full",
         labels=(1, 5, 10, 50, "all"),
         seeds=5,
+        draws=10,
+        draw_all=True,
         transforms="all",
         doubling="all",
         ceiling_everywhere=True,

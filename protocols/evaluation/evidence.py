@@ -165,6 +165,9 @@ class EvidenceMaker:
             rows = self._rows(self.board.results.outcomes.get(other), contestant)
             if rows is not None:
                 found[name] = self.board.statistic.value(rows)
+        if self.board.draws(contestant) > 1:
+            value = self.board.statistic.value
+            found["over_draws"] = self.board.over_seeds(contestant, lambda _contestant, rows, _seed: value(rows))
         return found
 
     def _measured(

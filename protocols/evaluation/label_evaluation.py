@@ -61,9 +61,19 @@ class LabelEvaluation:
         candidates: Sequence[Candidate],
         *,
         undefended: bool = True,
+        draws: bool = False,
         replaced: Callable[[Trial, LabelTask], Task] | None = None,
     ) -> LabelEvaluation:
-        """Nothing known yet, for those candidates that the threat level allows."""
+        """Nothing known yet, for those candidates that the threat level allows.
+
+        Args:
+            context: the run.
+            goal: the label.
+            candidates: who competes.
+            undefended: whether the undefended twin is a control.
+            draws: whether numbers at few labels are means over several draws of them.
+            replaced: see the class.
+        """
         prepared = context.prepared
         allowed = [each for each in candidates if ADVERSARIES.get(each.adversary).level in context.levels]
         floor = goal.floor(prepared.world).cpu().numpy().astype(np.uint8)
@@ -74,6 +84,7 @@ class LabelEvaluation:
                 grid=context.budget.labels,
                 common=context.common,
                 unchecked=context.budget.doubling == "none",
+                draws=-(-context.budget.draws // len(context.seeds)) if draws else 0,
             ),
             statistic=Statistic(goal=goal.name, floor=floor, needs_learners=True),
         )
@@ -110,6 +121,21 @@ class LabelEvaluation:
         schedule.double()
         self._add_transforms(levels, schedule)
         schedule.control(lambda: self._choices(levels))
+        schedule.draw(self._worth_drawing(levels))
+
+    def _worth_drawing(self, levels: Sequence[str]) -> list[Attempt]:
+        """Who is tried with further draws of labels: everybody, or the chosen and those within their interval."""
+        results, found = self.board.results, []
+        for labels in results.grid[:-1]:
+            group = results.attempts(labels, levels=[level for level in levels if level <= "L2"])
+            learned = [attempt for attempt in group if results.drawn(attempt)]
+            chosen = self.board.choose(group)
+            if self.context.budget.draw_all or chosen is None:
+                found += learned
+                continue
+            rivals = self.board.contestants(learned)
+            found += [rival.attempt for rival in rivals if rival == chosen or self.board.within(rival, chosen)]
+        return list(dict.fromkeys(found))
 
     def groups(self, levels: Sequence[str]) -> list[list[Attempt]]:
         """The attempts among which each headline number chooses: at every K, at no K, and frozen."""
@@ -187,13 +213,14 @@ class LabelEvaluation:
             arm=trial.arm,
             seed=trial.seed,
             doubled=trial.doubled,
+            draw=trial.draw,
             world=digests.get(trial.arm, self.digests.world),
         )
         return QueuedTask(
             task=task if self.replaced is None else self.replaced(trial, task),
             place=self.undefended if trial.arm == "undefended" and self.undefended else self.handle,
             folder=self.context.shared if trial.arm == "ceiling" else self.context.cells,
-            title=f"{candidate.name}, K = {labels}, {trial.arm}",
+            title=f"{candidate.name}, K = {labels}, {trial.arm}" + (f", draw {trial.draw}" if trial.draw else ""),
         )
 
     def _ceiling_digest(self, candidate: Candidate) -> str:

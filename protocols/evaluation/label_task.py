@@ -35,6 +35,7 @@ class LabelTask(Task):
         seed: attack seed.
         doubled: fit with twice the training.
         world: digest of the data that are attacked.
+        draw: which set of labelled releases is granted.
     """
 
     adversary: str
@@ -46,6 +47,7 @@ class LabelTask(Task):
     seed: int
     doubled: bool
     world: str
+    draw: int = 0
 
     def make_adversary(self) -> Adversary:
         """The adversary that the task names, with its options.
@@ -59,7 +61,8 @@ class LabelTask(Task):
     def measure(self, handle: EvaluationHandle) -> Outcome:
         """Fit the adversary and grade it."""
         # The same draw in every arm: on the identity release attack and ceiling are one and the same.
-        drawn_from = (self.adversary, sorted(self.settings.items()), self.labels_per_class, self.seed)
+        further = (self.draw,) if self.draw else ()
+        drawn_from = (self.adversary, sorted(self.settings.items()), self.labels_per_class, self.seed, *further)
         graded = graded_on_label(
             self.make_adversary(),
             handle.world(),
@@ -68,6 +71,7 @@ class LabelTask(Task):
             arm=self.arm,
             seed=self.seed,
             fit_seed=derive_seed("fit", *drawn_from),
+            draw=self.draw,
         )
         return label_outcome(graded, by_class=self.labels_per_class in (None, "all"))
 
@@ -96,6 +100,7 @@ def graded_on_label(
     seed: int,
     fit_seed: int,
     defense: Defense | None = None,
+    draw: int = 0,
 ) -> Graded:
     """Fit and grade one adversary; its labelled releases and their permutation are drawn by the attack seed.
 
@@ -108,11 +113,12 @@ def graded_on_label(
         seed: attack seed.
         fit_seed: of the adversary's own randomness.
         defense: the fitted defense, which is shown from L4 on.
+        draw: which set of labelled releases is granted.
     """
     wanted = make_goal(goal)
     return assess(
         adversary,
-        reordered(data, seed),
+        reordered(data, seed, draw),
         wanted,
         threat,
         arm="attack" if arm == "undefended" else arm,

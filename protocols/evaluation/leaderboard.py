@@ -122,6 +122,12 @@ class Leaderboard:
         found = [each for each in self.contestants(attempts) if each != chosen and not self.dishonest(each.attempt)]
         return [each for each in found if may_decide(each)]
 
+    def within(self, other: Contestant, chosen: Contestant) -> bool:
+        """Whether a contestant's number is not below the chosen one's interval, in any seed."""
+        lows = [self.statistic.value(rows).low for rows in self.rows(chosen)]
+        numbers = [self.statistic.value(rows).value for rows in self.rows(other)]
+        return any(low is None or (n is not None and n >= low) for n, low in zip(numbers, lows, strict=True))
+
     def name(self, contestant: Contestant) -> str:
         """A contestant as reports call it."""
         attempt, variant = contestant
@@ -163,9 +169,20 @@ class Leaderboard:
         return [attempt for attempt in attempts if all(len(row) == most for row in graded.get(attempt, []))]
 
     def over_seeds(self, contestant: Contestant, measure: Measure, arm: Arm = "attack") -> Value:
-        """One number of a contestant."""
+        """One number of a contestant, over seeds and, where labelled releases are drawn, over draws."""
+        if arm == "attack" and self.results.drawn(contestant.attempt):
+            return levels.over_draws([measure(contestant, rows, seed) for seed, rows in self._draws(contestant)])
         pairs = zip(self.results.seeds, self.rows(contestant, arm), strict=True)
         return levels.over_seeds([measure(contestant, rows, seed) for seed, rows in pairs])
+
+    def draws(self, contestant: Contestant) -> int:
+        """Of how many sets of labelled releases a number is the mean; 0 where that is no matter of luck."""
+        return len(self._draws(contestant)) if self.results.drawn(contestant.attempt) else 0
+
+    def _draws(self, contestant: Contestant) -> list[tuple[int, Rows]]:
+        found = self.results.over_draws(contestant.attempt)
+        rows = [(seed, self.statistic.rows(each.arrays, "targets", contestant.variant)) for seed, each in found]
+        return [(seed, each) for seed, each in rows if each is not None]
 
     def _second(self, contestant: Contestant) -> float:
         """What decides between equals."""

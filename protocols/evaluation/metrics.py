@@ -36,7 +36,7 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
         return Value.unknown(results.reason(attempts) or nobody, unit=unit, flags=tuple(sorted(flags)))
     missed = board.missed(chosen, attempts)
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
-    flags |= silence(board, chosen, attempts)
+    flags |= silence(board, chosen, attempts) | ({"ONE_DRAW"} if board.draws(chosen) == 1 else set())
     value = board.over_seeds(chosen, measure)
     named = {"candidate": board.name(chosen), "flags": tuple(sorted(flags))}
     numbers = {each: _number(board, each, measure) for each in (missed, board.contenders(chosen, attempts))[everybody]}
@@ -80,6 +80,18 @@ class LabelMetrics:
     def accuracy(self, attempts: Sequence[Attempt]) -> Value:
         """Accuracy of the chosen adversary."""
         return chosen_value(self.board, attempts, lambda _contestant, rows, _seed: self.board.statistic.value(rows))
+
+    def median_accuracy(self, attempts: Sequence[Attempt]) -> Value:
+        """Accuracy of the median candidate on the targets: a number that no label was spent on choosing."""
+        board = self.board
+        honest = [each for each in board.contestants(attempts) if not board.dishonest(each.attempt)]
+        if not honest:
+            return Value.unknown("no adversary for it was measured")
+        ranked = sorted(honest, key=lambda each: float(np.mean([rows.mean() for rows in board.rows(each)])))
+        median = ranked[(len(ranked) - 1) // 2]
+        value = board.over_seeds(median, lambda _contestant, rows, _seed: board.statistic.value(rows))
+        flags = tuple(sorted(health_flags(board, median)))
+        return value.model_copy(update={"candidate": board.name(median), "flags": flags})
 
     def suppression(self, attempts: Sequence[Attempt], target: Rows | None = None) -> Value:
         """Suppression ratio against the chosen adversary; `target` defaults to the target on the release."""

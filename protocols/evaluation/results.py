@@ -28,12 +28,13 @@ class Attempt(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One fit of one candidate, graded in one arm."""
+    """One fit of one candidate, graded in one arm; `draw` says which of several sets of labelled releases it had."""
 
     attempt: Attempt
     arm: Arm
     seed: int
     doubled: bool = False
+    draw: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class Results:
         grid: budgets, ascending; the last is the largest.
         common: flags that hold for every adversary of the run.
         unchecked: whether the budget skips the doubling check.
+        draws: how many sets of labelled releases are drawn per seed where not all are granted; 0 where no number is
+            about the luck of that draw.
         comparisons: of how many trials of an arm these are a part, where levels are divided by those of a whole study.
         outcomes: what is known so far.
     """
@@ -78,6 +81,7 @@ class Results:
     grid: tuple[Budgeted, ...] = (None,)
     common: tuple[str, ...] = ()
     unchecked: bool = False
+    draws: int = 0
     comparisons: int | None = None
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
 
@@ -131,9 +135,21 @@ class Results:
         measured = [outcome for outcome in found if outcome is not None and outcome.status == "measured"]
         return measured if len(measured) == len(self.seeds) else []
 
+    def drawn(self, attempt: Attempt) -> bool:
+        """Whether which labelled releases an attempt was granted is a matter of luck that numbers must tell."""
+        return self.draws > 0 and attempt.budget is not None and attempt.budget != self.grid[-1]
+
+    def over_draws(self, attempt: Attempt) -> list[tuple[int, Outcome]]:
+        """Seed and outcome of every measured draw; nothing unless the first of all seeds was measured."""
+        if not self.measured(attempt, "attack"):
+            return []
+        trials = [Trial(attempt, "attack", seed, False, draw) for seed in self.seeds for draw in range(self.draws)]
+        found = [(trial.seed, self.outcomes.get(trial)) for trial in trials]
+        return [(seed, each) for seed, each in found if each is not None and each.status == "measured"]
+
     def count(self, arm: Arm) -> int:
         """How many trials of an arm there are; at least 1, for levels that are divided by it."""
-        return self.comparisons or max(1, sum(trial.arm == arm for trial in self.outcomes))
+        return self.comparisons or max(1, sum(trial.arm == arm and not trial.draw for trial in self.outcomes))
 
     def crashed(self, attempts: Iterable[Attempt]) -> bool:
         """Whether any of some attempts failed, or a control of theirs with the largest budget."""

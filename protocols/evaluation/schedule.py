@@ -80,6 +80,13 @@ class Schedule:
                 return
             self.run(trials, "controls")
 
+    def draw(self, attempts: Iterable[Attempt]) -> None:
+        """The attacks with further sets of labelled releases."""
+        results = self.results
+        further = range(1, results.draws)
+        trials = [Trial(a, "attack", seed, False, draw) for a in attempts for seed in results.seeds for draw in further]
+        self.run(trials, "further draws of labels")
+
     def run(self, trials: Iterable[Trial], stage: str = "") -> None:
         """Run what no outcome is known of; slow ones first, so that no core waits at the end."""
         outcomes = self.results.outcomes

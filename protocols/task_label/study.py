@@ -28,7 +28,7 @@ def conduct_task(context: Context, protocol: str, candidates: Sequence[Candidate
     """
     prepared = context.prepared
     goal = TaskLabel(label=prepared.parts.task)
-    evaluation = LabelEvaluation.of(context, goal, candidates)
+    evaluation = LabelEvaluation.of(context, goal, candidates, draws=adaptive)
     evaluation.run(context.levels)
     numbers = LabelMetrics(
         board=evaluation.board,
@@ -79,7 +79,9 @@ def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, 
     results = numbers.board.results
     metrics = strongest(numbers, results.attempts(results.grid[-1], levels=levels))
     if "L1" in levels:
-        metrics["adaptive.accuracy@0"] = numbers.accuracy(results.attempts(levels=levels))
+        unlabelled = results.attempts(levels=levels)
+        metrics["adaptive.accuracy@0"] = numbers.accuracy(unlabelled)
+        metrics["adaptive.median_accuracy@0"] = numbers.median_accuracy(unlabelled)
     if "L2" in levels:
         curve = {labels: results.attempts(labels, levels=("L0", "L1", "L2")) for labels in results.grid}
         for labels, attempts in curve.items():

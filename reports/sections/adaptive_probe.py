@@ -39,6 +39,12 @@ _METRICS = (
         from_zero=True,
     ),
     Metric(
+        name="adaptive.median_accuracy@0",
+        better=None,
+        unit="rate",
+        meaning="the median adaptation without labels: no label was spent on choosing it",
+    ),
+    Metric(
         name="adaptive.suppression_ratio@K",
         better=None,
         unit="ratio",
@@ -134,7 +140,9 @@ def _sentences(index: AttemptIndex) -> list[str]:
     parts = []
     unlabelled, needed = index.known(f"{_PER_K}0"), index.report.metrics.get("adaptive.labels_to_90")
     if unlabelled is not None and unlabelled.value is not None:
-        parts.append(f"adapting without a label{_chosen_by(index)} reaches {number(unlabelled.value)}")
+        median = index.known("adaptive.median_accuracy@0")
+        typical = "" if median is None or median.value is None else f", the median one {number(median.value)}"
+        parts.append(f"adapting without a label{_chosen_by(index)} reaches {number(unlabelled.value)}{typical}")
     if needed is None:
         alone = ", and a low transfer accuracy alone does not show privacy" if index.known("transfer.accuracy") else ""
         return [*parts, f"what repurposing costs was not measured{alone}"]
@@ -143,7 +151,7 @@ def _sentences(index: AttemptIndex) -> list[str]:
         return [*parts, f"what repurposing costs is unknown, because {reason}"]
     count = number(needed.value, "count")
     one = count == "1"
-    releases = f"{count} labelled release{'' if one else 's'} per class"
+    releases = f"{count} labelled release{'' if one else 's'} per class{_chosen_by(index)}"
     way = "an attacker 90 % of the way to the target model"
     if needed.censored:
         return [*parts, f"even {releases} {'does' if one else 'do'} not bring {way}"]

@@ -26,6 +26,7 @@ REMEDIES = {
     "TARGET_UNKNOWN": "a target model that reads the release: a method predict, an attribute target, or an array "
     "prediction",
     "BELOW_FLOOR": "an adversary that learns what those guesses are wrong about",
+    "ONE_DRAW": "a budget that draws the attacker's labels several times (--budget standard)",
     "MOSTLY_NONFINITE_RELEASE": "a release of finite numbers",
     "SHUFFLED_ABOVE_CHANCE": "an adversary that stays at chance on shuffled labels",
     "SPLIT_OVERLAP": "parts of the data that share no image",

@@ -14,6 +14,7 @@ BETTER = {
     "membership.tpr@0.01 linkage.image.top1 linkage.release.top1",
     None: "target.clean_accuracy transfer.twin.accuracy transfer.twin.suppression_ratio transfer.picture.accuracy "
     "transfer.picture.suppression_ratio target.picture.accuracy adaptive.accuracy@10 adaptive.accuracy@0 "
+    "adaptive.median_accuracy@0 "
     "adaptive.suppression_ratio@all mdl.digit.control_bits leakage.mse_bound leakage.kl_nats "
     "leakage.intrinsic_dimension leakage.dof.effective leakage.dof.participation leakage.dof.ridge leakage.dof.pca99 "
     "leakage.jacobian.rank@1e-3 leakage.jacobian.effective_rank leakage.jacobian.stable_rank release.psnr "

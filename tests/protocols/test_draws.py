@@ -1,0 +1,91 @@
+"""The luck of which labelled releases an attacker was granted."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import t
+
+from adversaries.evaluation_data import reordered
+from adversaries.statistics import estimates
+from adversaries.statistics.levels import over_draws, recompute
+from protocols.engine.budget import get_budget
+from protocols.evaluation.metrics import chosen_value
+from protocols.evaluation.results import Attempt, Trial
+from tests.protocols.builders import board, fill, outcome
+from tests.protocols.test_what_is_granted import world
+
+
+def value(b, attempts, measure=lambda _who, rows, _seed: estimates.rate(int(rows.sum()), len(rows))):
+    return chosen_value(b, attempts, measure)
+
+
+def drawn_board(*shares, draws=3):
+    b = board("a", grid=(1, "all"))
+    b.results.draws = draws
+    attempt = fill(b, 0, 1, attack=shares[0], shuffled=0.5)
+    for draw, share in enumerate(shares[1:], 1):
+        b.results.outcomes[Trial(attempt, "attack", 0, False, draw)] = outcome(share)
+    return b, attempt
+
+
+def test_the_number_is_the_mean_over_draws_and_its_bounds_combine_both_kinds_of_luck():
+    b, attempt = drawn_board(0.6, 0.7, 0.8)
+    found = value(b, [attempt])
+    assert found.value == pytest.approx(0.7)
+    assert "ONE_DRAW" not in found.flags
+    spread = t.ppf(0.975, 2) * np.std([0.6, 0.7, 0.8], ddof=1) / np.sqrt(3)
+    targets = max(share - estimates.rate(round(400 * share), 400, 0.025).low for share in (0.6, 0.7, 0.8))
+    assert found.low == pytest.approx(0.7 - targets - spread)
+
+
+def test_one_draw_is_in_doubt_and_everything_granted_is_no_draw():
+    b, attempt = drawn_board(0.6)
+    assert "ONE_DRAW" in value(b, [attempt]).flags
+    everything = fill(b, 0, "all", attack=0.8, shuffled=0.5)
+    assert "ONE_DRAW" not in value(b, [everything]).flags
+
+
+def test_draws_change_no_level_of_flags():
+    b, _ = drawn_board(0.6, 0.7, 0.8)
+    assert b.results.count("attack") == 1
+
+
+def test_bounds_at_another_level_need_nothing_but_what_is_stored():
+    parts = [estimates.rate(k, 400) for k in (240, 280, 320)]
+    stored = over_draws(parts)
+    strict = recompute(stored, 0.005)
+    again = over_draws(parts, 0.005)
+    assert (strict.low, strict.high) == (pytest.approx(again.low), pytest.approx(again.high))
+    assert strict.low < stored.low
+    assert recompute(stored, 0.05).low == stored.low
+
+
+def test_means_of_seldom_draws_cover_the_truth():
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(300):
+        draws = np.clip(rng.normal(0.5, 0.08, 3), 0, 1)
+        found = over_draws([estimates.rate(rng.binomial(450, share), 450) for share in draws])
+        missed += found.high < 0.5
+    assert missed <= 0.05 * 300
+
+
+def test_draws_grant_other_labels_and_the_first_is_the_old_order():
+    data = world()
+    first = reordered(data, 3).train.release
+    assert torch.equal(first, reordered(data, 3, 0).train.release)
+    assert not torch.equal(first, reordered(data, 3, 1).train.release)
+
+
+def test_what_each_budget_draws():
+    assert [get_budget(name).draws for name in ("smoke", "standard", "full")] == [1, 3, 10]
+    assert get_budget("full").draw_all
+
+
+def test_others_are_judged_over_their_draws_too():
+    b = board("a", "b", grid=(1, "all"))
+    b.results.draws = 2
+    mine, other = fill(b, 0, 1, attack=0.8, shuffled=0.5), fill(b, 1, 1, attack=0.79, validation=0.7, shuffled=0.5)
+    b.results.outcomes[Trial(Attempt(1, 1), "attack", 0, False, 1)] = outcome(0.75)
+    (rival,) = value(b, [mine, other]).others
+    assert rival.value == pytest.approx(0.77)
+    assert b.within(b.contestants([other])[0], b.contestants([mine])[0])
