@@ -13,6 +13,7 @@ from torch import Tensor
 from adversaries.adversary import Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
+from adversaries.goals.exposed import confidence, picked
 from adversaries.goals.label import Attribute, LabelGoal
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
@@ -35,6 +36,9 @@ class Graded:
         chance: the rate of the best constant guess on this arm's targets.
         agreement: the rate at which guesses as frequent as these are right by chance: the sum over classes of their
             share among the guesses times their share among the targets.
+        exposed: on the validation part and on the targets, whether a graded row was picked out by the attack itself and
+            named right.
+        picked: whether a graded target was picked out.
         classes: of an attribute, `Attribute.by_class` on all rows of the validation part and of the targets.
         flags: health flags that the fit itself raised.
         cost: what it took.
@@ -44,6 +48,8 @@ class Graded:
     targets: Bool[Tensor, " n"]
     chance: float
     agreement: float
+    exposed: tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]
+    picked: Bool[Tensor, " n"]
     flags: tuple[str, ...]
     cost: Cost
     classes: tuple[Int[Tensor, "v q"], Int[Tensor, "t q"]] | None = None
@@ -105,7 +111,7 @@ def assess(
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     prior = _prior(adversary, seen, goal, threat)
-    rows, classes, agreement = [], [], 0.0
+    rows, sure, classes, agreement = [], [], [], 0.0
     for part in (seen.validation, seen.targets):
         guess = _guess(attack, part, view.num_classes, informed=informed)
         if not torch.isfinite(guess).all():
@@ -113,14 +119,18 @@ def assess(
         guess, graded = torch.nan_to_num(guess), goal.graded(seen, part).cpu()
         decided = goal.decided(guess, attack.scale, prior, seen)
         rows.append(goal.rows(decided, part).cpu()[graded])
+        sure.append(confidence(decided, attack.scale).cpu()[graded])
         agreement = _agreement(decided.argmax(1).cpu()[graded], part.labels[goal.label].cpu()[graded])
         if isinstance(goal, Attribute):
             classes.append(goal.by_class(goal.says(guess, attack.scale, prior, seen), seen, part).cpu())
+    picks = [picked(sure[0], rows[0], each) for each in sure]
     return Graded(
         validation=rows[0],
         targets=rows[1],
         chance=goal.chance(seen.targets.labels[goal.label][goal.graded(seen, seen.targets)]),
         agreement=agreement,
+        exposed=(picks[0] & rows[0], picks[1] & rows[1]),
+        picked=picks[1],
         classes=(classes[0], classes[1]) if classes else None,
         flags=tuple(sorted(flags)),
         cost=Cost(

@@ -64,6 +64,7 @@ class AttributeMetrics:
             f"{name}.accuracy": numbers.accuracy(largest),
             f"{name}.leakage": numbers.leakage(f"{name}.leakage", largest),
             f"{name}.worst_class_leakage": self.worst_class(f"{name}.worst_class_leakage", largest),
+            f"{name}.exposed": numbers.exposed(largest),
             f"{name}.transfer_accuracy": numbers.accuracy(self.frozen),
         }
 

@@ -22,7 +22,7 @@ from protocols.evaluation.evidence import unmeasured
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.protocol import Findings
 
-NAMES = ("accuracy", "leakage", "worst_class_leakage", "transfer_accuracy")
+NAMES = ("accuracy", "leakage", "worst_class_leakage", "exposed", "transfer_accuracy")
 
 
 SLOW = ("entropy", "adapter", "fine-tune")

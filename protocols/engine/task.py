@@ -86,6 +86,9 @@ class Outcome:
         return self.arrays["validation"]
 
 
+EXPOSED = "exposed"
+"""The array of an outcome, after the part's name, that says which rows the attack picked out and named right."""
+
 AGREEMENT = "targets.agreement"
 """The array of an outcome that holds how often its guesses would be right by chance."""
 

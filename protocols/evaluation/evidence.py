@@ -11,7 +11,7 @@ import numpy as np
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
 from adversaries.statistics import estimates
 from adversaries.threat import Grant, grants
-from protocols.engine.task import Outcome, Rows
+from protocols.engine.task import EXPOSED, Outcome, Rows
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
@@ -179,7 +179,7 @@ class EvidenceMaker:
             raise ValueError("expected a measured outcome")
         validation = self._rows(outcome, contestant, "validation")
         metrics = {"validation": board.statistic.value(validation)} if validation is not None else {}
-        metrics |= self._checks(contestant, trial)
+        metrics |= {**self._checks(contestant, trial), **_exposed(outcome)}
         metrics |= self.beside if chosen else {}
         steps = {"steps": int(outcome.cost["gradient_steps"])}
         described = {
@@ -224,3 +224,12 @@ class EvidenceMaker:
         if contestant.variant:
             settings["read_by"] = contestant.variant
         return settings
+
+
+def _exposed(outcome: Outcome) -> dict[str, Value]:
+    """The share of targets that an attack on a label picks out and names right, and how many of its picks are right."""
+    if f"targets.{EXPOSED}" not in outcome.arrays:
+        return {}
+    hits, picked = (np.asarray(outcome.arrays[f"targets.{name}"]) for name in (EXPOSED, "picked"))
+    found = {"exposed": estimates.rate(int(hits.sum()), len(hits))}
+    return found | ({"precision": estimates.rate(int(hits.sum()), int(picked.sum()))} if picked.any() else {})

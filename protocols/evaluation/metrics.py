@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from adversaries.evidence import Step, Value
 from adversaries.statistics import estimates, labels_needed, levels
 from protocols.engine.prepared import TargetRows
-from protocols.engine.task import Rows
+from protocols.engine.task import EXPOSED, Rows
 from protocols.evaluation.flags import health_flags, silence
 from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
@@ -80,6 +80,15 @@ class LabelMetrics:
     def accuracy(self, attempts: Sequence[Attempt]) -> Value:
         """Accuracy of the chosen adversary."""
         return chosen_value(self.board, attempts, lambda _contestant, rows, _seed: self.board.statistic.value(rows))
+
+    def exposed(self, attempts: Sequence[Attempt]) -> Value:
+        """The share of all target images that the attack picks out itself and names right.
+
+        The strongest at that is chosen, on the validation part; the floor is what its guesser exposes.
+        """
+        statistic = replace(self.board.statistic, array=EXPOSED, floor=None)
+        board = replace(self.board, statistic=statistic)
+        return chosen_value(board, attempts, lambda _contestant, rows, _seed: statistic.value(rows))
 
     def median_accuracy(self, attempts: Sequence[Attempt]) -> Value:
         """Accuracy of the median candidate on the targets: a number that no label was spent on choosing."""

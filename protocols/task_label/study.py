@@ -16,6 +16,9 @@ from protocols.evaluation.metrics import LabelMetrics, LabelsNeeded
 from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Attempt
 
+EXPOSED_AT = (1, 10)
+"""Labelled releases per class at which it is told whom the attack exposes."""
+
 
 def conduct_task(context: Context, protocol: str, candidates: Sequence[Candidate], *, adaptive: bool) -> Findings:
     """Attack the task label.
@@ -87,6 +90,8 @@ def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, 
         for labels, attempts in curve.items():
             metrics[f"adaptive.accuracy@{labels}"] = numbers.accuracy(attempts)
             metrics[f"adaptive.suppression_ratio@{labels}"] = numbers.suppression(attempts)
+            if labels in EXPOSED_AT:
+                metrics[f"adaptive.exposed@{labels}"] = numbers.exposed(attempts)
         needed = LabelsNeeded(numbers=numbers, curve=curve)
         metrics["adaptive.labels_to_half"] = needed.reaching(0.5)
         metrics["adaptive.labels_to_90"] = needed.reaching(0.9)

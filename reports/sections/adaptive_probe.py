@@ -51,6 +51,16 @@ _METRICS = (
         over_floor=True,
         meaning="target model / max(strongest attack with K labelled releases per class, floor)",
     ),
+    *(
+        Metric(
+            name=f"adaptive.exposed@{labels}",
+            better="down",
+            unit="rate",
+            meaning="share of the target images that an attack with so many labels per class picks out and names right",
+            needs_labels=True,
+        )
+        for labels in (1, 10)
+    ),
     Metric(
         name="adaptive.labels_to_half",
         better="up",

@@ -29,6 +29,12 @@ _METRICS = (
         meaning="leakage about the class that leaks most, corrected for the number of classes",
     ),
     Metric(
+        name="attribute.<a>.exposed",
+        better="down",
+        unit="rate",
+        meaning="share of the target images that the attack picks out itself and names right",
+    ),
+    Metric(
         name="attribute.<a>.transfer_accuracy",
         better="down",
         unit="rate",
