@@ -151,6 +151,7 @@ def data_block(dataset: Dataset, parts: Parts) -> DataBlock:
             "task": parts.task,
             "classes": dict(dataset.classes),
             "split": "paper" if parts.paper else "halves",
+            "split_seed": parts.seed,
             "parts": {name: {"size": sizes[name], "digest": digests[name]} for name in sizes},
             "duplicates_removed": parts.duplicates_removed,
         },

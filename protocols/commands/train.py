@@ -59,9 +59,9 @@ def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
         fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
         target = load_model(target_path)
         defense = load_defense(fitted, target)
-        save_model(target, out / "target.safetensors")
+        save_model(target, out / "target.safetensors", split_seed=parts.seed)
         for name, path in models.items():
-            save_model(load_model(path), out / f"model-{name}.safetensors")
+            save_model(load_model(path), out / f"model-{name}.safetensors", split_seed=parts.seed)
         save_defense(defense, settings.release, out)
         if undefended is not None:
             save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
@@ -88,6 +88,7 @@ def _run(settings: Settings, dataset: Dataset, families: Families, undefended: b
         "task": dataset.task,
         "labels": list(settings.labels),
         "split": settings.split,
+        "split_seed": settings.split_seed,
         "target": settings.target,
         "unintended": [name for name in families.unintended if name != families.twin],
         "width": families.width,

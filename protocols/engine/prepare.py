@@ -43,13 +43,16 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
     settings = replace(settings, dataset=absolute(settings.dataset))
     if spec.kind == "folder":
         settings = with_run(settings, Path(spec.source))
+    salt = settings.seed if settings.split_seed is None else settings.split_seed
+    # A default and the same value given by name are one run.
+    settings = replace(settings, split_seed=salt)
     if spec.kind == "arrays":
         default = Settings()
         for name in ("dataset", "task", "attributes", "labels", "split"):
             if getattr(settings, name) != getattr(default, name):
                 raise UserError(f"expected no --{name} beside saved arrays, which bring their own", "leave it out")
         dataset = arrays_dataset(Path(spec.source))
-        return named_by_content(settings, spec, dataset), dataset, split(dataset, paper=True)
+        return named_by_content(settings, spec, dataset), dataset, split(dataset, paper=True, seed=salt)
     dataset = load_dataset(
         settings.dataset or "digits",
         task=settings.task,
@@ -71,10 +74,9 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
                 f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
                 "derive one with --label",
             )
-    # A default and the same value given by name are one run.
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
     settings = named_by_content(settings, spec, dataset)
-    return settings, dataset, split(dataset, paper=settings.split == "paper")
+    return settings, dataset, split(dataset, paper=settings.split == "paper", seed=salt)
 
 
 def named_by_content(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> Settings:
@@ -98,12 +100,21 @@ def with_run(settings: Settings, folder: Path) -> Settings:
     run = load_json(folder / RUN_FILE)
     default = Settings()
     changes: dict[str, Any] = {}
-    for name in ("dataset", "task", "labels", "split", "target", "unintended", "width"):
+    if "split_seed" not in run:
+        raise UserError(f"expected split_seed in {folder / RUN_FILE}, got none: it is of an older version", "train again")
+    for name in ("dataset", "task", "labels", "split", "split_seed", "target", "unintended", "width"):
         theirs = tuple(run[name]) if isinstance(run[name], list) else run[name]
         ours = getattr(settings, name)
         if ours not in (getattr(default, name), theirs):
-            raise UserError(f"expected --{name} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"expected {option} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
         changes[name] = theirs
+    for name, entry in contents(folder).items():
+        if entry.get("split_seed", run["split_seed"]) != run["split_seed"]:
+            raise UserError(
+                f"expected {name} of split seed {run['split_seed']} in {folder}, got one of {entry['split_seed']}",
+                "restore the file, or train again",
+            )
     # The seed of the attack stays the user's; what was trained is named by its own digest.
     extra = (("run", digest_of({name: entry["sha256"] for name, entry in contents(folder).items()})),)
     return replace(settings, **changes, identity_extra=extra)

@@ -39,6 +39,7 @@ class Settings:
         seed: seed of everything.
         seeds: attack seeds; None means the budget's.
         split: `halves`, or `paper` to give both sides the whole training part.
+        split_seed: salt of the split; None means the run folder's own, else the seed.
         budget: smoke, standard or full.
         overrides: options of adversaries, of the defense or of training, as `name.option`.
         gates: gate expressions.
@@ -61,6 +62,7 @@ class Settings:
     seed: int = 0
     seeds: int | None = None
     split: str = "halves"
+    split_seed: int | None = None
     device: str = "auto"
     threads: int = 1
     budget: str = "standard"

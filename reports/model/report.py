@@ -68,6 +68,7 @@ class Dataset(Record):
     task: str
     classes: dict[str, int]
     split: str
+    split_seed: int | None = None
     parts: dict[str, PartOfData]
     duplicates_removed: int = 0
 

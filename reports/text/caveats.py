@@ -118,7 +118,9 @@ def data_facts(report: Report) -> str:
     every = per_class(report)
     labels = "" if every is None else f"; “all” is {number(every, 'count')} labelled releases per class"
     removed = _count(report.dataset.duplicates_removed, "duplicate")
-    return f"Split “{report.dataset.split}”: {parts or 'sizes unknown'}; {removed} removed{labels}."
+    salt = report.dataset.split_seed
+    salted = "" if salt is None else f", split seed {salt}"
+    return f"Split “{report.dataset.split}”{salted}: {parts or 'sizes unknown'}; {removed} removed{labels}."
 
 
 def not_measured(index: AttemptIndex) -> list[tuple[str, str, str]]:

@@ -37,6 +37,11 @@ DATA = (
         type=click.Choice(["halves", "paper"]),
         help="paper: both sides get the same training data, a fifth held out.",
     ),
+    _option(
+        "--split-seed",
+        type=click.IntRange(0),
+        help="Salt of the split: who owns which images [default: the run folder's, else the seed].",
+    ),
 )
 MODEL = (
     _option("--target", help="Architecture of the target model [default: cnn]."),
