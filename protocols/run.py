@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from adversaries.calibration.shipped import Record, look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.image_metrics import psnr, ssim
+from adversaries.health import POWER
 from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, parse_level
 from protocols.engine.budget import Budget, get_budget
@@ -73,7 +74,10 @@ class Runner:
         if settings.threat is not None:
             metrics |= against_everybody(conducted, parse_level(settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
+        metrics = doubted(metrics, prepared.observed.health)
+        publisher = prepared.publisher
         report = {
+            "isolated": None if publisher is None else publisher.isolated,
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release_block(prepared),
             "target": {
@@ -88,10 +92,11 @@ class Runner:
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""
+        isolated = parts.pop("isolated")
         said = {
             "tool": {"name": "vfc-attack", "version": VERSION},
             "command": command,
-            "provenance": provenance(started, self.place.device),
+            "provenance": provenance(started, self.place.device, isolated),
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)
@@ -156,6 +161,15 @@ def data_block(dataset: Dataset, parts: Parts) -> DataBlock:
             "duplicates_removed": parts.duplicates_removed,
         },
     )
+
+
+def doubted(metrics: Mapping[str, Value], seen: Sequence[str]) -> dict[str, Value]:
+    """The metrics with those flags of the release that forbid that a gate holds, whatever the gate is about."""
+    doubts = {flag for flag in seen if flag in POWER}
+    return {
+        name: value.model_copy(update={"flags": tuple(sorted({*value.flags, *doubts}))}) if doubts else value
+        for name, value in metrics.items()
+    }
 
 
 def release_block(prepared: Prepared) -> dict[str, Any]:

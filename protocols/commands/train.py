@@ -14,7 +14,8 @@ from adversaries.statistics import estimates
 from protocols.commands.output import printing
 from protocols.engine.executors import warm_up
 from protocols.engine.prepare import RUN_FILE, data_of, defense_options
-from protocols.engine.publish import Publisher, picture_of
+from protocols.engine.publishing.publisher import Publisher, picture_of
+from protocols.engine.publishing.world import TOGETHER, shared_images
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families
 from protocols.engine.workspace import start_torch, workspace
@@ -112,10 +113,10 @@ def _table(
     """Accuracy of every model on the targets: their images, their releases, and those made a picture."""
     publisher = Publisher(defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=device)
     images, truth = parts.targets.images, parts.targets.labels[parts.task]
-    release = publisher.publish(images, "targets")
+    values = publisher.together(shared_images(parts), TOGETHER).values
+    release = values["targets"]
     shaped = release.shape == images.shape and release.is_floating_point()
-    pool = publisher.publish(parts.pool_train.images, "train") if shaped else release
-    picture = picture_of(release, "clip", pool) if shaped else None
+    picture = picture_of(release, "clip", values["train"]) if shaped else None
 
     def rate(guess: torch.Tensor | None) -> str:
         return "n/a" if guess is None else show(estimates.rate(int((guess == truth).sum()), len(truth)))

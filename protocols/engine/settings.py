@@ -16,8 +16,14 @@ from typing import Any
 from protocols.engine.budget import get_budget
 from vfc.errors import UserError, unknown
 
-WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
+WITHOUT_EFFECT = (
+    "out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config",
+    "call_limit",
+)  # fmt: skip
 """Settings that cannot change a result."""
+
+CALL_LIMIT = 600.0
+"""Seconds that the defender's code may take for one call."""
 
 BY_CONTENT = ("release", "dataset")
 """Settings that may name files; `identity_extra` holds what is in them, under the same names."""
@@ -45,6 +51,8 @@ class Settings:
         gates: gate expressions.
         preset: ready-made gates: paper, standard or strict.
         config: the config file that the user named; its policy is read when gates are judged.
+        no_isolation: run the defender's code in the run's own process, for debuggers; it may then remember.
+        call_limit: seconds that it may take for one call in a process of its own.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
@@ -75,6 +83,8 @@ class Settings:
     out: str | None = None
     fresh: bool = False
     no_cache: bool = False
+    no_isolation: bool = False
+    call_limit: float = CALL_LIMIT
     executor: str = "processes"
     workers: int | None = None
     verbosity: int = 0

@@ -95,15 +95,12 @@ def controls(index: AttemptIndex) -> list[str]:
 def release_facts(report: Report) -> list[str]:
     """What the release is, as declared and as seen."""
     facts = [_shape(report), _bounds(report), _stochastic(report)]
-    batch = report.release.batch_dependent
-    if batch is None:
-        facts.append("Whether a release depends on the images beside it was not observed.")
+    dependent = report.release.call_dependent
+    if dependent is None:
+        facts.append("Whether a release depends on the call in which it is published was not observed.")
     else:
-        facts.append(
-            "The release of an image depends on the images beside it."
-            if batch
-            else "The release of an image does not depend on the images beside it."
-        )
+        word = "depends" if dependent else "does not depend"
+        facts.append(f"The release of an image {word} on the call in which it is published.")
     if report.release.first_nonfinite is not None:
         facts.append(
             f"It holds NaN or infinite numbers, first in the release of target image {report.release.first_nonfinite} "

@@ -11,9 +11,9 @@ from protocols.cli import run
 # Arguments and options of every verb. They are read by scripts of other people: a change here is theirs as well.
 OPTIONS = """
 attack:
-    --attribute --budget --config --data-root --dataset --device --download --executor --fresh --gate --gates
-    --label --no-cache --out --protocol --quiet --release --resume --seed --seeds --set --split --split-seed --target --task
-    --threads --threat --unintended --verbose --width --workers
+    --attribute --budget --call-limit --config --data-root --dataset --device --download --executor --fresh --gate
+    --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume --seed --seeds --set
+    --split --split-seed --target --task --threads --threat --unintended --verbose --width --workers
 train:
     --ablate --attribute --checkpoints --config --data-root --dataset --defense --device --download --executor
     --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task --threads

@@ -70,5 +70,5 @@ def test_a_model_of_another_split_is_refused(folder):
     assert contents(folder)["target.safetensors"]["split_seed"] == 5
     assert salt_of(SETTINGS, folder) == 5
     save_model(model, folder / "target.safetensors", split_seed=6)
-    with pytest.raises(UserError, match="target.safetensors of split seed 5"):
+    with pytest.raises(UserError, match="of split seed 5"):
         data_of(SETTINGS, resolve(str(folder)))

@@ -76,6 +76,17 @@ ATTACK = (
     _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
+    _option(
+        "--no-isolation",
+        is_flag=True,
+        default=None,
+        help="Run the defender's code in this process, for debuggers; it may then remember what it published.",
+    ),
+    _option(
+        "--call-limit",
+        type=click.FloatRange(0.01),
+        help="Seconds that the defender's code may take for one call [default: 600].",
+    ),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
 )
 
