@@ -12,6 +12,7 @@ from protocols.engine.handles import DefenseSource, EvaluationHandle, made
 from protocols.engine.identity import code_of_factory, content_of
 from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.engine.publishing.hosts import can_host
+from protocols.engine.publishing.observation import Observation
 from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.publishing.world import published_world, shared_images, target_rows
 from protocols.engine.saved import prepare_arrays
@@ -152,8 +153,13 @@ def prepare(
         limit=settings.call_limit,
     )
     world, values = published_world(publisher, parts, dataset, families, trainer.reporter)
-    mixed = shared_images(parts)
-    observed = publisher.observe(mixed, {name: values[name] for name in mixed})
+    watched = Observation(
+        publisher=publisher,
+        images_of=shared_images(parts),
+        published=values,
+        labels=parts.pool_train.labels[parts.task],
+    )
+    observed = watched.observed()
     place = placed(world, models, scratch, trainer.device, source)
     undefended, bare_digest = None, ""
     if bare_source is not None:

@@ -15,6 +15,7 @@ from adversaries.threat import ThreatModel
 from protocols.engine.progress import Reporter
 from protocols.engine.publishing import dependence
 from protocols.engine.publishing.calls import ROWS, Mixture
+from protocols.engine.publishing.observation import Observation
 from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.publishing.world import published_world
 from vfc.data import load_dataset
@@ -39,12 +40,14 @@ class Law(Defense):
         return Release(values=self.of(x, generator))
 
 
-def looked_at(law, seed=0, rows=(150, 100)):
+def looked_at(law, seed=0, rows=(300, 100)):
     generator = torch.Generator().manual_seed(seed)
-    images = DIGITS.train.images[torch.randperm(len(DIGITS.train), generator=generator)[: sum(rows)]]
+    chosen = DIGITS.train.take(torch.randperm(len(DIGITS.train), generator=generator)[: sum(rows)])
+    images, labels = chosen.images, chosen.labels["digit"][: rows[0]]
     parts = dict(zip(("train", "targets"), torch.split(images, rows), strict=True))
     publisher = Publisher(defense=Law(of=law), classes=10, seed=seed, device="cpu")
-    return publisher.observe(parts, publisher.together(parts, "parts").values)
+    values = publisher.together(parts, "parts").values
+    return Observation(publisher=publisher, images_of=parts, published=values, labels=labels).observed()
 
 
 # --- mixing ---
@@ -136,6 +139,8 @@ DEPENDENT = {
     "key": lambda x, g: x.flatten(1)[:, torch.randperm(256, generator=g)],
     "company": lambda x, g: x - x.mean(0) + 0.001 * noise(x, g),
     "company without noise": lambda x, _: x - x.mean(0),
+    "more noise in company": lambda x, g: x + (5 if len(x) > 1 else 0.1) * noise(x, g),
+    "another key in company": lambda x, g: (x if len(x) > 1 else x.flip(-1)) + 0.3 * noise(x, g),
     "number of rows": lambda x, _: x * (1 if len(x) > 1 else 0.99),
 }
 HONEST = {

@@ -9,6 +9,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from adversaries.goals.image_metrics import psnr, ssim
+from protocols.engine.publishing.observation import Observation
 from protocols.engine.publishing.publisher import Publisher, picture_of
 from vfc.defense import Defense
 from vfc.release import Release
@@ -51,7 +52,9 @@ PARTS = {"train": IMAGES.flip(0).square(), "targets": IMAGES}
 
 def look(defense, parts=PARTS, seed=0):
     publisher = Publisher(defense=defense, classes=10, seed=seed, device="cpu")
-    return publisher.observe(parts, publisher.together(parts, "parts").values)
+    values = publisher.together(parts, "parts").values
+    labels = torch.arange(len(parts["train"])) % 10
+    return Observation(publisher=publisher, images_of=parts, published=values, labels=labels).observed()
 
 
 def test_a_plain_release_raises_no_flag():

@@ -1,9 +1,9 @@
-"""Asking a fitted defense for releases and predictions, and watching what the release does."""
+"""Asking a fitted defense for releases and predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, Int64, Shaped
@@ -11,20 +11,13 @@ from torch import Tensor
 
 from adversaries.attacks.label.frozen.picture import Picture
 from protocols.engine.publishing.calls import ROWS, Mixture
-from protocols.engine.publishing.dependence import differs, varies
 from protocols.engine.publishing.hosts import Tensors, Work, in_host
 from protocols.engine.settings import CALL_LIMIT
 from vfc.defense import Defense
 from vfc.errors import UserError
-from vfc.release import Observed, Release
+from vfc.release import Release
 from vfc.seeding import derive_seed
 from vfc.wrapper import check_values
-
-PROBED = 64
-"""Images that are published again to watch what the release does."""
-
-CALLS = 8
-"""Calls in which they are published together with others, if the release is stochastic."""
 
 Images = Float[Tensor, "n c h w"]
 
@@ -69,8 +62,8 @@ class Publisher:
             UserError: the defense published something else than one row per image, or its process did not come to
                 its end.
         """
-        generator = self._generator("publish", stream)
-        return torch.cat(self._releases(lambda: ((call, generator) for call in torch.split(images, ROWS))))
+        generator = self.generator("publish", stream)
+        return torch.cat(self.releases(lambda: ((call, generator) for call in torch.split(images, ROWS))))
 
     def together(self, images_of: Mapping[str, Images], stream: str) -> Published:
         """Releases of several parts, on the CPU: mixed in calls of `ROWS`, and put back into their places.
@@ -79,13 +72,13 @@ class Publisher:
             UserError: as for `publish`.
         """
         mixture, generator = self.mixed(images_of, stream)
-        pieces = self._releases(lambda: ((call, generator) for call in mixture.calls(images_of)))
+        pieces = self.releases(lambda: ((call, generator) for call in mixture.calls(images_of)))
         return Published(values=mixture.apart(pieces), call=mixture.numbers)
 
     def mixed(self, images_of: Mapping[str, Images], stream: str) -> tuple[Mixture, torch.Generator]:
         """How a stream of `together` mixes parts, and the randomness of its releases, for who does it once more."""
         mixture = Mixture.drawn({name: len(images) for name, images in images_of.items()}, stream, self.seed)
-        return mixture, self._generator("publish", stream)
+        return mixture, self.generator("publish", stream)
 
     def predicted(self, release: Shaped[Tensor, "n ..."]) -> Int[Tensor, " n"] | None:
         """Classes that the intended use predicts on stored releases; None without one."""
@@ -113,54 +106,8 @@ class Publisher:
             pieces.append(logits.nan_to_num().argmax(1).cpu())
         return torch.cat(pieces)
 
-    def observe(self, images_of: Mapping[str, Images], published: Mapping[str, Shaped[Tensor, "n ..."]]) -> Observed:
-        """Publish a few images again, with another seed, alone or in other company, and compare.
-
-        Args:
-            images_of: images by part; `targets` among them.
-            published: what was published for them, in mixed calls.
-        """
-        images, values = torch.cat(list(images_of.values())), torch.cat(list(published.values()))
-        rows = torch.linspace(0, len(images) - 1, min(PROBED, len(images))).round().long()
-        some = images[rows]
-        # One process publishes both: each of two might begin with the same randomness of its own.
-        first, second = self._releases(lambda: ((some, self._generator("observe", turn)) for turn in (1, 2)))
-        stochastic = not torch.equal(_comparable(first), _comparable(second))
-        if stochastic:
-            dependent = varies(self._in_company(images, rows))
-        else:
-            generator = self._generator("observe", 1)
-            alone = self._releases(lambda: ((image, generator) for image in torch.split(some, 1)))
-            dependent = differs(values[rows], torch.cat(alone))
-        targets = published["targets"]
-        return Observed.of_values(
-            targets,
-            declared_bounds=self._declared_bounds(some),
-            declared_stochastic=bool(self.defense.stochastic),
-            stochastic=stochastic,
-            call_dependent=dependent,
-            image_shaped=targets.shape == images_of["targets"].shape and targets.is_floating_point(),
-        )
-
-    def _in_company(self, images: Images, rows: Int64[Tensor, " m"]) -> Shaped[Tensor, "c m ..."]:
-        """Releases of some rows in several calls, each time at other places among other images."""
-        generator, noise = self._generator("company"), self._generator("observe", 1)
-        rest = torch.ones(len(images), dtype=torch.bool)
-        rest[rows] = False
-        others = torch.nonzero(rest).flatten()
-        # Never all of them, or every call would have the same company.
-        room = min(ROWS - len(rows), len(others) // 2)
-        company, places = [], []
-        for _ in range(CALLS):
-            beside = others[torch.randperm(len(others), generator=generator)[:room]]
-            order = torch.randperm(len(rows) + len(beside), generator=generator)
-            company.append(torch.cat([rows, beside])[order])
-            places.append(torch.argsort(order)[: len(rows)])
-        found = self._releases(lambda: ((images[each], noise) for each in company))
-        return torch.stack([values[place] for values, place in zip(found, places, strict=True)])
-
-    def _declared_bounds(self, images: Images) -> tuple[float, float] | None:
-        """The range that the defense promises."""
+    def declared_bounds(self, images: Images) -> tuple[float, float] | None:
+        """The range that the defense promises for the releases of some images."""
 
         @torch.no_grad()
         def work() -> Iterator[Tensors]:
@@ -170,7 +117,7 @@ class Publisher:
         (found,) = self._asked(work, "publish")
         return (float(found["bounds"][0]), float(found["bounds"][1])) if "bounds" in found else None
 
-    def _releases(
+    def releases(
         self, calls: Callable[[], Iterator[tuple[Images, torch.Generator]]]
     ) -> list[Shaped[Tensor, "rows ..."]]:
         """What comes back from calls that one process makes, on the CPU and all of one shape.
@@ -191,10 +138,10 @@ class Publisher:
 
     def _release(self, images: Images, generator: torch.Generator) -> Release:
         release = self.defense.publish(images.to(self.device), generator)
-        check_values(release.values, len(images), "the defense")
-        return release
+        return replace(release, values=check_values(release.values, len(images), "the defense"))
 
-    def _generator(self, *what: object) -> torch.Generator:
+    def generator(self, *what: object) -> torch.Generator:
+        """Randomness for one purpose, which depends on the run's seed."""
         return torch.Generator().manual_seed(derive_seed(*what, self.seed))
 
     def _asked(self, work: Work, doing: str) -> Iterator[Tensors]:
@@ -203,10 +150,6 @@ class Publisher:
             return work()
         origin = str(getattr(self.defense, "origin", type(self.defense).__name__))
         return in_host(work, origin=origin, doing=doing, limit=self.limit)
-
-
-def _comparable(values: Tensor) -> Tensor:
-    return values.nan_to_num() if values.is_floating_point() else values
 
 
 def picture_of(
