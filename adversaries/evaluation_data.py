@@ -35,12 +35,14 @@ class Part:
         release: what was published for them.
         labels: integer labels by name, the task among them.
         prediction: the target's predicted class on the release; None without a target.
+        call: number of the call, shared with other parts, in which it was published; None where nobody knows.
     """
 
     images: Float[Tensor, "n c h w"] | None
     release: Shaped[Tensor, "n ..."]
     labels: Mapping[str, Int[Tensor, " n"]]
     prediction: Int[Tensor, " n"] | None = None
+    call: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.release)
@@ -52,6 +54,7 @@ class Part:
             release=self.release[index],
             labels={name: values[index] for name, values in self.labels.items()},
             prediction=None if self.prediction is None else self.prediction[index],
+            call=None if self.call is None else self.call[index],
         )
 
     def nothing(self) -> Part:
@@ -152,6 +155,8 @@ def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) 
             arrays[f"{name}.images"] = part.images
         if part.prediction is not None:
             arrays[f"{name}.prediction"] = part.prediction
+        if part.call is not None:
+            arrays[f"{name}.call"] = part.call
         for label, values in part.labels.items():
             arrays[f"{name}.labels.{label}"] = values
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +177,7 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
     parts = {}
     for name in PARTS:
         prefix = f"{name}.labels."
-        optional = {key: arrays.get(f"{name}.{key}") for key in ("images", "prediction")}
+        optional = {key: arrays.get(f"{name}.{key}") for key in ("images", "prediction", "call")}
         parts[name] = Part(
             release=arrays[f"{name}.release"].to(device),
             labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},

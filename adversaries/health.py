@@ -8,6 +8,7 @@ POWER: dict[str, str] = {
     "ZERO_GRADIENT": "the attack's gradient was exactly zero, so it never learned",
     "TOO_FEW_TARGETS": "too few targets to conclude",
     "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
+    "CALL_DEPENDENT": "a release depends on the call in which it was published, so other calls may show other releases",
     "CRASHED": "an adversary crashed, and might have been the strongest",
     "TARGET_UNMATCHED": "no adversary with all labels reads the release nearly as well as its target model does, so "
     "the attacks are too weak here or there is a secret",
@@ -29,7 +30,6 @@ HONESTY: dict[str, str] = {
 INFORMING: dict[str, str] = {
     "SELECTION_MISSED": "another candidate is clearly stronger on the targets than the one chosen on validation",
     "RANDOM_RELEASE": "two releases of one image differ",
-    "BATCH_DEPENDENT": "the release of an image depends on the images beside it",
     "NONFINITE_RELEASE": "the release holds NaN or infinite numbers",
     "OUT_OF_BOUNDS": "the release leaves the range [0, 1] of an image or the range that it declares",
     "WEAKER_THAN_LOWER_LEVEL": "an adversary of a lower level is clearly stronger than the best of this level",

@@ -150,12 +150,26 @@ class Knowledge:
         return release[self._order("unlabelled", len(release))]
 
     @property
+    def unlabelled_calls(self) -> Int[Tensor, " n"] | None:
+        """Number of the call that each release of `unlabelled` was published in (L1); None where nobody knows."""
+        self._require(Grant.UNLABELLED, "the calls of unlabelled releases")
+        call = self._world.train.call
+        return None if call is None else call[self._order("unlabelled", len(call))]
+
+    @property
     def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
         """The labelled releases that the budget grants (L2): K of every class, or the whole pool."""
         self._require(Grant.LABELLED, "labelled releases")
         part = self._world.train
         rows = self._granted
         return part.release[rows], part.labels[self.label][rows]
+
+    @property
+    def labelled_calls(self) -> Int[Tensor, " m"] | None:
+        """Number of the call that each labelled release was published in (L2); None where nobody knows."""
+        self._require(Grant.LABELLED, "the calls of labelled releases")
+        call = self._world.train.call
+        return None if call is None else call[self._granted]
 
     @property
     def labelled_predictions(self) -> Int[Tensor, " m"] | None:

@@ -77,7 +77,9 @@ class Runner:
         evidence, metrics = below_bound(evidence, metrics, rows)
         control = self._control(prepared, conducted, metrics, budget, rows)
         metrics = with_flags(metrics, control, prepared.observed.health)
+        publisher = prepared.publisher
         report = {
+            "isolated": None if publisher is None else publisher.isolated,
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release,
             "target": {
@@ -107,10 +109,11 @@ class Runner:
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""
+        isolated = parts.pop("isolated")
         said = {
             "tool": {"name": "vfc-attack", "version": VERSION},
             "command": command,
-            "provenance": provenance(started, self.place.device),
+            "provenance": provenance(started, self.place.device, isolated),
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)
@@ -170,6 +173,7 @@ def data_block(dataset: Dataset, parts: Parts) -> DataBlock:
             "task": parts.task,
             "classes": dict(dataset.classes),
             "split": "paper" if parts.paper else "halves",
+            "split_seed": parts.seed,
             "parts": {name: {"size": sizes[name], "digest": digests[name]} for name in sizes},
             "duplicates_removed": parts.duplicates_removed,
         },

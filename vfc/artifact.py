@@ -70,17 +70,19 @@ def load_arrays(path: Path) -> dict[str, Tensor]:
     return _unpack(_load(path, "arrays")[0], path)
 
 
-def save_model(model: nn.Module, path: Path) -> None:
+def save_model(model: nn.Module, path: Path, *, split_seed: int | None = None) -> None:
     """Save a classifier's weights, and its `arch`, from which it is rebuilt.
 
     Args:
         model: a `vfc.models.Classifier`.
         path: the file, by convention `<name>.safetensors`.
+        split_seed: salt of the split whose images it was trained on; None where nobody needs to know.
     """
     arch = getattr(model, "arch", None)
     if not isinstance(arch, dict):
         raise UserError(f"expected a Classifier with an arch, got {type(model).__name__}", "save its arrays instead")
-    _save(_pack(model.state_dict()), path, {"kind": "model", "arch": arch})
+    salt = {} if split_seed is None else {"split_seed": split_seed}
+    _save(_pack(model.state_dict()), path, {"kind": "model", "arch": arch, **salt})
 
 
 def load_model(path: Path) -> nn.Module:

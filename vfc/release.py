@@ -50,7 +50,7 @@ class Observed:
         shape, dtype: of one release.
         declared_bounds, bounds: promised and seen range; None without a promise, or without finite numbers.
         declared_stochastic, stochastic: whether two releases of one image differ; seen is None where nobody could look.
-        batch_dependent: whether a release depends on the images beside it; None where nobody could look.
+        call_dependent: whether a release depends on the call in which it was published; None where nobody could look.
         first_nonfinite: position of the first row with NaN or infinity, or None.
         health: flags of the release itself; those that are power flags forbid that any gate holds.
     """
@@ -62,7 +62,7 @@ class Observed:
     bounds: tuple[float, float] | None
     declared_stochastic: bool | None
     stochastic: bool | None
-    batch_dependent: bool | None
+    call_dependent: bool | None
     first_nonfinite: int | None
     health: tuple[str, ...]
 
@@ -74,7 +74,7 @@ class Observed:
         declared_bounds: tuple[float, float] | None = None,
         declared_stochastic: bool | None = None,
         stochastic: bool | None = None,
-        batch_dependent: bool | None = None,
+        call_dependent: bool | None = None,
         image_shaped: bool = False,
     ) -> Observed:
         """Look at published values."""
@@ -87,7 +87,7 @@ class Observed:
         outside = promised is not None and bounds is not None and (bounds[0] < promised[0] or bounds[1] > promised[1])
         flags = {
             "RANDOM_RELEASE": bool(stochastic),
-            "BATCH_DEPENDENT": bool(batch_dependent),
+            "CALL_DEPENDENT": bool(call_dependent),
             "NONFINITE_RELEASE": len(bad) > 0,
             "MOSTLY_NONFINITE_RELEASE": 2 * len(bad) > len(numbers),
             "OUT_OF_BOUNDS": outside,
@@ -100,7 +100,7 @@ class Observed:
             bounds=bounds,
             declared_stochastic=declared_stochastic,
             stochastic=stochastic,
-            batch_dependent=batch_dependent,
+            call_dependent=call_dependent,
             first_nonfinite=int(bad[0]) if len(bad) else None,
             health=tuple(name for name, raised in flags.items() if raised),
         )
@@ -113,7 +113,7 @@ class Observed:
             "dtype": self.dtype,
             "bounds": {"declared": _listed(self.declared_bounds), "observed": _listed(self.bounds)},
             "stochastic": {"declared": self.declared_stochastic, "observed": self.stochastic},
-            "batch_dependent": self.batch_dependent,
+            "call_dependent": self.call_dependent,
             "first_nonfinite": self.first_nonfinite,
             "health": list(self.health),
         }

@@ -1,10 +1,13 @@
 """Who owns which images: the defender, the attacker, and the targets that everyone is graded on.
 
-Every image's place depends on the hash of its content and on its task label, never on its position in a file.
+Every image's place depends on the hash of its content, salted with a seed, and on its task label, never on its
+position in a file. The salt stops defenses that were made before it was drawn from telling targets from pool by their
+content; where the targets are a public test part it tells nothing, for everybody knows them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +36,7 @@ class Parts:
         task: the label by which the parts are stratified.
         paper: whether both sides got the whole training part, as the papers do, before each held out a fifth.
         duplicates_removed: rows left out because another row has the same image.
+        seed: the salt of the hashes by which the parts were drawn.
     """
 
     defender_train: ImageSet
@@ -43,6 +47,7 @@ class Parts:
     task: str
     paper: bool
     duplicates_removed: int
+    seed: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -55,7 +60,7 @@ class Parts:
         return {name: getattr(self, name).digest for name in PARTS}
 
 
-def split(dataset: Dataset, *, task: str | None = None, paper: bool = False) -> Parts:
+def split(dataset: Dataset, *, task: str | None = None, paper: bool = False, seed: int = 0) -> Parts:
     """Divide a data set between defender, attacker and targets.
 
     Targets are the test part, or a quarter of everything (digits: 450, gaussian: 2,000). The rest is halved (digits:
@@ -67,6 +72,7 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False) -> 
         dataset: what to divide.
         task: the label to stratify by; None for the data set's task.
         paper: give both sides the whole training part, as the papers do; each holds out a fifth as its validation part.
+        seed: the salt of the hashes; another one draws other parts, but for the targets of a data set with a test part.
 
     Raises:
         UserError: an unknown task, or a class too small to be in every part.
@@ -85,15 +91,15 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False) -> 
         count = dataset.target_rows
         if count is None:
             count = len(everything) * TARGET_SHARE[0] // TARGET_SHARE[1]
-        targets, rest = _divide(everything, task, classes, count)
+        targets, rest = _divide(everything, task, classes, count, seed)
     removed = before - len(targets) - len(rest)
     if paper:
         defender = pool = rest
     else:
         count = len(rest) // 2 if dataset.defender_rows is None else dataset.defender_rows
-        defender, pool = _divide(rest, task, classes, count)
-    defender_validation, defender_train = _hold_out(defender, task, classes)
-    pool_validation, pool_train = _hold_out(pool, task, classes)
+        defender, pool = _divide(rest, task, classes, count, seed)
+    defender_validation, defender_train = _hold_out(defender, task, classes, seed)
+    pool_validation, pool_train = _hold_out(pool, task, classes, seed)
     parts = Parts(
         defender_train=defender_train,
         defender_validation=defender_validation,
@@ -103,6 +109,7 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False) -> 
         task=task,
         paper=paper,
         duplicates_removed=removed,
+        seed=seed,
     )
     _check(parts, dataset)
     return parts
@@ -141,26 +148,33 @@ def _unique(images: ImageSet, taken: set[bytes]) -> ImageSet:
     return images.take(torch.tensor(kept, dtype=torch.long))
 
 
-def _divide(images: ImageSet, task: str, classes: int, count: int) -> tuple[ImageSet, ImageSet]:
-    """The first `count` rows, class by class in proportion, and the others; both keep their order."""
+def _divide(images: ImageSet, task: str, classes: int, count: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """The first `count` rows by salted hash, class by class in proportion, and the others; both keep their order."""
     values = images.labels[task]
     if not 0 < count < len(images):
         raise UserError(f"expected more than {count} different images to divide, got {len(images)}", "add images")
     shares = torch.tensor(apportion(torch.bincount(values, minlength=classes).tolist(), count))
-    first = _rank(values, classes) < shares[values]
+    first = _rank(values, classes, _salted_order(images, seed)) < shares[values]
     return images.take(torch.nonzero(first).flatten()), images.take(torch.nonzero(~first).flatten())
 
 
-def _hold_out(images: ImageSet, task: str, classes: int) -> tuple[ImageSet, ImageSet]:
+def _hold_out(images: ImageSet, task: str, classes: int, seed: int) -> tuple[ImageSet, ImageSet]:
     share, of = VALIDATION_SHARE
-    return _divide(images, task, classes, -(-len(images) * share // of))
+    return _divide(images, task, classes, -(-len(images) * share // of), seed)
 
 
-def _rank(values: Int64[Tensor, " n"], classes: int) -> Int64[Tensor, " n"]:
-    """Each row's position among the rows of its own class."""
+def _salted_order(images: ImageSet, seed: int) -> Int64[Tensor, " n"]:
+    """Rows in the order of their salted hashes, in which parts are drawn."""
+    salt = f"split {seed} ".encode()
+    salted = [hashlib.sha256(salt + content).digest() for content in images.row_hashes]
+    return torch.tensor(sorted(range(len(salted)), key=salted.__getitem__), dtype=torch.long)
+
+
+def _rank(values: Int64[Tensor, " n"], classes: int, order: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Each row's position among the rows of its own class, when rows are taken in an order."""
     rank = torch.empty_like(values)
     for value in range(classes):
-        rows = torch.nonzero(values == value).flatten()
+        rows = order[values[order] == value]
         rank[rows] = torch.arange(len(rows))
     return rank
 

@@ -57,7 +57,7 @@ def run_leakage(options: LayerOptions, settings: Settings, console: Console | No
         UserError: anything that the user must change.
     """
     device = start_torch(settings)
-    _, dataset, parts = data_of(settings, ReleaseSpec(kind="registered", text="", source=""))
+    settings, dataset, parts = data_of(settings, ReleaseSpec(kind="registered", text="", source=""))
     origin = options.model or ""
     module = build_module(origin, dataset.classes[parts.task], settings.seed).to(device)
     names = layer_names(module, options.layers or ("*",))
@@ -131,6 +131,7 @@ def _identity(options: LayerOptions, settings: Settings, digest: str) -> dict[st
         "dataset_digest": digest,
         "labels": list(settings.labels),
         "split": settings.split,
+        "split_seed": settings.split_seed,
         "seed": settings.seed,
         "threads": settings.threads,
     }

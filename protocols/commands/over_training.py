@@ -75,7 +75,18 @@ def _spec(over: OverTraining) -> ReleaseSpec:
 
 def _identity(options: LayerOptions, over: OverTraining, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     shared = settings.identity()
-    names = ("target", "width", "task", "labels", "split", "seed", "threads", "overrides", "identity_extra")
+    names = (
+        "target",
+        "width",
+        "task",
+        "labels",
+        "split",
+        "split_seed",
+        "seed",
+        "threads",
+        "overrides",
+        "identity_extra",
+    )
     return {
         "verb": "leakage --over-training",
         "model": content_of_model(options.model),

@@ -14,7 +14,8 @@ from adversaries.statistics import estimates
 from protocols.commands.output import printing
 from protocols.engine.executors import warm_up
 from protocols.engine.prepare import RUN_FILE, data_of, defense_options
-from protocols.engine.publish import Publisher, picture_of
+from protocols.engine.publishing.publisher import Publisher, picture_of
+from protocols.engine.publishing.world import TOGETHER, shared_images
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families
 from protocols.engine.workspace import start_torch, workspace
@@ -59,9 +60,9 @@ def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
         fitted, undefended = trainer.defenses(settings.release, options, dataset, parts, target_path)
         target = load_model(target_path)
         defense = load_defense(fitted, target)
-        save_model(target, out / "target.safetensors")
+        save_model(target, out / "target.safetensors", split_seed=parts.seed)
         for name, path in models.items():
-            save_model(load_model(path), out / f"model-{name}.safetensors")
+            save_model(load_model(path), out / f"model-{name}.safetensors", split_seed=parts.seed)
         save_defense(defense, settings.release, out)
         if undefended is not None:
             save_defense(load_defense(undefended, target), settings.release, out, file="undefended")
@@ -88,6 +89,7 @@ def _run(settings: Settings, dataset: Dataset, families: Families, undefended: b
         "task": dataset.task,
         "labels": list(settings.labels),
         "split": settings.split,
+        "split_seed": settings.split_seed,
         "target": settings.target,
         "unintended": [name for name in families.unintended if name != families.twin],
         "width": families.width,
@@ -111,10 +113,10 @@ def _table(
     """Accuracy of every model on the targets: their images, their releases, and those made a picture."""
     publisher = Publisher(defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=device)
     images, truth = parts.targets.images, parts.targets.labels[parts.task]
-    release = publisher.publish(images, "targets")
+    values = publisher.together(shared_images(parts), TOGETHER).values
+    release = values["targets"]
     shaped = release.shape == images.shape and release.is_floating_point()
-    pool = publisher.publish(parts.pool_train.images, "train") if shaped else release
-    picture = picture_of(release, "clip", pool) if shaped else None
+    picture = picture_of(release, "clip", values["train"]) if shaped else None
 
     def rate(guess: torch.Tensor | None) -> str:
         return "n/a" if guess is None else show(estimates.rate(int((guess == truth).sum()), len(truth)))

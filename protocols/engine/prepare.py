@@ -7,28 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from adversaries.evaluation_data import EvaluationData, Part, check_world, save_world
+from adversaries.evaluation_data import EvaluationData, check_world, save_world
 from protocols.engine.handles import DefenseSource, EvaluationHandle, made
 from protocols.engine.identity import code_of_factory, content_of
-from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
-from protocols.engine.progress import Reporter
-from protocols.engine.publish import Publisher, picture_of
+from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
+from protocols.engine.publishing.hosts import can_host
+from protocols.engine.publishing.observation import Observation
+from protocols.engine.publishing.publisher import Publisher
+from protocols.engine.publishing.world import published_world, shared_images, target_rows
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Families, Trainer
 from vfc.artifact import contents, load_json
 from vfc.config import configured
-from vfc.data import Dataset, ImageSet, load_dataset
+from vfc.data import Dataset, load_dataset
 from vfc.datasets.saved_arrays import arrays_dataset
-from vfc.defense import DEFENSES, Defense
+from vfc.defense import DEFENSES
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec
 from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
-from vfc.training import predict_logits
 from vfc.wrapper import ModuleDefense
 
 RUN_FILE = "run.json"
@@ -43,13 +41,16 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
     settings = replace(settings, dataset=absolute(settings.dataset))
     if spec.kind == "folder":
         settings = with_run(settings, Path(spec.source))
+    salt = settings.seed if settings.split_seed is None else settings.split_seed
+    # A default and the same value given by name are one run.
+    settings = replace(settings, split_seed=salt)
     if spec.kind == "arrays":
         default = Settings()
         for name in ("dataset", "task", "attributes", "labels", "split"):
             if getattr(settings, name) != getattr(default, name):
                 raise UserError(f"expected no --{name} beside saved arrays, which bring their own", "leave it out")
         dataset = arrays_dataset(Path(spec.source))
-        return named_by_content(settings, spec, dataset), dataset, split(dataset, paper=True)
+        return named_by_content(settings, spec, dataset), dataset, split(dataset, paper=True, seed=salt)
     dataset = load_dataset(
         settings.dataset or "digits",
         task=settings.task,
@@ -71,10 +72,9 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
                 f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
                 "derive one with --label",
             )
-    # A default and the same value given by name are one run.
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
     settings = named_by_content(settings, spec, dataset)
-    return settings, dataset, split(dataset, paper=settings.split == "paper")
+    return settings, dataset, split(dataset, paper=settings.split == "paper", seed=salt)
 
 
 def named_by_content(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> Settings:
@@ -98,12 +98,23 @@ def with_run(settings: Settings, folder: Path) -> Settings:
     run = load_json(folder / RUN_FILE)
     default = Settings()
     changes: dict[str, Any] = {}
-    for name in ("dataset", "task", "labels", "split", "target", "unintended", "width"):
+    if "split_seed" not in run:
+        raise UserError(
+            f"expected split_seed in {folder / RUN_FILE}, got none: it is of an older version", "train again"
+        )
+    for name in ("dataset", "task", "labels", "split", "split_seed", "target", "unintended", "width"):
         theirs = tuple(run[name]) if isinstance(run[name], list) else run[name]
         ours = getattr(settings, name)
         if ours not in (getattr(default, name), theirs):
-            raise UserError(f"expected --{name} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"expected {option} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
         changes[name] = theirs
+    for name, entry in contents(folder).items():
+        if entry.get("split_seed", run["split_seed"]) != run["split_seed"]:
+            raise UserError(
+                f"expected {name} of split seed {run['split_seed']} in {folder}, got one of {entry['split_seed']}",
+                "restore the file, or train again",
+            )
     # The seed of the attack stays the user's; what was trained is named by its own digest.
     extra = (("run", digest_of({name: entry["sha256"] for name, entry in contents(folder).items()})),)
     return replace(settings, **changes, identity_extra=extra)
@@ -134,18 +145,29 @@ def prepare(
     source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
     defense = source.load(trainer.device)
     publisher = Publisher(
-        defense=defense, classes=dataset.classes[parts.task], seed=settings.seed, device=trainer.device
+        defense=defense,
+        classes=dataset.classes[parts.task],
+        seed=settings.seed,
+        device=trainer.device,
+        isolated=can_host(trainer.device) and not settings.no_isolation,
+        limit=settings.call_limit,
     )
-    world, values = _published(publisher, parts, dataset, families, trainer.reporter)
-    observed = publisher.observe(parts.targets.images, values["targets"])
+    world, values = published_world(publisher, parts, dataset, families, trainer.reporter)
+    watched = Observation(
+        publisher=publisher,
+        images_of=shared_images(parts),
+        published=values,
+        labels=parts.pool_train.labels[parts.task],
+    )
+    observed = watched.observed()
     place = placed(world, models, scratch, trainer.device, source)
     undefended, bare_digest = None, ""
     if bare_source is not None:
         other = replace(publisher, defense=bare_source.load(trainer.device))
-        bare_world, _ = _published(other, parts, dataset, families, trainer.reporter)
+        bare_world, _ = published_world(other, parts, dataset, families, trainer.reporter)
         bare_digest = world_digest(bare_world, models)
         undefended = placed(bare_world, models, scratch, trainer.device, bare_source)
-    target = _target_rows(publisher, defense, world, parts, values["defender"])
+    target = target_rows(publisher, defense, world, parts, values["defender"])
     return Prepared(
         dataset=dataset,
         parts=parts,
@@ -228,67 +250,3 @@ def defense_options(settings: Settings, name: str) -> dict[str, Any]:
     options = settings.options(name)
     configured(DEFENSES.get(name), options, name)
     return options
-
-
-def _published(
-    publisher: Publisher, parts: Parts, dataset: Dataset, families: Families | None, reporter: Reporter
-) -> tuple[EvaluationData, dict[str, Tensor]]:
-    """The world of releases, and the releases by part (the defender's validation part too)."""
-    images_of = {
-        "train": parts.pool_train,
-        "validation": parts.pool_validation,
-        "targets": parts.targets,
-        "defender": parts.defender_validation,
-    }
-    values = {}
-    with reporter.stage("publishing", len(images_of)) as stage:
-        for name, images in images_of.items():
-            values[name] = publisher.publish(images.images, name)
-            stage.advance(name)
-
-    def part(name: str, images: ImageSet) -> Part:
-        return Part(
-            images=images.images,
-            release=values[name],
-            labels=images.labels,
-            prediction=publisher.predicted(values[name]),
-        )
-
-    if len({(*v.shape[1:], v.dtype) for v in values.values()}) > 1:
-        raise UserError("expected releases of one shape and type, got different ones", "publish equal shapes")
-
-    world = EvaluationData(
-        train=part("train", parts.pool_train),
-        validation=part("validation", parts.pool_validation),
-        targets=part("targets", parts.targets),
-        classes=dataset.classes,
-        twin=families.twin if families is not None else None,
-    )
-    return world, values
-
-
-def _target_rows(
-    publisher: Publisher, defense: Defense, world: EvaluationData, parts: Parts, defender_release: Tensor
-) -> TargetRows:
-    """How the intended use does on the release, on the images, and on the release made a picture."""
-    predicted, truth = world.targets.prediction, world.targets.labels[parts.task]
-    if predicted is None or world.targets.images is None:
-        return TargetRows()
-    clean = None
-    images = world.targets.images
-    reads_images = world.targets.release.shape == images.shape or not isinstance(defense, ModuleDefense)
-    if defense.target is not None and reads_images:
-        clean = (predict_logits(defense.target, world.targets.images).argmax(1) == truth).numpy().astype(np.uint8)
-    picture = None
-    if world.targets.release.shape == images.shape and world.targets.release.is_floating_point():
-        # The form in which the intended use suffers less, on the defender's own validation part.
-        release = world.train.release
-        defender_truth = parts.defender_validation.labels[parts.task]
-        scores = {}
-        for form in ("clip", "rescale"):
-            guess = publisher.predicted(picture_of(defender_release, form, release))
-            scores[form] = float((guess == defender_truth).float().mean()) if guess is not None else 0.0
-        form = max(scores, key=lambda name: scores[name])
-        guess = publisher.predicted(picture_of(world.targets.release, form, release))
-        picture = None if guess is None else (guess == truth).numpy().astype(np.uint8)
-    return TargetRows(release=(predicted == truth).numpy().astype(np.uint8), clean=clean, picture=picture)

@@ -12,7 +12,7 @@ from torch import Tensor
 from adversaries.evaluation_data import EvaluationData
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.identity import fingerprint
-from protocols.engine.publish import Publisher
+from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.settings import digest_of
 from protocols.engine.task import Rows
 from protocols.engine.trainer import Families
@@ -139,7 +139,7 @@ def world_digest(world: EvaluationData, models: Mapping[str, Path], *, releases:
         if part.images is not None:
             tensors.append(part.images)
         if releases or part.images is None:
-            tensors += [part.release, *(() if part.prediction is None else (part.prediction,))]
+            tensors += [part.release, *(each for each in (part.prediction, part.call) if each is not None)]
     return digest_of([tensor_digest(*tensors), names, dict(world.classes), _weights(models), world.twin])
 
 

@@ -55,8 +55,8 @@ def _content(package: str) -> str:
     return total.hexdigest()
 
 
-def provenance(started: datetime, device: str) -> dict[str, Any]:
-    """Git commit, versions, device, platform, and when the run took place."""
+def provenance(started: datetime, device: str, isolated: bool | None) -> dict[str, Any]:
+    """Git commit, versions, device, platform, when the run took place, and whether the defense had own processes."""
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
@@ -64,6 +64,7 @@ def provenance(started: datetime, device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "platform": platform.platform(),
+        "isolated": isolated,
         "started": started.isoformat(timespec="seconds"),
         "duration_s": round((datetime.now(UTC) - started).total_seconds(), 1),
     }

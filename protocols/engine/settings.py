@@ -16,8 +16,14 @@ from typing import Any
 from protocols.engine.budget import get_budget
 from vfc.errors import UserError, unknown
 
-WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
+WITHOUT_EFFECT = (
+    "out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config",
+    "call_limit",
+)  # fmt: skip
 """Settings that cannot change a result."""
+
+CALL_LIMIT = 600.0
+"""Seconds that the defender's code may take for one call."""
 
 BY_CONTENT = ("release", "dataset")
 """Settings that may name files; `identity_extra` holds what is in them, under the same names."""
@@ -39,12 +45,15 @@ class Settings:
         seed: seed of everything.
         seeds: attack seeds; None means the budget's.
         split: `halves`, or `paper` to give both sides the whole training part.
+        split_seed: salt of the split; None means the run folder's own, else the seed.
         budget: smoke, standard or full.
         overrides: options of adversaries, of the defense or of training, as `name.option`.
         gates: gate expressions.
         preset: ready-made gates: paper, standard or strict.
         accept: kinds of declared secrets that the gates' owner accepts.
         config: the config file that the user named; its policy is read when gates are judged.
+        no_isolation: run the defender's code in the run's own process, for debuggers; it may then remember.
+        call_limit: seconds that it may take for one call in a process of its own.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
@@ -62,6 +71,7 @@ class Settings:
     seed: int = 0
     seeds: int | None = None
     split: str = "halves"
+    split_seed: int | None = None
     device: str = "auto"
     threads: int = 1
     budget: str = "standard"
@@ -75,6 +85,8 @@ class Settings:
     out: str | None = None
     fresh: bool = False
     no_cache: bool = False
+    no_isolation: bool = False
+    call_limit: float = CALL_LIMIT
     executor: str = "processes"
     workers: int | None = None
     verbosity: int = 0

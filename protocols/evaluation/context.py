@@ -62,6 +62,8 @@ class Context:
             flags.append("SPLIT_OVERLAP")
         if len(self.prepared.world.targets) < FEW:
             flags.append("TOO_FEW_TARGETS")
+        if self.prepared.observed.call_dependent:
+            flags.append("CALL_DEPENDENT")
         return tuple(flags)
 
     @property

@@ -151,7 +151,7 @@ class Tournament:
     @property
     def common(self) -> tuple[str, ...]:
         """Flags of every attack: the run's own, and those of the release."""
-        observed = set(self.context.prepared.observed.health) & {"RANDOM_RELEASE", "BATCH_DEPENDENT"}
+        observed = set(self.context.prepared.observed.health) & {"RANDOM_RELEASE"}
         few = {"TOO_FEW_TARGETS"} if self.rows < FEW else set()
         return tuple(sorted({*self.context.common, *observed, *few}))
 

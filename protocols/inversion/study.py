@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adversaries.evaluation_data import PARTS, EvaluationData
+from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Value
 from adversaries.goals.gallery import RULES, match_rate
 from adversaries.goals.image_metrics import psnr, ssim
@@ -17,6 +17,7 @@ from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.statistics import estimates, levels
 from adversaries.threat import parse_level
 from protocols.engine.prepared import Prepared
+from protocols.engine.publishing.world import shared_images
 from protocols.engine.task import Rows
 from protocols.evaluation.candidate import Candidate, collect, floor_guessers
 from protocols.evaluation.context import Context
@@ -154,12 +155,10 @@ def _publish_repeats(context: Context) -> str:
     prepared = context.prepared
     if prepared.publisher is None or context.threat < "L4" or not prepared.observed.stochastic:
         return ""
-    parts = (prepared.parts.pool_train, prepared.parts.pool_validation, prepared.parts.targets)
-    repeats = {}
-    for name, images in zip(PARTS, parts, strict=True):
-        some, times = images.images[: ROWS[name]], REPEATED[context.budget.name]
-        drawn = [prepared.publisher.publish(some, f"repeat {name} {turn}") for turn in range(times)]
-        repeats[name] = torch.stack(drawn, dim=1)
+    some = {name: images[: ROWS[name]] for name, images in shared_images(prepared.parts).items()}
+    times = REPEATED[context.budget.name]
+    drawn = [prepared.publisher.together(some, f"repeat {turn}").values for turn in range(times)]
+    repeats = {name: torch.stack([values[name] for values in drawn], dim=1) for name in some}
     prepared.place.save_beside(REPEATS, repeats)
     return tensor_digest(*repeats.values())
 

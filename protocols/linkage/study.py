@@ -9,13 +9,14 @@ from typing import get_args
 
 import torch
 
-from adversaries.evaluation_data import PARTS, EvaluationData
+from adversaries.evaluation_data import EvaluationData
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.gallery import match_rate
 from adversaries.goals.matching import ADVERSARIES, RULES, Matcher
 from adversaries.threat import parse_level
 from protocols.engine.handles import NO_DEFENSE
-from protocols.engine.publish import Publisher
+from protocols.engine.publishing.publisher import Publisher
+from protocols.engine.publishing.world import shared_images
 from protocols.evaluation.candidate import Candidate, collect
 from protocols.evaluation.context import Context
 from protocols.evaluation.evidence import threat_of, unmeasured
@@ -117,11 +118,7 @@ def _publish_again(context: Context) -> str:
         raise NotApplicableError(EQUAL)
     if publisher.defense.keyed:
         publisher = _rekeyed(context, publisher)
-    parts = prepared.parts
-    again = {
-        name: publisher.publish(images.images, f"again {name}")
-        for name, images in zip(PARTS, (parts.pool_train, parts.pool_validation, parts.targets), strict=True)
-    }
+    again = publisher.together(shared_images(prepared.parts), "again").values
     prepared.place.save_beside(AGAIN, again)
     return tensor_digest(*again.values())
 

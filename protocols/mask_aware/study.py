@@ -15,6 +15,7 @@ from adversaries.goals.label import TaskLabel
 from adversaries.statistics import estimates
 from protocols.engine.handles import NO_DEFENSE
 from protocols.engine.identity import digest_of_defense
+from protocols.engine.publishing.world import TOGETHER, shared_images
 from protocols.engine.settings import Settings
 from protocols.engine.task import Rows, Task
 from protocols.evaluation.candidate import Candidate, collect
@@ -32,7 +33,6 @@ from protocols.mask_aware.findings import NAME, recovered
 from protocols.mask_aware.lift import PROBES, Lift
 from protocols.mask_aware.tasks import BITS, InformedTask
 from vfc.errors import NotApplicableError
-from vfc.seeding import derive_seed
 
 AGNOSTIC = ("linear", "mlp", "cnn")
 """Probes that do not know the mask; unintended models are retrained besides."""
@@ -153,14 +153,10 @@ def _save_bits(context: Context) -> bool:
     if publisher is None:
         raise NotApplicableError("only releases were given, and no defense to ask")
     latent = open_latent(publisher.defense, prepared.parts.pool_train.images.to(device))
-    bits = {}
-    for name, images in (
-        ("train", prepared.parts.pool_train),
-        ("validation", prepared.parts.pool_validation),
-        ("targets", prepared.parts.targets),
-    ):
-        generator = torch.Generator().manual_seed(derive_seed("publish", name, publisher.seed))
-        bits[name] = latent.published(images.images.to(device), generator)[1].cpu().contiguous()
+    images_of = shared_images(prepared.parts)
+    mixture, generator = publisher.mixed(images_of, TOGETHER)
+    pieces = [latent.published(call.to(device), generator)[1].cpu() for call in mixture.calls(images_of)]
+    bits = {name: kept.contiguous() for name, kept in mixture.apart(pieces).items()}
     prepared.place.save_beside(BITS, {name: kept.to(torch.uint8) for name, kept in bits.items()})
     shown = bits["targets"]
     context.rows["mask/bits"] = (shown[:16] if latent.per_image else shown[0]).numpy().astype(np.uint8)

@@ -41,7 +41,10 @@ class Command(Record):
 
 
 class Provenance(Record):
-    """Where and when the report was made. Not part of the digest."""
+    """Where and when the report was made. Not part of the digest.
+
+    `isolated`: whether the defender's code published and predicted in processes of its own; null without such code.
+    """
 
     git_commit: str | None = None
     dirty: bool | None = None
@@ -49,6 +52,7 @@ class Provenance(Record):
     torch: str | None = None
     device: str | None = None
     platform: str | None = None
+    isolated: bool | None = None
     started: str | None = None
     duration_s: float | None = None
 
@@ -68,6 +72,7 @@ class Dataset(Record):
     task: str
     classes: dict[str, int]
     split: str
+    split_seed: int | None = None
     parts: dict[str, PartOfData]
     duplicates_removed: int = 0
 
@@ -105,7 +110,7 @@ class ReleaseFacts(Record):
     dtype: str
     bounds: Bounds = Bounds()
     stochastic: Stochastic = Stochastic()
-    batch_dependent: bool | None = None
+    call_dependent: bool | None = None
     first_nonfinite: int | None = None
     health: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)

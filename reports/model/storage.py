@@ -34,6 +34,7 @@ WITHOUT_EFFECT = frozenset(
         "data_root",
         "download",
         "config",
+        "call_limit",
     }
 )
 """Settings that cannot change a result, and so are no part of the digest."""

@@ -135,15 +135,12 @@ def _secret(report: Report) -> list[str]:
 def release_facts(report: Report) -> list[str]:
     """What the release is, as declared and as seen."""
     facts = [_shape(report), _bounds(report), _stochastic(report), *_secret(report)]
-    batch = report.release.batch_dependent
-    if batch is None:
-        facts.append("Whether a release depends on the images beside it was not observed.")
+    dependent = report.release.call_dependent
+    if dependent is None:
+        facts.append("Whether a release depends on the call in which it is published was not observed.")
     else:
-        facts.append(
-            "The release of an image depends on the images beside it."
-            if batch
-            else "The release of an image does not depend on the images beside it."
-        )
+        word = "depends" if dependent else "does not depend"
+        facts.append(f"The release of an image {word} on the call in which it is published.")
     if report.release.first_nonfinite is not None:
         facts.append(
             f"It holds NaN or infinite numbers, first in the release of target image {report.release.first_nonfinite} "
@@ -158,7 +155,9 @@ def data_facts(report: Report) -> str:
     every = per_class(report)
     labels = "" if every is None else f"; “all” is {number(every, 'count')} labelled releases per class"
     removed = _count(report.dataset.duplicates_removed, "duplicate")
-    return f"Split “{report.dataset.split}”: {parts or 'sizes unknown'}; {removed} removed{labels}."
+    salt = report.dataset.split_seed
+    salted = "" if salt is None else f", split seed {salt}"
+    return f"Split “{report.dataset.split}”{salted}: {parts or 'sizes unknown'}; {removed} removed{labels}."
 
 
 def not_measured(index: AttemptIndex) -> list[tuple[str, str, str]]:

@@ -11,12 +11,12 @@ from protocols.cli import run
 # Arguments and options of every verb. They are read by scripts of other people: a change here is theirs as well.
 OPTIONS = """
 attack:
-    --attribute --budget --config --data-root --dataset --device --download --executor --fresh --gate --gates
-    --label --no-cache --out --protocol --quiet --release --resume --seed --seeds --set --split --target --task
-    --threads --threat --unintended --verbose --width --workers
+    --attribute --budget --call-limit --config --data-root --dataset --device --download --executor --fresh --gate
+    --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume --seed --seeds --set
+    --split --split-seed --target --task --threads --threat --unintended --verbose --width --workers
 train:
     --ablate --attribute --checkpoints --config --data-root --dataset --defense --device --download --executor
-    --fresh --label --no-cache --out --quiet --resume --seed --set --split --target --task --threads
+    --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task --threads
     --unintended --verbose --width --workers
 gate:
     --baseline --config --gate --gates --tolerance REPORT
@@ -37,7 +37,7 @@ calibrate:
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume
-    --samples --seed --set --shadows --split --straight-through --target --task --threads --verbose --width
+    --samples --seed --set --shadows --split --split-seed --straight-through --target --task --threads --verbose --width
 list:
     KIND NAME
 """

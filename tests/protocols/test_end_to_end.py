@@ -161,6 +161,7 @@ def test_saved_arrays_are_attacked_without_originals_or_target(vfc, tmp_path):
     assert code == 0, err
     report = load(tmp_path / "a")
     assert report.metrics["adaptive.accuracy"].value > 0.85
+    assert report.provenance.isolated is None  # there is no code to isolate
     assert "originals" in report.metrics["adaptive.leakage"].reason
     linear = next(row for row in report.evidence if row.adversary == "linear" and row.arms.ceiling is not None)
     assert linear.arms.ceiling.value > linear.arms.floor.high

@@ -9,7 +9,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from adversaries.goals.image_metrics import psnr, ssim
-from protocols.engine.publish import Publisher, picture_of
+from protocols.engine.publishing.observation import Observation
+from protocols.engine.publishing.publisher import Publisher, picture_of
 from vfc.defense import Defense
 from vfc.release import Release
 
@@ -46,15 +47,20 @@ class Hole(Plain):
         return Release(values=values)
 
 
-def look(defense):
-    publisher = Publisher(defense=defense, classes=10, seed=0, device="cpu")
-    return publisher.observe(IMAGES, publisher.publish(IMAGES, "targets"))
+PARTS = {"train": IMAGES.flip(0).square(), "targets": IMAGES}
+
+
+def look(defense, parts=PARTS, seed=0):
+    publisher = Publisher(defense=defense, classes=10, seed=seed, device="cpu")
+    values = publisher.together(parts, "parts").values
+    labels = torch.arange(len(parts["train"])) % 10
+    return Observation(publisher=publisher, images_of=parts, published=values, labels=labels).observed()
 
 
 def test_a_plain_release_raises_no_flag():
     seen = look(Plain())
     assert seen.health == ()
-    assert (seen.stochastic, seen.batch_dependent, seen.first_nonfinite) == (False, False, None)
+    assert (seen.stochastic, seen.call_dependent, seen.first_nonfinite) == (False, False, None)
 
 
 def test_randomness_is_seen_whatever_is_declared():
@@ -63,10 +69,10 @@ def test_randomness_is_seen_whatever_is_declared():
     assert "RANDOM_RELEASE" in seen.health
 
 
-def test_a_release_that_depends_on_its_neighbors_is_seen():
+def test_a_release_that_depends_on_its_company_is_seen():
     seen = look(Crowd())
-    assert seen.batch_dependent
-    assert {"BATCH_DEPENDENT", "OUT_OF_BOUNDS"} <= set(seen.health)
+    assert seen.call_dependent
+    assert {"CALL_DEPENDENT", "OUT_OF_BOUNDS"} <= set(seen.health)
 
 
 def test_the_first_row_that_is_not_finite_is_named():

@@ -17,7 +17,7 @@ from protocols.cli import run
 from protocols.commands.options.shared import settings_from
 from protocols.engine.prepare import data_of
 from protocols.engine.prepared import TargetRows
-from protocols.engine.publish import Publisher
+from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.task import Outcome
 from protocols.engine.workspace import claimed
 from protocols.evaluation.candidate import Candidate

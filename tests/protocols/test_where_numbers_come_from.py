@@ -14,9 +14,9 @@ from adversaries.goals.label import TaskLabel
 from adversaries.statistics.labels_needed import margin, reached
 from adversaries.statistics.levels import recompute
 from adversaries.threat import ThreatModel
-from protocols.engine.prepare import _published, _target_rows
 from protocols.engine.progress import Reporter
-from protocols.engine.publish import Publisher
+from protocols.engine.publishing.publisher import Publisher
+from protocols.engine.publishing.world import published_world, target_rows
 from protocols.evaluation.metrics import LabelsNeeded
 from protocols.evaluation.protocol import Candidate
 from protocols.evaluation.results import Attempt
@@ -233,11 +233,11 @@ def test_the_target_is_graded_on_releases_and_its_clean_accuracy_on_images():
     rows = ImageSet(images=images, labels={"y": y})
     data = Dataset(name="made", task="y", train=rows, test=None, classes={"y": 2})
     parts, publisher = split(data), published_by(Mirrored())
-    world, values = _published(publisher, parts, data, None, Reporter(quiet=True))
+    world, values = published_world(publisher, parts, data, None, Reporter(quiet=True))
     for part in (world.train, world.validation, world.targets):
         assert torch.equal(part.release, part.images.flip(-1))
         assert torch.equal(part.prediction, 1 - part.labels["y"])
-    found = _target_rows(publisher, publisher.defense, world, parts, values["defender"])
+    found = target_rows(publisher, publisher.defense, world, parts, values["defender"])
     assert set(found.release.tolist()) == set(found.picture.tolist()) == {0}
     assert set(found.clean.tolist()) == {1}
 
@@ -279,7 +279,7 @@ def test_the_range_of_a_picture_comes_from_the_attackers_pool_and_not_from_the_t
     )
     world = EvaluationData(train=train, validation=validation, targets=targets, classes={"y": 2})
     parts = SimpleNamespace(task="y", defender_validation=SimpleNamespace(labels={"y": y}))
-    rows = _target_rows(publisher, publisher.defense, world, parts, levels(2.0, 9.0))
+    rows = target_rows(publisher, publisher.defense, world, parts, levels(2.0, 9.0))
     assert rows.picture.tolist() == [0, 1] * 4
 
 

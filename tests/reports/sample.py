@@ -118,7 +118,7 @@ def full(**changes):
             dtype="float32",
             bounds=Bounds(observed=(-17.9, 12.6)),
             stochastic=Stochastic(declared=False, observed=True),
-            batch_dependent=False,
+            call_dependent=False,
             first_nonfinite=17,
             health=("OUT_OF_BOUNDS", "RANDOM_RELEASE"),
         ),

@@ -51,9 +51,9 @@ def test_top_level_keys_are_those_of_the_contract():
         ]
     )
     assert sorted(content["dataset"]) == sorted(
-        ["name", "digest", "task", "classes", "split", "parts", "duplicates_removed"]
+        ["name", "digest", "task", "classes", "split", "split_seed", "parts", "duplicates_removed"]
     )
-    released = {"kind", "name", "digest", "shape", "dtype", "bounds", "stochastic", "batch_dependent", "settings"}
+    released = {"kind", "name", "digest", "shape", "dtype", "bounds", "stochastic", "call_dependent", "settings"}
     assert released <= set(content["release"])
 
 

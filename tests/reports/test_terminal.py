@@ -162,7 +162,7 @@ def test_release_facts_in_words():
     assert "Clipped or rescaled to [0, 1] and 8 bit, the target model falls from 0.956 to 0.246." in text
     assert "Two releases of one image differ, but it declares that they do not." in text
     assert "first in the release of target image 17 (counted from 0)" in text
-    assert "does not depend on the images beside it" in text
+    assert "does not depend on the call in which it is published" in text
     assert "“all” is 59.7 labelled releases per class" in text
 
 

@@ -137,6 +137,40 @@ def test_another_task_stratifies_by_it():
         split(dataset, task="inc")
 
 
+@pytest.mark.parametrize("paper", [False, True])
+def test_another_salt_draws_other_parts_of_the_same_sizes(paper):
+    dataset = make()
+    one, same, other = (split(dataset, paper=paper, seed=seed) for seed in (0, 0, 1))
+    assert_same(one, same)
+    assert (one.seed, other.seed) == (0, 1)
+    assert one.sizes == other.sizes
+    for name in PARTS:
+        assert contents(getattr(one, name)) != contents(getattr(other, name)), name
+    # A quarter of everything is drawn each time, so a quarter of the targets are drawn again.
+    assert 5 <= len(contents(one.targets) & contents(other.targets)) <= 45
+    everything = set.union(*(contents(getattr(one, name)) for name in PARTS))
+    assert everything == set.union(*(contents(getattr(other, name)) for name in PARTS)) == contents(dataset.train)
+
+
+def test_no_hash_by_itself_tells_the_parts_apart():
+    """What a defense could do that knows how parts are drawn, but not the salt."""
+    dataset = make(2000)
+    guess = contents(split(dataset, seed=0).targets)
+    for seed in (1, 2, 3):
+        targets = contents(split(dataset, seed=seed).targets)
+        assert len(guess & targets) == pytest.approx(125, abs=40)
+    first = [sorted(split(dataset, seed=seed).targets.row_hashes)[0] for seed in range(4)]
+    assert len(set(first)) > 1
+
+
+def test_the_salt_moves_no_public_test_part():
+    dataset = make(400, test=make(50, seed=9).train)
+    one, other = split(dataset, seed=0), split(dataset, seed=1)
+    assert torch.equal(one.targets.images, other.targets.images)
+    assert contents(one.pool_train) != contents(other.pool_train)
+    assert contents(one.defender_train) != contents(other.defender_train)
+
+
 def test_a_class_too_small_is_refused():
     dataset = make()
     dataset.train.labels["y"][dataset.train.labels["y"] == 2] = 0

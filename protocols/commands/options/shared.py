@@ -37,6 +37,11 @@ DATA = (
         type=click.Choice(["halves", "paper"]),
         help="paper: both sides get the same training data, a fifth held out.",
     ),
+    _option(
+        "--split-seed",
+        type=click.IntRange(0),
+        help="Salt of the split: who owns which images [default: the run folder's, else the seed].",
+    ),
 )
 MODEL = (
     _option("--target", help="Architecture of the target model [default: cnn]."),
@@ -71,6 +76,17 @@ ATTACK = (
     _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
+    _option(
+        "--no-isolation",
+        is_flag=True,
+        default=None,
+        help="Run the defender's code in this process, for debuggers; it may then remember what it published.",
+    ),
+    _option(
+        "--call-limit",
+        type=click.FloatRange(0.01),
+        help="Seconds that the defender's code may take for one call [default: 600].",
+    ),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
     _option(
         "--accept-secret",

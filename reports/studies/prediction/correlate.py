@@ -105,7 +105,7 @@ def _check(reports: Sequence[Report]) -> None:
         if report.dataset.parts.get("targets") != first.parts.get("targets"):
             raise UserError(
                 f"expected reports on the same target images, got others of release {report.release.name!r}",
-                "use the same --seed, --split and labels for all",
+                "use the same --split-seed (or --seed), --split and labels for all",
             )
 
 

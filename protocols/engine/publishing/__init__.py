@@ -1,0 +1,1 @@
+"""Asking a defense for releases and predictions, and watching what it does."""

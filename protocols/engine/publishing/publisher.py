@@ -1,0 +1,160 @@
+"""Asking a fitted defense for releases and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int, Int64, Shaped
+from torch import Tensor
+
+from adversaries.attacks.label.frozen.picture import Picture
+from protocols.engine.publishing.calls import ROWS, Mixture
+from protocols.engine.publishing.hosts import Tensors, Work, in_host
+from protocols.engine.settings import CALL_LIMIT
+from vfc.defense import Defense
+from vfc.errors import UserError
+from vfc.release import Release
+from vfc.seeding import derive_seed
+from vfc.wrapper import check_values
+
+Images = Float[Tensor, "n c h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Releases of several parts that were published together.
+
+    Args:
+        values: releases by part.
+        call: which call each row was published in, by part.
+    """
+
+    values: Mapping[str, Shaped[Tensor, "n ..."]]
+    call: Mapping[str, Int64[Tensor, " n"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publisher:
+    """A fitted defense with its randomness fixed.
+
+    Args:
+        defense: what publishes.
+        classes: number of task classes, which the intended use must tell apart.
+        seed: the run's seed; every stream of releases has randomness of its own.
+        device: where to compute.
+        isolated: every question is asked in a process of its own, so that no answer can remember another.
+        limit: seconds that it may take for one call, if isolated.
+    """
+
+    defense: Defense
+    classes: int
+    seed: int
+    device: str
+    isolated: bool = False
+    limit: float = CALL_LIMIT
+
+    def publish(self, images: Images, stream: str) -> Shaped[Tensor, "n ..."]:
+        """Releases of some images by themselves, on the CPU.
+
+        Raises:
+            UserError: the defense published something else than one row per image, or its process did not come to
+                its end.
+        """
+        generator = self.generator("publish", stream)
+        return torch.cat(self.releases(lambda: ((call, generator) for call in torch.split(images, ROWS))))
+
+    def together(self, images_of: Mapping[str, Images], stream: str) -> Published:
+        """Releases of several parts, on the CPU: mixed in calls of `ROWS`, and put back into their places.
+
+        Raises:
+            UserError: as for `publish`.
+        """
+        mixture, generator = self.mixed(images_of, stream)
+        pieces = self.releases(lambda: ((call, generator) for call in mixture.calls(images_of)))
+        return Published(values=mixture.apart(pieces), call=mixture.numbers)
+
+    def mixed(self, images_of: Mapping[str, Images], stream: str) -> tuple[Mixture, torch.Generator]:
+        """How a stream of `together` mixes parts, and the randomness of its releases, for who does it once more."""
+        mixture = Mixture.drawn({name: len(images) for name, images in images_of.items()}, stream, self.seed)
+        return mixture, self.generator("publish", stream)
+
+    def predicted(self, release: Shaped[Tensor, "n ..."]) -> Int[Tensor, " n"] | None:
+        """Classes that the intended use predicts on stored releases; None without one."""
+
+        @torch.no_grad()
+        def work() -> Iterator[Tensors]:
+            for chunk in torch.split(release, ROWS):
+                logits = self.defense.predict(chunk.to(self.device))
+                yield {} if logits is None else {"logits": logits}
+
+        pieces = []
+        for chunk, answer in zip(torch.split(release, ROWS), self._asked(work, "predict"), strict=True):
+            if "logits" not in answer:
+                return None
+            logits = answer["logits"]
+            if logits.shape != (len(chunk), self.classes):
+                raise UserError(
+                    f"expected the target's logits in shape {(len(chunk), self.classes)}, got {tuple(logits.shape)}",
+                    "let predict or target return one column per class",
+                )
+            unusable = ~torch.isfinite(logits).all(1)
+            if bool(unusable.any()) and bool(torch.isfinite(chunk.double()).all()):
+                raise UserError("expected finite logits from the target, got NaN or infinity", "correct the target")
+            # On a release that is not finite itself the target may fail: then it is wrong, and nothing else.
+            pieces.append(logits.nan_to_num().argmax(1).cpu())
+        return torch.cat(pieces)
+
+    def declared_bounds(self, images: Images) -> tuple[float, float] | None:
+        """The range that the defense promises for the releases of some images."""
+
+        @torch.no_grad()
+        def work() -> Iterator[Tensors]:
+            bounds = self._release(images, torch.Generator().manual_seed(0)).bounds
+            yield {} if bounds is None else {"bounds": torch.tensor(bounds, dtype=torch.float64)}
+
+        (found,) = self._asked(work, "publish")
+        return (float(found["bounds"][0]), float(found["bounds"][1])) if "bounds" in found else None
+
+    def releases(
+        self, calls: Callable[[], Iterator[tuple[Images, torch.Generator]]]
+    ) -> list[Shaped[Tensor, "rows ..."]]:
+        """What comes back from calls that one process makes, on the CPU and all of one shape.
+
+        Args:
+            calls: what is handed over in each, and its randomness.
+        """
+
+        @torch.no_grad()
+        def work() -> Iterator[Tensors]:
+            for images, generator in calls():
+                yield {"values": self._release(images, generator).values.cpu()}
+
+        pieces = [answer["values"] for answer in self._asked(work, "publish")]
+        if len({(piece.shape[1:], piece.dtype) for piece in pieces}) > 1:
+            raise UserError("expected releases of one shape and type, got different ones", "publish equal shapes")
+        return pieces
+
+    def _release(self, images: Images, generator: torch.Generator) -> Release:
+        release = self.defense.publish(images.to(self.device), generator)
+        return replace(release, values=check_values(release.values, len(images), "the defense"))
+
+    def generator(self, *what: object) -> torch.Generator:
+        """Randomness for one purpose, which depends on the run's seed."""
+        return torch.Generator().manual_seed(derive_seed(*what, self.seed))
+
+    def _asked(self, work: Work, doing: str) -> Iterator[Tensors]:
+        """The answers, from a process of its own if there is to be one."""
+        if not self.isolated:
+            return work()
+        origin = str(getattr(self.defense, "origin", type(self.defense).__name__))
+        return in_host(work, origin=origin, doing=doing, limit=self.limit)
+
+
+def picture_of(
+    release: Float[Tensor, "n c h w"], form: str, pool: Float[Tensor, "m c h w"]
+) -> Float[Tensor, "n c h w"]:
+    """Releases made real pictures: clipped, or rescaled by the range of the pool's releases; 8 bit."""
+    picture = Picture(low=0.0, high=1.0) if form == "clip" else Picture.rescaling(pool)
+    return picture(release)
