@@ -20,6 +20,7 @@ REMEDIES = {
     "ZERO_GRADIENT": "an adversary whose gradient is not zero, such as one that approximates it",
     "TOO_FEW_TARGETS": "more target images",
     "PLANTED_MISSED": "an adversary that finds a label planted in a copy of the release",
+    "CALL_DEPENDENT": "a defense whose release of an image does not depend on what else is published with it",
     "CRASHED": "another run without the crash",
     "TARGET_UNMATCHED": "an adversary that reads the release nearly as well as its target model does, or a declared "
     "secret that the gate's owner accepts (--accept-secret)",

@@ -211,6 +211,27 @@ def test_the_level_is_that_of_an_f_test_of_equal_images(monkeypatch):
     assert agree >= 45
 
 
+def published(labels, rng, *, signal=1.0, shift=0):
+    """Releases of images of three classes: a pattern for each, and noise."""
+    patterns = np.roll(np.eye(3, 10), shift, axis=1)
+    return torch.from_numpy(signal * patterns[labels] + rng.normal(size=(len(labels), 10)))
+
+
+@pytest.mark.parametrize(
+    ("alone", "found"),
+    [({}, 0), ({"signal": 3.0}, 30), ({"signal": 0.0}, 30), ({"shift": 3}, 30)],
+    ids=["equal", "clearer alone", "nothing alone", "other columns alone"],
+)
+def test_in_thirty_seeds_readers_differ_only_where_releases_do(alone, found):
+    labels = np.arange(512) % 3
+    count = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        mixed = [published(labels, rng) for _ in range(8)]
+        count += dependence.reads_otherwise(mixed, published(labels, rng, **alone), torch.from_numpy(labels), 3)
+    assert count == found
+
+
 def test_a_difference_is_measured_by_its_own_column():
     values = torch.tensor([[1000.0, 0.5], [900.0, 0.4]])
     assert not dependence.differs(values, values * (1 + 1e-4))

@@ -148,7 +148,7 @@ def test_a_publisher_gives_the_same_with_and_without_processes_of_its_own():
         def forward(self, x):
             return x + torch.randn_like(x)
 
-    parts = {name: torch.rand(rows, 1, 4, 4) for name, rows in (("train", 600), ("targets", 90))}
+    parts = {name: torch.rand(rows, 1, 4, 4) for name, rows in (("train", 120), ("targets", 540))}
     one, other = (
         Publisher(defense=ModuleDefense(module=Noise()), classes=16, seed=0, device="cpu", isolated=isolated)
         for isolated in (False, True)
@@ -158,7 +158,7 @@ def test_a_publisher_gives_the_same_with_and_without_processes_of_its_own():
         assert torch.equal(first.values[name], second.values[name])
         assert torch.equal(one.predicted(first.values[name]), other.predicted(first.values[name]))
     assert torch.equal(one.publish(parts["train"], "a"), other.publish(parts["train"], "a"))
-    labels = torch.arange(600) % 3
+    labels = torch.arange(120) % 3
     seen, again = (
         Observation(publisher=each, images_of=parts, published=first.values, labels=labels).observed()
         for each in (one, other)

@@ -29,6 +29,23 @@ def test_an_adversary_that_ends_the_program_fails_alone_and_no_gate_holds(vfc, m
     assert [gate["outcome"] for gate in report["gates"]] == ["inconclusive"]
 
 
+@pytest.mark.parametrize(("release", "code", "outcome"), [("x", 0, "held"), ("x - x.mean(0)", 3, "inconclusive")])
+def test_no_gate_of_a_release_that_depends_on_its_call_holds(vfc, tmp_path, release, code, outcome):
+    (tmp_path / "f.py").write_text(
+        "from torch import nn\nclass Own(nn.Module):\n    target = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))\n"
+        f"    def forward(self, x):\n        return {release}\ndef build():\n    return Own()\n"
+    )
+    gates = ["transfer.accuracy <= 1", "target.accuracy <= 1", "release.compression >= 0.001"]
+    asked = [word for gate in gates for word in ("--gate", gate)]
+    ended, _, errors = vfc("attack", "--release", "f.py:build", "--protocol", "transfer", "--out", "o", *asked)
+    assert ended == code, errors
+    report = json.loads(Path("o/report.json").read_text())
+    assert report["release"]["call_dependent"] is (code == 3)
+    for flags in (report["release"]["health"], *(value["flags"] for value in report["metrics"].values())):
+        assert ("CALL_DEPENDENT" in flags) is (code == 3)
+    assert [found["outcome"] for found in report["gates"]] == [outcome] * 3
+
+
 def test_a_cache_that_is_no_folder_is_one_line(vfc, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VFC_CACHE_DIR", str(tmp_path / "file"))

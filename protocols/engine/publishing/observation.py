@@ -83,7 +83,7 @@ class Observation:
         return torch.stack([values[place] for values, place in zip(found, places, strict=True)])
 
     def _reads_otherwise(self) -> bool:
-        """Whether who reads the attacker's images published alone reads otherwise than from a call that has them all."""
+        """Whether the attacker's images read otherwise when they are published alone than all in one call."""
         pool = self.images_of["train"]
         rows = _spread(len(pool), ROWS)
         order, noise = self.publisher.generator("order"), self.publisher.generator("observe", 2)
