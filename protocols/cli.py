@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ class Verb(click.RichCommand):
         except KeyboardInterrupt:
             raise click.Abort from None
         except (SystemExit, OSError, EOFError) as error:
+            if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                raise UserError(f"cannot use a path: {error}", "shorten it") from error
             raise RuntimeError(f"vfc {self.name} did not come to its end") from error
 
 
@@ -91,7 +94,7 @@ def attack(**options: Any) -> int:
 )
 @click.option(
     "--checkpoints",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10_000),
     default=0,
     help="States of the target and of VFC that are kept, at log-spaced steps [default: 0].",
 )
@@ -191,7 +194,7 @@ def schema() -> int:
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of images that carry a leak, besides all of them; repeatable [default: the budget's].",
 )
-@click.option("--runs", type=click.IntRange(1), help="Seeds at full strength and of nulls [default: the budget's].")
+@click.option("--runs", type=click.IntRange(1, 9999), help="Seeds at full strength, of nulls [default: the budget's].")
 @click.option("--write", is_flag=True, help="Replace the shipped results.")
 @click.option("--show", is_flag=True, help="Show the shipped results, and measure nothing.")
 @with_options(RUN)

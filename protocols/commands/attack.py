@@ -11,6 +11,7 @@ from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
+from protocols.commands.gate import missing_lines
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors import warm_up
@@ -79,6 +80,8 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         )
     with printing():
         tell(report, settings, rows)
+        for line in missing_lines(report, policy) if settings.verbosity >= 0 else ():
+            sys.stdout.write(f"{line}\n")
     place.reporter.note(f"report: {out / 'report.json'}")
     return exit_code(report.verdict)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from protocols.engine.budget import get_budget
+from vfc.config import parsed_value, read_toml, tool_table
 from vfc.errors import UserError, unknown
 
 WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
@@ -119,10 +119,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or "." not in key:
         raise UserError(f"expected --set name.option=value, got {text!r}", "for example --set fine-tune.steps=400")
-    try:
-        return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
-        return key.strip(), value
+    return key.strip(), parsed_value(value, key.strip())
 
 
 def overrides_of(table: Any) -> dict[str, Any]:
@@ -153,20 +150,16 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     Raises:
         UserError: unreadable, no TOML, or an unknown key.
     """
-    candidates = [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]
-    for file in candidates:
+    if path == "":
+        raise UserError("expected a config file, got an empty name", "leave --config out, or name a file")
+    for file in [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]:
         if not path and not file.is_file():
             continue
-        try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"expected TOML in {file}, got: {error}", "correct the file") from error
-        if file.name == "pyproject.toml":
-            if "vfc" not in data.get("tool", {}):
-                continue
-            data = data["tool"]["vfc"]
+        data: dict[str, Any] | None = read_toml(file)[1]
+        if data is not None and file.name == "pyproject.toml":
+            data = tool_table(data, file)
+        if data is None:
+            continue
         options = {key.replace("-", "_"): value for key, value in data.items()}
         for key in options:
             if key not in known:

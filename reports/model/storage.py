@@ -190,6 +190,8 @@ def _without_place(name: str, value: Any, release: str) -> Any:
 
 
 def _locate(path: Path | str) -> Path:
+    if path == "":
+        raise UserError("expected a report, got an empty name", "name a report.json, or the folder that holds it")
     file = Path(path)
     return file / REPORT if file.is_dir() else file
 

@@ -5,6 +5,7 @@ Precedence: command line, environment (`VFC_*`), config file, preset.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,8 +15,20 @@ from protocols.engine.budget import BUDGETS
 from protocols.engine.executors import EXECUTORS
 from protocols.engine.settings import Settings, parse_override
 from reports.gate.presets import PRESETS
+from vfc.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; NaN, which is neither below nor above anything, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A finite number in the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def _option(*names: str, **options: Any) -> Callable[[F], F]:
@@ -41,17 +54,17 @@ DATA = (
 MODEL = (
     _option("--target", help="Architecture of the target model [default: cnn]."),
     _option("--unintended", multiple=True, help="Architecture of an unintended model; repeatable."),
-    _option("--width", type=click.FloatRange(0.05, 4), help="Channel multiplier of all models."),
+    _option("--width", type=FiniteRange(0.05, 4), help="Channel multiplier of all models."),
 )
 RUN = (
-    _option("--seed", type=click.IntRange(0), help="Seed of everything [default: 0]."),
+    _option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of everything [default: 0]."),
     _option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute [default: auto]."),
-    _option("--threads", type=click.IntRange(1), help="Arithmetic threads of each fit [default: 1]."),
+    _option("--threads", type=click.IntRange(1, 1024), help="Arithmetic threads of each fit [default: 1]."),
     _option("--out", help="Folder to write to [default: runs/<name>-<digest>]."),
     _option("--resume/--fresh", default=None, help="Reuse or discard what --out holds [default: --resume]."),
     _option("--no-cache", is_flag=True, default=None, help="Neither read nor write the cache of trained parts."),
     _option("--executor", type=click.Choice(EXECUTORS), help="Where jobs run [default: processes]."),
-    _option("--workers", type=click.IntRange(1), help="Worker processes [default: one per core]."),
+    _option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core]."),
     _option(
         "--set",
         "overrides",
@@ -68,11 +81,23 @@ ATTACK = (
     ),
     _option("--protocol", multiple=True, help="Protocol (vfc list), or all; repeatable [default: adaptive-probe]."),
     _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
-    _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
+    _option("--seeds", type=click.IntRange(1, 1000), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
 )
+
+
+def config_keys() -> set[str]:
+    """Every key that a config file may hold at its top, whichever verb reads it."""
+    from protocols.commands.options.leakage import LEAKAGE
+
+    def every() -> None:
+        """Holds the options."""
+
+    with_options(ATTACK, DATA, MODEL, RUN, LEAKAGE)(every)
+    names = {str(option.name) for option in every.__click_params__}  # type: ignore[attr-defined]
+    return (names | {"set", "policy", "defense", "ablate"}) - {"config", "overrides"}
 
 
 CONFIGURED = "vfc.configured"
@@ -93,6 +118,12 @@ def with_options(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 def settings_from(options: dict[str, Any]) -> Settings:
     """`Settings` from parsed options; an option that nobody gave keeps its default."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
+    for name, value in given.items():
+        texts = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
+        if any(isinstance(text, str) and (not text or "\0" in text) for text in texts):
+            raise UserError(
+                f"expected a value of --{name.replace('_', '-')}, got {value!r}", "give one, or leave it out"
+            )
     quiet = given.pop("quiet", None)
     resume = given.pop("resume", None)
     renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
