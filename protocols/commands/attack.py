@@ -11,7 +11,6 @@ from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
-from protocols.commands.gate import missing_lines
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors import warm_up
@@ -21,6 +20,7 @@ from reports.gate.gate import check_gates, exit_code, verdict
 from reports.gate.policy import Policy, read_policy
 from reports.model.report import Report
 from reports.model.storage import REPORT, sealed, write
+from reports.text.findings import missing_lines
 from vfc.errors import UserError, unknown
 
 
@@ -80,7 +80,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         )
     with printing():
         tell(report, settings, rows)
-        for line in missing_lines(report, policy) if settings.verbosity >= 0 else ():
+        for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
             sys.stdout.write(f"{line}\n")
     place.reporter.note(f"report: {out / 'report.json'}")
     return exit_code(report.verdict)

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from protocols.commands.options.shared import config_keys
+from protocols.commands.options.config import config_keys
 from protocols.commands.output import printing
 from protocols.engine.settings import read_config
-from reports.gate.gate import check_gates, exit_code, rows_needed, unmeasured, verdict
+from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
 from reports.gate.policy import Policy, read_policy
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
+from reports.text.findings import missing_lines, waiver_words
 from vfc.errors import UserError
 
 
@@ -56,7 +57,7 @@ def run_gate(
             sys.stdout.write(f"{result.outcome:<13}{clean(result.expr)}: {clean(result.reason)}{_notes(result)}\n")
         for outcome, line in compared:
             sys.stdout.write(f"{outcome:<13}{line}\n")
-        for line in missing_lines(report, policy):
+        for line in missing_lines(report, policy.required, gated=bool(policy.rules)):
             sys.stdout.write(f"{line}\n")
         budget = clean(str(report.command.settings.with_defaults.get("budget", "unknown")))
         sys.stdout.write(f"verdict: {word} (budget {budget})\n")
@@ -106,21 +107,6 @@ def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outc
     return "broken" if "broken" in found else "inconclusive" if "inconclusive" in found else "held"
 
 
-def missing_lines(report: Report, policy: Policy) -> list[str]:
-    """One line for every required adversary that was not measured, with the reason."""
-    lines = []
-    for name in unmeasured(report.evidence, policy.required) if policy.required is not None or not policy.rules else ():
-        rows = [row for row in report.evidence if row.adversary == name and row.status in ("failed", "not_run")]
-        found = [
-            f"{row.status.replace('_', ' ')} in {row.protocol}: {row.reason or 'no reason was given'}" for row in rows
-        ]
-        reason = "; ".join(dict.fromkeys(found)) or "no row of the report is about it"
-        lines.append(f"{'inconclusive':<13}required adversary {clean(name)} was not measured: {clean(reason)}")
-    return lines
-
-
 def _notes(result: GateResult) -> str:
-    from reports.text.findings import waiver_words
-
     notes = [waiver_words(result), "only a warning" if result.level == "warn" else ""]
     return "".join(f" [{note}]" for note in notes if note)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import rich_click as click
 
+from protocols.commands.options.numbers import FiniteRange
 from protocols.commands.options.over_training import OVER_TRAINING
-from protocols.commands.options.shared import FiniteRange
 
 LEAKAGE = (
     click.option("--model", metavar="FACTORY", help="mypkg:build or path/to/file.py:build."),

@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 from click.core import ParameterSource
 
-from protocols.commands.options.shared import FiniteRange
+from protocols.commands.options.numbers import FiniteRange
 from protocols.over_training.options import TRAINING, OverTraining, spelled
 from vfc.errors import UserError
 

@@ -5,12 +5,12 @@ Precedence: command line, environment (`VFC_*`), config file, preset.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import rich_click as click
 
+from protocols.commands.options.numbers import FiniteRange
 from protocols.engine.budget import BUDGETS
 from protocols.engine.executors import EXECUTORS
 from protocols.engine.settings import Settings, parse_override
@@ -18,17 +18,6 @@ from reports.gate.presets import PRESETS
 from vfc.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class FiniteRange(click.FloatRange):
-    """A range of numbers; NaN, which is neither below nor above anything, is in none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A finite number in the range."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
 
 
 def _option(*names: str, **options: Any) -> Callable[[F], F]:
@@ -86,18 +75,6 @@ ATTACK = (
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
 )
-
-
-def config_keys() -> set[str]:
-    """Every key that a config file may hold at its top, whichever verb reads it."""
-    from protocols.commands.options.leakage import LEAKAGE
-
-    def every() -> None:
-        """Holds the options."""
-
-    with_options(ATTACK, DATA, MODEL, RUN, LEAKAGE)(every)
-    names = {str(option.name) for option in every.__click_params__}  # type: ignore[attr-defined]
-    return (names | {"set", "policy", "defense", "ablate"}) - {"config", "overrides"}
 
 
 CONFIGURED = "vfc.configured"
