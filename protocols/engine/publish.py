@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -14,7 +15,7 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.release import Observed, Release
 from vfc.seeding import derive_seed
-from vfc.wrapper import check_values
+from vfc.wrapper import check_values, defender_call
 
 _CHUNK = 512
 _PROBE = 16
@@ -54,9 +55,13 @@ class Publisher:
         """Classes that the intended use predicts; None without one."""
         pieces = []
         for chunk in torch.split(release, _CHUNK):
-            logits = self.defense.predict(chunk.to(self.device))
+            logits = defender_call(self.defense, partial(self.defense.predict, chunk.to(self.device)))
             if logits is None:
                 return None
+            if not isinstance(logits, Tensor):
+                raise UserError(
+                    f"expected a tensor from predict, got {type(logits).__name__}", "return logits, one row per release"
+                )
             if logits.shape != (len(chunk), self.classes):
                 raise UserError(
                     f"expected the target's logits in shape {(len(chunk), self.classes)}, got {tuple(logits.shape)}",
@@ -99,9 +104,11 @@ class Publisher:
         )
 
     def _release(self, images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
-        release = self.defense.publish(images.to(self.device), generator)
-        check_values(release.values, len(images), "the defense")
-        return release
+        release = defender_call(self.defense, lambda: self.defense.publish(images.to(self.device), generator))
+        if not isinstance(release, Release):
+            raise UserError(f"expected a vfc Release from publish, got {type(release).__name__}", "return one")
+        values = defender_call(self.defense, lambda: check_values(release.values, len(images), "the defense"))
+        return replace(release, values=values)
 
 
 def picture_of(

@@ -16,7 +16,10 @@ from protocols.engine.budget import get_budget
 from vfc.config import parsed_value, read_toml, tool_table
 from vfc.errors import UserError, unknown
 
-WITHOUT_EFFECT = ("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config")
+WITHOUT_EFFECT = (
+    *("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config"),
+    *("fit_limit", "call_limit"),
+)
 """Settings that cannot change a result."""
 
 BY_CONTENT = ("release", "dataset")
@@ -44,6 +47,7 @@ class Settings:
         gates: gate expressions.
         preset: ready-made gates: paper, standard or strict.
         config: the config file that the user named; its policy is read when gates are judged.
+        fit_limit, call_limit: seconds that the defender's code may take, to be fitted and for anything else.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
@@ -75,6 +79,8 @@ class Settings:
     no_cache: bool = False
     executor: str = "processes"
     workers: int | None = None
+    fit_limit: float = 7200.0
+    call_limit: float = 600.0
     verbosity: int = 0
     identity_extra: tuple[tuple[str, Any], ...] = field(default=())
 

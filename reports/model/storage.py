@@ -34,6 +34,8 @@ WITHOUT_EFFECT = frozenset(
         "data_root",
         "download",
         "config",
+        "fit_limit",
+        "call_limit",
     }
 )
 """Settings that cannot change a result, and so are no part of the digest."""

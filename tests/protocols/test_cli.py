@@ -11,13 +11,13 @@ from protocols.cli import run
 # Arguments and options of every verb. They are read by scripts of other people: a change here is theirs as well.
 OPTIONS = """
 attack:
-    --attribute --budget --config --data-root --dataset --device --download --executor --fresh --gate --gates
-    --label --no-cache --out --protocol --quiet --release --resume --seed --seeds --set --split --target --task
-    --threads --threat --unintended --verbose --width --workers
+    --attribute --budget --call-limit --config --data-root --dataset --device --download --executor --fit-limit --fresh
+    --gate --gates --label --no-cache --out --protocol --quiet --release --resume --seed --seeds --set --split --target
+    --task --threads --threat --unintended --verbose --width --workers
 train:
-    --ablate --attribute --checkpoints --config --data-root --dataset --defense --device --download --executor
-    --fresh --label --no-cache --out --quiet --resume --seed --set --split --target --task --threads
-    --unintended --verbose --width --workers
+    --ablate --attribute --call-limit --checkpoints --config --data-root --dataset --defense --device --download
+    --executor --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --target --task
+    --threads --unintended --verbose --width --workers
 gate:
     --baseline --config --gate --gates --tolerance REPORT
 report:
@@ -32,8 +32,8 @@ baseline accept:
     --reason --to REPORT
 schema:
 calibrate:
-    --budget --config --dataset --device --executor --fresh --no-cache --out --quiet --resume --runs --seed
-    --set --show --strength --threads --verbose --workers --write
+    --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
+    --runs --seed --set --show --strength --threads --verbose --workers --write
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume

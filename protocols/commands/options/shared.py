@@ -54,6 +54,8 @@ RUN = (
     _option("--no-cache", is_flag=True, default=None, help="Neither read nor write the cache of trained parts."),
     _option("--executor", type=click.Choice(EXECUTORS), help="Where jobs run [default: processes]."),
     _option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core]."),
+    _option("--fit-limit", type=FiniteRange(0.001, 1e8), help="Seconds a defense may be fitted [default: 7200]."),
+    _option("--call-limit", type=FiniteRange(0.001, 1e8), help="Seconds any other call of it may take [default: 600]."),
     _option(
         "--set",
         "overrides",
