@@ -267,7 +267,7 @@ def defender_call(defense: Defense, call: Callable[[], T], *, limit: Literal["fi
     kind = type(defense)
     if kind.__module__.partition(".")[0] == "vfc":
         return call()
-    return user_call(f"{kind.__module__}.{kind.__qualname__}", call, limit=limit)
+    return user_call(f"the defense {kind.__qualname__}", call, limit=limit)
 
 
 def _blame(origin: str, error: BaseException) -> NoReturn:

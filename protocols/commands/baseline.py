@@ -9,7 +9,6 @@ from pathlib import Path
 from protocols.commands.output import printing
 from reports.gate.baseline import accept
 from reports.model.harmless import clean
-from vfc.errors import UserError
 
 
 def run_accept(path: str, reason: str, folder: str, today: date | None = None) -> int:
@@ -24,8 +23,6 @@ def run_accept(path: str, reason: str, folder: str, today: date | None = None) -
     Raises:
         UserError: no reason, or a report or history that cannot be used.
     """
-    if not folder:
-        raise UserError("expected a folder as --to, got an empty name", "leave it out, or name one")
     changed = accept(path, Path(folder), reason, today or datetime.now(UTC).date())
     with printing():
         sys.stdout.write(f"accepted {clean(path)} as the baseline in {clean(folder)}: {clean(reason)}\n")

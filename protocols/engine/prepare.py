@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part, check_world, save_world
+from protocols.engine.folder import load_run
 from protocols.engine.handles import DefenseSource, EvaluationHandle, made
 from protocols.engine.identity import code_of_factory, content_of
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
@@ -19,7 +20,7 @@ from protocols.engine.publish import Publisher, picture_of
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Families, Trainer
-from vfc.artifact import contents, load_json
+from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet, load_dataset
 from vfc.datasets.saved_arrays import arrays_dataset
@@ -30,8 +31,6 @@ from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
 from vfc.training import predict_logits
 from vfc.wrapper import ModuleDefense
-
-RUN_FILE = "run.json"
 
 
 def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, Parts]:
@@ -58,7 +57,7 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
         download=settings.download,
     )
     if spec.kind == "folder":
-        trained_on = load_json(Path(spec.source) / RUN_FILE)["dataset_digest"]
+        trained_on = load_run(Path(spec.source))["dataset_digest"]
         if dataset.digest != trained_on:
             raise UserError(
                 f"expected the data that {spec.source} was trained on (digest {trained_on[:12]}), got other data "
@@ -95,7 +94,7 @@ def absolute(dataset: str | None) -> str | None:
 
 def with_run(settings: Settings, folder: Path) -> Settings:
     """The settings with the data and models of a run folder; contradictions are a `UserError`."""
-    run = load_json(folder / RUN_FILE)
+    run = load_run(folder)
     default = Settings()
     changes: dict[str, Any] = {}
     for name in ("dataset", "task", "labels", "split", "target", "unintended", "width"):
@@ -177,7 +176,7 @@ def _sources(
     side = dataset.shape[1]
     if spec.kind == "folder":
         folder = Path(spec.source)
-        run = load_json(folder / RUN_FILE)
+        run = load_run(folder)
         families = replace(Families.of(settings, side), unintended=run["models"], twin=run["twin"], width=run["width"])
         models = {name: folder / f"model-{name}.safetensors" for name in families.unintended}
         source = DefenseSource(target=folder / "target.safetensors", folder=folder)

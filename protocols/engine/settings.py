@@ -22,6 +22,9 @@ WITHOUT_EFFECT = (
 )
 """Settings that cannot change a result."""
 
+SPLITS = ("halves", "paper")
+"""How training images are divided between defender and attacker."""
+
 BY_CONTENT = ("release", "dataset")
 """Settings that may name files; `identity_extra` holds what is in them, under the same names."""
 

@@ -203,8 +203,9 @@ class Trainer:
         """
         with self.reporter.stage(name, len(jobs)) as stage:
             for position, result in self.executor.run(function, [(job,) for job in jobs]):
-                if isinstance(result, (MemoryError, WorkerDiedError)):
-                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
+                # torch has no type of its own for memory that the processor lacks
+                if isinstance(result, (MemoryError, WorkerDiedError)) or "allocate memory" in str(result):
+                    raise UserError(f"{name} did not end: {result}", "try --workers 1, less data, or smaller models")
                 if isinstance(result, BaseException):
                     raise result
                 stage.advance(jobs[position].path.parent.name)

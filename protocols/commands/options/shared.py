@@ -13,9 +13,8 @@ import rich_click as click
 from protocols.commands.options.numbers import FiniteRange
 from protocols.engine.budget import BUDGETS
 from protocols.engine.executors import EXECUTORS
-from protocols.engine.settings import Settings, parse_override
+from protocols.engine.settings import SPLITS, Settings, parse_override
 from reports.gate.presets import PRESETS
-from vfc.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +35,7 @@ DATA = (
     _option("--label", multiple=True, help="Derived label, as living=label:2,3,4 or group=age:<18,<40,>=40."),
     _option(
         "--split",
-        type=click.Choice(["halves", "paper"]),
+        type=click.Choice(SPLITS),
         help="paper: both sides get the same training data, a fifth held out.",
     ),
 )
@@ -97,12 +96,6 @@ def with_options(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 def settings_from(options: dict[str, Any]) -> Settings:
     """`Settings` from parsed options; an option that nobody gave keeps its default."""
     given = {name: value for name, value in options.items() if value is not None and value != ()}
-    for name, value in given.items():
-        texts = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
-        if any(isinstance(text, str) and (not text or "\0" in text) for text in texts):
-            raise UserError(
-                f"expected a value of --{name.replace('_', '-')}, got {value!r}", "give one, or leave it out"
-            )
     quiet = given.pop("quiet", None)
     resume = given.pop("resume", None)
     renamed = {"protocol": "protocols", "attribute": "attributes", "label": "labels", "gate": "gates"}
