@@ -157,6 +157,10 @@ def test_the_policy_of_the_folder_is_judged_with_its_waivers(folders, capsys):
     assert "did you mean 'linear'" in capsys.readouterr().err
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['mlp']\n")
     assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 3
+    assert "required adversary mlp was not measured: no row of the report is about it" in capsys.readouterr().out
+    (folders / "vfc.toml").write_text("[polcy]\nrequired = ['mlp']\n")
+    assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 2
+    assert "did you mean 'policy'" in capsys.readouterr().err
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['linear']\n")
     assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 0
 
