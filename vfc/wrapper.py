@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from vfc.core.guard import limits, no_exit, time_limit
+from vfc.core.guard import kept_place, limits, no_exit, time_limit
 from vfc.core.secret import Secret, parse_secret
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError, UserError
@@ -254,12 +255,24 @@ def user_call(origin: str, call: Callable[[], T], *, limit: Literal["fit", "call
         UserError: it raises, asks for the end of the process, or takes too long.
     """
     try:
-        with no_exit(), time_limit(getattr(limits(), limit), f"{limit}-limit"):
+        with no_exit(), kept_place(), _kept_torch(), time_limit(getattr(limits(), limit), f"{limit}-limit"):
             return call()
     except (UserError, NotApplicableError, KeyboardInterrupt):
         raise
     except BaseException as error:
         _blame(origin, error)
+
+
+@contextlib.contextmanager
+def _kept_torch() -> Iterator[None]:
+    """Afterwards, torch computes in the type and with the threads that it had: numbers of others depend on them."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def defender_call(defense: Defense, call: Callable[[], T], *, limit: Literal["fit", "call"] = "call") -> T:

@@ -70,6 +70,26 @@ def test_a_child_of_the_defense_may_exit(tmp_path):
     assert os._exit is real
 
 
+@pytest.mark.parametrize("child", ["pass", "raise SystemExit(0)"])
+def test_a_child_of_the_defense_does_not_go_on_with_the_run(child):
+    text = f"""
+import os
+from vfc.wrapper import user_call
+
+def fork():
+    mine = os.fork()
+    if mine == 0:
+        {child}
+    return mine
+
+pid = user_call("mine", fork)
+print("after", flush=True)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["after", "1"], done.stderr
+
+
 @pytest.mark.parametrize("error", [GeneratorExit(), BaseException("odd"), MemoryError(), RecursionError()])
 def test_what_nobody_expects_is_a_bug_and_not_a_broken_gate(error, monkeypatch, capsys):
     def end(*_):

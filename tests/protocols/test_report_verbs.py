@@ -47,7 +47,8 @@ def test_every_format_at_once_and_the_same_bytes_again(folders, capsys):
 def test_bad_reports_are_exit_code_2(folders, capsys, verb):
     text = (folders / "old" / "report.json").read_text()
     newer = json.dumps({**json.loads(text), "schema": SCHEMA + 1})
-    for wrong in ("", text[: len(text) // 2], "{}", "[1]", newer, text.replace('"digits"', '"other"'), "\0"):
+    huge = text.replace('"schema": ', '"schema": ' + "9" * 40)
+    for wrong in ("", text[: len(text) // 2], "{}", "[1]", newer, text.replace('"digits"', '"other"'), huge, "\0"):
         folder = folders / "bad"
         folder.mkdir(exist_ok=True)
         (folder / "report.json").write_text(wrong)

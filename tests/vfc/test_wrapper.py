@@ -1,3 +1,7 @@
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -268,3 +272,17 @@ def test_a_malformed_secret_is_a_user_error(declared):
         ModuleDefense(module=module).declared_secret()
     module.secret = KEY
     assert ModuleDefense(module=module).declared_secret().bits == 128
+
+
+def test_what_a_module_changes_around_itself_is_put_back(tmp_path, monkeypatch):
+    def meddle(x):
+        os.chdir("/")
+        sys.setrecursionlimit(200)
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(3)
+        return x
+
+    monkeypatch.chdir(tmp_path)
+    before = (Path.cwd(), sys.getrecursionlimit(), torch.get_default_dtype(), torch.get_num_threads())
+    ModuleDefense(module=Returning(meddle)).publish(X, generator())
+    assert (Path.cwd(), sys.getrecursionlimit(), torch.get_default_dtype(), torch.get_num_threads()) == before

@@ -71,11 +71,13 @@ def refuse_exits() -> list[tuple[Any, str, Any]]:
 
 @contextlib.contextmanager
 def no_exit() -> Iterator[None]:
-    """The same for a while."""
-    before = refuse_exits()
+    """The same for a while. A forked child that comes back ends here: two processes would go on with one run."""
+    before, here = refuse_exits(), os.getpid()
     try:
         yield
     finally:
+        if os.getpid() != here:
+            _exit(1)
         for place, name, real in before:
             setattr(place, name, real)
 
@@ -87,6 +89,18 @@ def _refusal(name: str, real: Callable[..., Any], here: int) -> Callable[..., An
         raise EndedError(f"it called os.{name}({', '.join(map(repr, arguments))[:60]})")
 
     return refuse
+
+
+@contextlib.contextmanager
+def kept_place() -> Iterator[None]:
+    """Afterwards, working folder and depth of recursion are what they were: relative paths still mean the same."""
+    folder, depth = os.getcwd(), sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(depth)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
 
 
 @contextlib.contextmanager
