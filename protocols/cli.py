@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
 
+from protocols.commands.options.config import configured
 from protocols.commands.options.leakage import LEAKAGE
+from protocols.commands.options.numbers import FiniteRange
 from protocols.commands.options.over_training import split_over_training
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
-from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
+from protocols.commands.options.shared import ATTACK, DATA, MODEL, RUN, settings_from, with_options
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
-from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 from vfc.version import VERSION
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
+_LINE = 4000
+"""Characters of an error that are shown: what was typed may be longer than anybody reads."""
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.MAX_WIDTH = 110
@@ -31,14 +35,21 @@ class Verb(click.RichCommand):
         """Run the verb.
 
         Raises:
+            UserError: an option is empty.
             RuntimeError: something tried to end the program, or a pipe other than standard output broke.
             Abort: the user interrupted it.
         """
+        for option in self.params:
+            given = ctx.params.get(str(option.name))
+            if isinstance(option, click.Option) and "" in (given if isinstance(given, (tuple, list)) else (given,)):
+                raise UserError(f"expected a value of {option.opts[0]}, got an empty one", "give one, or leave it out")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.Abort from None
         except (SystemExit, OSError, EOFError) as error:
+            if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                raise UserError(f"cannot use a path: {error}", "shorten it") from error
             raise RuntimeError(f"vfc {self.name} did not come to its end") from error
 
 
@@ -54,26 +65,8 @@ def program() -> None:
     """What is left of a privacy defense when the attacker adapts?"""
 
 
-def _configured(function: Callable[..., int]) -> Callable[..., int]:
-    """Read the config file before the options, so that it can supply their defaults."""
-
-    def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-        known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
-        options = read_config(value, known | {"set", "policy"})
-        options.pop("policy", None)  # `reports.gate.policy` reads it when gates are judged
-        # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
-        context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
-        context.default_map = {**options, **(context.default_map or {})}
-        return value
-
-    for parameter in getattr(function, "__click_params__", []):
-        if parameter.name == "config":
-            parameter.callback, parameter.is_eager = load, True
-    return function
-
-
 @program.command()
-@_configured
+@configured
 @with_options(ATTACK, DATA, MODEL, RUN)
 def attack(**options: Any) -> int:
     """Attack a release under declared threat models and judge the gates."""
@@ -84,14 +77,14 @@ def attack(**options: Any) -> int:
 
 
 @program.command()
-@_configured
+@configured
 @click.option("--defense", "release", help="Registered defense to train [default: vfc].")
 @click.option(
     "--ablate", type=click.Choice(["mask", "decoder"]), help="Train the variants of one choice, side by side."
 )
 @click.option(
     "--checkpoints",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10_000),
     default=0,
     help="States of the target and of VFC that are kept, at log-spaced steps [default: 0].",
 )
@@ -188,10 +181,10 @@ def schema() -> int:
     "--strength",
     "strengths",
     multiple=True,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     help="Share of images that carry a leak, besides all of them; repeatable [default: the budget's].",
 )
-@click.option("--runs", type=click.IntRange(1), help="Seeds at full strength and of nulls [default: the budget's].")
+@click.option("--runs", type=click.IntRange(1, 9999), help="Seeds at full strength, of nulls [default: the budget's].")
 @click.option("--write", is_flag=True, help="Replace the shipped results.")
 @click.option("--show", is_flag=True, help="Show the shipped results, and measure nothing.")
 @with_options(RUN)
@@ -208,7 +201,7 @@ def calibrate(show: bool, **options: Any) -> int:
 
 
 @program.command()
-@_configured
+@configured
 @with_options(LEAKAGE, DATA)
 def leakage(**options: Any) -> int:
     """Measure what the layers of a torch module let through, without any attack; or follow a training."""
@@ -270,6 +263,9 @@ def run(arguments: list[str], called: str = "vfc") -> int:
 
 
 def _parsed(arguments: list[str], called: str) -> int:
+    for text in arguments:
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError(f"expected readable text, got {ascii(text)[:200]}", "give it in the terminal's encoding")
     if called == "vfc-attack":
         names = program.context_settings["help_option_names"]
         result = attack.main(arguments[1:], prog_name=called, standalone_mode=False, help_option_names=names)
@@ -290,7 +286,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _refused(called: str, text: str) -> int:
     line = "".join(c if c.isprintable() else "?" for c in text)
-    complain(f"{called}: error: {line}\n")
+    complain(f"{called}: error: {line if len(line) <= _LINE else line[:_LINE] + '...'}\n")
     return USAGE
 
 

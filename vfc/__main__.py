@@ -62,6 +62,7 @@ def _start(called: str, entry: str) -> None:
     try:
         require_own_packages()
         from protocols import cli
+        from vfc.core.guard import refuse_exits
     except UserError as error:
         _end(f"{called}: error: {error}\n", 2)
     except ImportError as error:
@@ -73,6 +74,8 @@ def _start(called: str, entry: str) -> None:
 
         _end(f"{traceback.format_exc()}{called}: this is a bug in {called}\n", 4)
     else:
+        # To the very end: threads and exit handlers of the defender's code would still choose the exit code.
+        refuse_exits()
         getattr(cli, entry)()
     sys.exit(4)  # the command line exits by itself
 

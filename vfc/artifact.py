@@ -57,7 +57,10 @@ def save_json(data: Any, path: Path) -> None:
 
 def load_json(path: Path) -> Any:
     """Data saved by `save_json`; raises `UserError` when it is missing or damaged."""
-    return json.loads(_load(path, "json")[0])
+    try:
+        return json.loads(_load(path, "json")[0])
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {str(error)[:300]}", "make the folder again") from error
 
 
 def save_arrays(arrays: Mapping[str, Tensor | NDArray[Any]], path: Path) -> None:
@@ -94,10 +97,15 @@ def load_model(path: Path) -> nn.Module:
     from vfc.models import rebuild
 
     data, entry = _load(path, "model")
-    model: nn.Module = rebuild(entry["arch"])
+    arrays, arch = _unpack(data, path), entry.get("arch")
+    if not isinstance(arch, dict) or any(type(n) is int and n > len(data) for n in arch.values()):
+        raise UserError(f"expected an architecture of the size of {path}, got {str(arch)[:300]}", "train it again")
     try:
-        model.load_state_dict(_unpack(data, path))
-    except RuntimeError as error:
+        model: nn.Module = rebuild(arch)
+        model.load_state_dict(arrays)
+    except UserError:
+        raise
+    except Exception as error:  # whatever an edited description makes of it
         raise UserError(f"{path} does not fit its architecture: {str(error)[:300]}", "train it again") from error
     return model.eval()
 
@@ -123,15 +131,20 @@ def load_defense(folder: Path, target: nn.Module, *, file: str = "defense") -> D
     """
     path = Path(folder) / f"{file}.safetensors"
     data, entry = _load(path, "defense")
-    kind: Any = DEFENSES.get(entry["name"])
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["settings"].items()}
+    arrays = _unpack(data, path)
+    name, stored = str(entry.get("name")), entry.get("settings")
+    kind: Any = DEFENSES.get(name)
+    if not isinstance(stored, dict) or any(type(n) is int and n > max(len(data), 10**6) for n in stored.values()):
+        raise UserError(f"expected settings of the size of {path}, got {str(stored)[:300]}", "train it again")
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     try:
-        defense = kind(**settings)
-    except TypeError as error:
+        fitted: Defense = kind(**settings).with_state(arrays, target)
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(
-            f"{path} holds settings that {entry['name']} does not know: {error}", "train it again"
+            f"{path} does not fit {name} with its settings: {str(error)[:300]}", "train it again"
         ) from error
-    fitted: Defense = defense.with_state(_unpack(data, path), target)
     return fitted
 
 
@@ -149,14 +162,21 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"expected a run folder with a {MANIFEST}, got {folder}", fix) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}", "check the file and your rights") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: it is not JSON", fix) from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(listed, dict) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in listed.values()
+    ):
         raise UserError(f"{path} is damaged: it lists no files", fix)
     if manifest.get("schema") != SCHEMA:
         raise UserError(f"expected {path} of schema {SCHEMA}, got {manifest.get('schema')!r}", fix)
-    files: dict[str, dict[str, Any]] = manifest["files"]
-    if manifest.get("digest") != _digest(_dump(files)):
+    files: dict[str, dict[str, Any]] = listed
+    try:
+        digest = _digest(_dump(files))
+    except ValueError:  # NaN, or text that no file can hold
+        digest = ""
+    if manifest.get("digest") != digest:
         raise UserError(f"{path} is damaged or edited: its digest does not match", fix)
     return files
 
@@ -211,7 +231,7 @@ def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
         raise UserError(f"cannot read {path}: {error.strerror or error}", "make the folder again") from error
     if _digest(data) != entry["sha256"]:
         raise UserError(
-            f"{path} is damaged: expected the {entry['bytes']} bytes that {MANIFEST} describes, got {len(data)} others",
+            f"{path} is damaged: expected {entry.get('bytes')} bytes as {MANIFEST} describes, got {len(data)} others",
             "make the folder again",
         )
     return data, entry

@@ -1,10 +1,13 @@
-"""Options given as text or JSON, checked against the dataclass that they configure."""
+"""Options given as text, JSON or TOML, checked against the dataclass that they configure."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from vfc.errors import UserError, unknown
@@ -12,6 +15,68 @@ from vfc.errors import UserError, unknown
 T = TypeVar("T")
 AMOUNTS = ("steps", "iterations", "times", "epochs", "batch", "lr", "width", "screen", "queries")
 """Options that mean nothing unless they are above 0: an attack of no steps would find nothing and look like safety."""
+
+MOST = 1e9
+"""No such option may be larger: nothing of that size ends."""
+
+LARGEST = 2**63
+"""Integers of options and config files are below it, as TOML asks for."""
+
+
+def read_toml(file: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file, and what it says.
+
+    Raises:
+        UserError: unreadable, no TOML, nested too deeply, or with integers that 64 bits do not hold.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, integers of thousands of digits, or nesting
+        raise UserError(f"expected TOML in {file}, got: {str(error)[:300]}", "correct the file") from error
+    return text, {key: checked_value(value, f"{key} in {file}") for key, value in data.items()}
+
+
+def tool_table(data: Mapping[str, Any], file: Path) -> dict[str, Any] | None:
+    """`[tool.vfc]` of a pyproject.toml; None without one.
+
+    Raises:
+        UserError: it is no table.
+    """
+    tool = data.get("tool", {})
+    found = tool.get("vfc") if isinstance(tool, dict) else tool
+    if found is not None and not isinstance(found, dict):
+        raise UserError(f"expected a table [tool.vfc] in {file}, got {found!r}", "correct the file")
+    return found
+
+
+def parsed_value(text: str, name: str) -> Any:
+    """A value given as text: JSON if it is JSON, else the text itself.
+
+    Raises:
+        UserError: nested too deeply, or a number that 64 bits do not hold.
+    """
+    try:
+        return checked_value(json.loads(text), name)
+    except json.JSONDecodeError:
+        return text
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"expected a value of {name}, got {text[:60]!r}...: {str(error)[:100]}", "shorten it"
+        ) from error
+
+
+def checked_value(value: Any, name: str, depth: int = 0) -> Any:
+    """A value of JSON or TOML, unless a number in it is too large for 64 bits or it is nested too deeply."""
+    if depth > 20:
+        raise UserError(f"expected at most 20 levels inside {name}, got more", "flatten it")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise UserError(f"expected a number below 2^63 as {name}, got one of {value.bit_length()} bits", "shorten it")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        checked_value(item, name, depth + 1)
+    return value
 
 
 def configured(kind: type[T], options: Mapping[str, Any], name: str) -> T:
@@ -47,6 +112,6 @@ def checked_options(kind: type[Any], options: Mapping[str, Any], name: str) -> d
         number = checked[option]
         if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"expected a finite number as {name}.{option}, got {value!r}", "give a number")
-        if option in AMOUNTS and isinstance(number, (int, float)) and number <= 0:
-            raise UserError(f"expected {name}.{option} above 0, got {value!r}", "give a positive number")
+        if option in AMOUNTS and isinstance(number, (int, float)) and not 0 < number <= MOST:
+            raise UserError(f"expected {name}.{option} above 0 and up to {MOST:g}, got {value!r}", "give such a number")
     return checked

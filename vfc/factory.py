@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError, unknown
-from vfc.wrapper import ModuleDefense, check_values, user_call
+from vfc.wrapper import ModuleDefense, check_values, defender_call, user_call
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 _NAMES = ("release", "label", "image", "prediction")
@@ -103,21 +103,18 @@ def call_factory(spec: ReleaseSpec, num_classes: int) -> Defense:
         UserError: it cannot be imported, is missing, raises, or returns something else.
     """
     module = _import(spec)
-    found: Any = module
-    for part in spec.attribute.split("."):
-        if not hasattr(found, part):
-            raise unknown(f"factory in {spec.source}", spec.attribute, _callables(module))
-        found = getattr(found, part)
+    found: Any = user_call(spec.text, lambda: _attribute(module, spec))
     # A ready object is as good as a function that returns it.
     if not isinstance(found, (Defense, nn.Module)):
         if not callable(found):
             raise UserError(f"expected {spec.text} to be a function, got {type(found).__name__}", "name a function")
         arguments = _arguments(spec, found, num_classes)
         found = user_call(spec.text, lambda: found(**arguments))
-    if isinstance(found, Defense):
-        return found
-    if isinstance(found, nn.Module):
-        return ModuleDefense(module=found, origin=spec.text)
+    if isinstance(found, (Defense, nn.Module)):
+        defense = found if isinstance(found, Defense) else ModuleDefense(module=found, origin=spec.text)
+        # Now, and not after hours: a secret that cannot be read is a mistake.
+        defender_call(defense, defense.declared_secret)
+        return defense
     hint = "return an object, not its class" if inspect.isclass(found) else "return one of the two"
     words = f"the class {found.__name__}" if inspect.isclass(found) else type(found).__name__
     raise UserError(f"expected {spec.text} to return a vfc Defense or a torch.nn.Module, got {words}", hint)
@@ -242,6 +239,15 @@ def _import(spec: ReleaseSpec) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _attribute(module: ModuleType, spec: ReleaseSpec) -> Any:
+    found: Any = module
+    for part in spec.attribute.split("."):
+        if not hasattr(found, part):
+            raise unknown(f"factory in {spec.source}", spec.attribute, _callables(module))
+        found = getattr(found, part)
+    return found
 
 
 def _arguments(spec: ReleaseSpec, factory: Callable[..., Any], num_classes: int) -> dict[str, int]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
+import inspect
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from vfc.core.guard import kept_place, limits, no_exit, time_limit
 from vfc.core.secret import Secret, parse_secret
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError, UserError
@@ -23,6 +24,9 @@ from vfc.release import Release
 from vfc.seeding import seeded
 
 T = TypeVar("T")
+_ABSENT = object()
+_WIDE = (torch.uint16, torch.uint32, torch.uint64)
+_INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *_WIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,38 +51,38 @@ class ModuleDefense(Defense):
     code: str = ""
 
     def __post_init__(self) -> None:
-        target = getattr(self.module, "target", None)
+        target = self._shown("target")
         if target is not None and not isinstance(target, nn.Module):
             raise UserError(
                 f"expected `target` of {self.origin} to be a torch.nn.Module, got {type(target).__name__}",
                 "give a module from release to logits, or a method predict(r)",
             )
-        if (own := getattr(self.module, "predict", None)) is not None and not callable(own):
+        if (own := self._shown("predict")) is not None and not callable(own):
             raise UserError(
                 f"expected `predict` of {self.origin} to be a method, got {type(own).__name__}",
                 "give a method predict(r) -> logits",
             )
         # A frozen dataclass; both are facts about the module and not settings.
         object.__setattr__(self, "target", target)
-        object.__setattr__(self, "stochastic", bool(getattr(self.module, "stochastic", False)))
+        object.__setattr__(self, "stochastic", user_call(self.origin, lambda: bool(self._shown("stochastic"))))
 
     @property
     def encoder(self) -> nn.Module | None:
         """The module's encoder, if it shows one."""
-        return _module_or_none(self.module, "encoder")
+        return self._module("encoder")
 
     @property
     def decoder(self) -> nn.Module | None:
         """The module's decoder, if it shows one."""
-        return _module_or_none(self.module, "decoder")
+        return self._module("decoder")
 
     def declared_secret(self) -> Secret:
         """The module's attribute `secret`, if it declares one."""
-        return parse_secret(user_call(self.origin, lambda: getattr(self.module, "secret", None)), self.origin)
+        return user_call(self.origin, lambda: parse_secret(self._shown("secret"), self.origin))
 
     def fit(self, data: FitData, generator: torch.Generator) -> ModuleDefense:
         """Fit a copy of the module on the defender's images; `data.target` is not used. Without `fit`: nothing."""
-        if not callable(getattr(self.module, "fit", None)):
+        if not callable(self._shown("fit")):
             return self
 
         def run() -> nn.Module:
@@ -89,7 +93,7 @@ class ModuleDefense(Defense):
             return fitted
 
         with torch.enable_grad():
-            return self._replace(module=self._seeded(run, generator, data.images.device))
+            return self._replace(module=self._seeded(run, generator, data.images.device, limit="fit"))
 
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
         """Run the module on images.
@@ -97,12 +101,15 @@ class ModuleDefense(Defense):
         Raises:
             UserError: it raises, or returns anything but one tensor row per image.
         """
-        self.module.eval()
+
+        def run() -> Tensor:
+            self.module.eval()
+            return check_values(self.module(x.clone().to(self._device(x))), len(x), self.origin)
+
         with torch.set_grad_enabled(x.requires_grad):
-            values = self._seeded(lambda: self.module(x.clone().to(self._device(x))), generator, x.device)
-        values = check_values(values, len(x), self.origin)
+            values = self._seeded(run, generator, x.device)
         values = values if x.requires_grad else values.detach()
-        mask = getattr(self.module, "mask", None)
+        mask = self._shown("mask")
         if mask is None:
             return Release(values=values.to(x.device))
         if not isinstance(mask, Tensor) or mask.ndim not in (1, 2) or (mask.ndim == 2 and len(mask) != len(x)):
@@ -110,36 +117,42 @@ class ModuleDefense(Defense):
                 f"expected the mask of {self.origin} to be (units,) or (n, units), got {_words(mask)}",
                 "give the mask one of those shapes",
             )
-        return Release(values=values.to(x.device), mask=mask.detach().clone().to(x.device))
+        mask = user_call(self.origin, lambda: _dense(mask, f"the mask of {self.origin}").detach().clone())
+        return Release(values=values.to(x.device), mask=mask.to(x.device))
 
     def predict(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"] | None:
         """Logits from the module's `predict` or `target`; None without either."""
-        own = getattr(self.module, "predict", None)
+        own = self._shown("predict")
         use = own if callable(own) else self.target
         if use is None:
             return None
-        if self.target is not None:
-            self.target.eval()
-        self.module.eval()
+
+        def run() -> Any:
+            if self.target is not None:
+                self.target.eval()
+            self.module.eval()
+            found = use(values.clone().to(self._device(values)))
+            return _dense(found, self.origin).float() if isinstance(found, Tensor) else found
+
         # Nobody hands `predict` a generator, so a random one is made to repeat itself.
         generator = torch.Generator().manual_seed(0)
         with torch.set_grad_enabled(values.requires_grad):
-            logits = self._seeded(lambda: use(values.clone().to(self._device(values))), generator, values.device)
+            logits = self._seeded(run, generator, values.device)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(values):
             shape = f"({len(values)}, classes)"
             raise UserError(
                 f"expected logits of shape {shape} from {self.origin}, got {_words(logits)}",
                 "return one row per release, one column per class",
             )
-        return logits.float().to(values.device)
+        return logits.to(values.device)
 
     def state(self) -> dict[str, Tensor]:
         """The module's own state dict."""
-        return dict(self.module.state_dict())
+        return user_call(self.origin, lambda: dict(self.module.state_dict()))
 
     def with_state(self, state: Mapping[str, Tensor], target: nn.Module) -> ModuleDefense:  # noqa: ARG002
         """A copy with that state dict; the module's own target stays."""
-        module = copy.deepcopy(self.module)
+        module = user_call(self.origin, lambda: copy.deepcopy(self.module))
         try:
             module.load_state_dict(dict(state))
         except RuntimeError as error:
@@ -155,10 +168,31 @@ class ModuleDefense(Defense):
     def _device(self, x: Tensor) -> torch.device:
         return next((parameter.device for parameter in self.module.parameters()), x.device)
 
-    def _seeded(self, run: Callable[[], T], generator: torch.Generator, device: torch.device) -> T:
-        used = {self._device(torch.empty(0, device=device)), device}
-        with torch.random.fork_rng(devices=[each for each in used if each.type == "cuda"]):
-            return user_call(self.origin, lambda: seeded(run, generator))
+    def _module(self, name: str) -> nn.Module | None:
+        found = self._shown(name)
+        return found if isinstance(found, nn.Module) else None
+
+    def _shown(self, name: str) -> Any:
+        """An optional attribute of the module, None without it. One that is there and cannot be read is an error."""
+
+        def read() -> Any:
+            found = getattr(self.module, name, _ABSENT)
+            if found is _ABSENT and inspect.getattr_static(self.module, name, _ABSENT) is not _ABSENT:
+                raise AttributeError(f"its {name} is there and cannot be read")
+            return None if found is _ABSENT else found
+
+        return user_call(self.origin, read)
+
+    def _seeded(
+        self,
+        run: Callable[[], T],
+        generator: torch.Generator,
+        device: torch.device,
+        limit: Literal["fit", "call"] = "call",
+    ) -> T:
+        own = user_call(self.origin, lambda: self._device(torch.empty(0, device=device)))
+        with torch.random.fork_rng(devices=[each for each in {own, device} if each.type == "cuda"]):
+            return user_call(self.origin, lambda: seeded(run, generator), limit=limit)
 
 
 def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]:
@@ -169,38 +203,59 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
     """
     if not isinstance(values, Tensor):
         raise UserError(f"expected {origin} to publish a tensor, got {_words(values)}", "return one tensor")
-    if values.ndim == 0 or len(values) != rows:
+    found: Tensor = _dense(values, origin)
+    if found.ndim == 0 or len(found) != rows:
         raise UserError(
-            f"expected {origin} to publish {rows} rows, one per image, got {_words(values)}", "return one row per image"
+            f"expected {origin} to publish {rows} rows, one per image, got {_words(found)}", "return one row per image"
         )
-    if values.is_complex() or values.layout != torch.strided:
+    if found.numel() == 0 or found.device.type == "meta":
         raise UserError(
-            f"expected {origin} to publish dense real numbers, got {_words(values)}", "return a dense real tensor"
-        )
-    if values.numel() == 0 or values.device.type == "meta":
-        raise UserError(
-            f"expected {origin} to publish numbers, got {_words(values)} without any",
+            f"expected {origin} to publish numbers, got {_words(found)} without any",
             "return at least one number per image",
         )
-    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+    if found.dtype in _WIDE:
         # torch computes with few of its unsigned types; the numbers stay what they are.
-        wide = values.to(torch.int64)
+        wide: Tensor = found.to(torch.int64)
         if bool((wide < 0).any()):
             raise UserError(
                 f"expected integers below 2^63 from {origin}, got larger ones", "publish them as int64 words"
             )
         return wide
-    return values.float() if values.is_floating_point() and values.itemsize < 4 else values
+    found = found.float() if found.is_floating_point() and found.itemsize < 4 else found
+    # Numbers that share their place take it now, where too many of them are the publisher's own mistake.
+    shared = found.untyped_storage().nbytes() < found.numel() * found.itemsize
+    return found.contiguous() if shared else found
 
 
-class EndedError(BaseException):
-    """The user's code asked for the end of the process. Its own `except Exception` misses this."""
+def _dense(values: Tensor, origin: str) -> Tensor:
+    """A plain tensor of real numbers.
+
+    Raises:
+        UserError: it is complex, sparse, nested or quantized.
+    """
+    with torch._C.DisableTorchFunctionSubclass():
+        values = values if type(values) is Tensor else values.as_subclass(Tensor)  # a subclass may compute anything
+        plain = values.layout == torch.strided and not values.is_nested and not values.is_quantized
+    if not plain or type(values) is not Tensor or not (values.is_floating_point() or values.dtype in _INTEGERS):
+        raise UserError(
+            f"expected dense real numbers from {origin}, got {_words(values)}", "return a dense real tensor"
+        )
+    return values
 
 
-def user_call(origin: str, call: Callable[[], T]) -> T:
-    """Run the user's code; what it raises becomes one line with its type, message and place."""
+def user_call(origin: str, call: Callable[[], T], *, limit: Literal["fit", "call"] = "call") -> T:
+    """Run the user's code; what it raises becomes one line with its type, message and place.
+
+    Args:
+        origin: how errors name the code.
+        call: runs it.
+        limit: which of the process's limits on seconds holds.
+
+    Raises:
+        UserError: it raises, asks for the end of the process, or takes too long.
+    """
     try:
-        with _no_exit():
+        with no_exit(), kept_place(), _kept_torch(), time_limit(getattr(limits(), limit), f"{limit}-limit"):
             return call()
     except (UserError, NotApplicableError, KeyboardInterrupt):
         raise
@@ -209,20 +264,23 @@ def user_call(origin: str, call: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def _no_exit() -> Iterator[None]:
-    """Inside, `os._exit` raises, or it would end the run with any exit code, 0 too; in a forked child it exits."""
-    exit_process, here = os._exit, os.getpid()
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() != here:
-            exit_process(status)
-        raise EndedError(f"it called os._exit({status})")
-
-    os._exit = refuse
+def _kept_torch() -> Iterator[None]:
+    """Afterwards, torch computes in the type and with the threads that it had: numbers of others depend on them."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
         yield
     finally:
-        os._exit = exit_process
+        torch.set_default_dtype(dtype)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+def defender_call(defense: Defense, call: Callable[[], T], *, limit: Literal["fit", "call"] = "call") -> T:
+    """Call a defense: as the user's code, unless its class is the toolkit's own."""
+    kind = type(defense)
+    if kind.__module__.partition(".")[0] == "vfc":
+        return call()
+    return user_call(f"the defense {kind.__qualname__}", call, limit=limit)
 
 
 def _blame(origin: str, error: BaseException) -> NoReturn:
@@ -232,17 +290,22 @@ def _blame(origin: str, error: BaseException) -> NoReturn:
     if isinstance(error, SyntaxError) and error.filename:
         place, message = f" at {error.filename}:{error.lineno}", error.msg
     else:
-        message = " ".join(str(error).split())[:300]
+        message = _text(error)
         for frame in traceback.extract_tb(error.__traceback__):
             if "site-packages" not in frame.filename and not frame.filename.startswith(installed):
                 place = f" at {frame.filename}:{frame.lineno}"
     raise UserError(f"{origin} raised {type(error).__name__}: {message}{place}", "correct it there") from error
 
 
-def _module_or_none(module: nn.Module, name: str) -> nn.Module | None:
-    found = getattr(module, name, None)
-    return found if isinstance(found, nn.Module) else None
+def _text(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())[:300]
+    except BaseException:  # whoever raises may write its own words, and raise again
+        return "without words"
 
 
 def _words(value: Any) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    kind = "nested " if value.is_nested else "quantized " if value.is_quantized else ""
+    return f"{kind}{value.dtype}" if value.is_nested else f"{kind}{value.dtype} of shape {tuple(value.shape)}"

@@ -20,6 +20,7 @@ from reports.gate.gate import check_gates, exit_code, verdict
 from reports.gate.policy import Policy, read_policy
 from reports.model.report import Report
 from reports.model.storage import REPORT, sealed, write
+from reports.text.findings import missing_lines
 from vfc.errors import UserError, unknown
 
 
@@ -79,6 +80,8 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         )
     with printing():
         tell(report, settings, rows)
+        for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
+            sys.stdout.write(f"{line}\n")
     place.reporter.note(f"report: {out / 'report.json'}")
     return exit_code(report.verdict)
 

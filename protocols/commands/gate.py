@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from protocols.commands.options.config import config_keys
 from protocols.commands.output import printing
+from protocols.engine.settings import read_config
 from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
 from reports.gate.policy import Policy, read_policy
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
+from reports.text.findings import missing_lines, waiver_words
 from vfc.errors import UserError
 
 
@@ -44,6 +47,7 @@ def run_gate(
     if tolerance is not None and baseline is None:
         raise UserError("expected --baseline beside --tolerance, got none", "name the earlier report")
     report = load(path)
+    read_config(config, config_keys())  # a key that nobody knows is a section that nobody reads, [polcy] say
     policy = _policy(report, read_policy(config, preset).accepting(accept), texts, baseline is not None)
     compared = _against(path, report, baseline, tolerance or 0.0, policy) if baseline is not None else []
     others = len(compared)
@@ -55,6 +59,8 @@ def run_gate(
             sys.stdout.write(f"{result.outcome:<13}{clean(result.expr)}: {clean(result.reason)}{_notes(result)}\n")
         for outcome, line in compared:
             sys.stdout.write(f"{outcome:<13}{line}\n")
+        for line in missing_lines(report, policy.required, gated=bool(policy.rules)):
+            sys.stdout.write(f"{line}\n")
         budget = clean(str(report.command.settings.with_defaults.get("budget", "unknown")))
         sys.stdout.write(f"verdict: {word} (budget {budget})\n")
     return exit_code(word)
@@ -104,7 +110,5 @@ def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outc
 
 
 def _notes(result: GateResult) -> str:
-    from reports.text.findings import waiver_words
-
     notes = [waiver_words(result), "only a warning" if result.level == "warn" else ""]
     return "".join(f" [{note}]" for note in notes if note)

@@ -45,6 +45,8 @@ def run_plan(gates: Sequence[str], report: str | None, assume: Sequence[str], po
 def _assumption(text: str) -> tuple[str, float]:
     name, equals, number = text.partition("=")
     try:
+        if not number.isascii() or "_" in number:
+            raise ValueError(number)
         return name.strip(), float(number)
     except ValueError:
         shown = text if equals else f"{text} without ="

@@ -13,7 +13,8 @@ from adversaries.evidence import Value
 from adversaries.statistics import estimates
 from protocols.commands.output import printing
 from protocols.engine.executors import warm_up
-from protocols.engine.prepare import RUN_FILE, data_of, defense_options
+from protocols.engine.folder import RUN_FILE
+from protocols.engine.prepare import data_of, defense_options
 from protocols.engine.publishing.publisher import Publisher, picture_of
 from protocols.engine.publishing.world import TOGETHER, shared_images
 from protocols.engine.settings import Settings

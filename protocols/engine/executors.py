@@ -16,6 +16,7 @@ from multiprocessing import forkserver
 from os import _exit  # bound now: while the user's code runs, `os._exit` is another
 from typing import Any, Protocol
 
+from vfc.core.guard import Limits, limits, set_limits
 from vfc.errors import UserError, unknown
 
 Job = Callable[..., Any]
@@ -121,7 +122,7 @@ class ProcessExecutor:
         if self._pool is None:
             context = warm_up()
             self._pool = concurrent.futures.ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_start_worker, initargs=(self.threads,)
+                self.workers, mp_context=context, initializer=_start_worker, initargs=(self.threads, limits())
             )
         return self._pool
 
@@ -144,10 +145,11 @@ class RayExecutor:
 
     def run(self, function: Job, jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
         """Yield results as they come."""
-        ray, threads = self._ray, self.threads
+        ray, threads, longest = self._ray, self.threads, limits()
 
         def run_one(arguments: tuple[Any, ...]) -> Any:
             _set_threads(threads)
+            set_limits(longest)
             return _guarded(function, arguments)
 
         task = ray.remote(num_cpus=threads)(run_one)
@@ -212,10 +214,11 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, longest: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _set_threads(threads)
+    set_limits(longest)
 
 
 def _die_with_parent() -> None:

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from vfc.artifact import write_bytes
+from protocols.engine.settings import SPLITS
+from vfc.artifact import load_json, write_bytes
 from vfc.errors import UserError
 
 MARKER = ".vfc-run.json"
@@ -43,6 +44,42 @@ _OURS = (
 
 _IN_FOLDERS = (".*", "*.safetensors", "*.json", "*.tmp")
 """What runs write into folders of theirs."""
+
+
+RUN_FILE = "run.json"
+"""What `vfc train` leaves for `vfc attack`."""
+
+_RUN: dict[str, tuple[type, ...]] = {
+    "dataset": (str, type(None)),
+    **dict.fromkeys(("dataset_digest", "task", "split", "target"), (str,)),
+    **dict.fromkeys(("labels", "unintended"), (list,)),
+    "width": (int, float),
+    "models": (dict,),
+    "twin": (str, type(None)),
+    "undefended": (bool,),
+}
+
+
+def load_run(folder: Path) -> dict[str, Any]:
+    """What a run folder says of itself.
+
+    Raises:
+        UserError: it is missing or damaged, or lacks something.
+    """
+    run = load_json(folder / RUN_FILE)
+    fix = "make the folder again with vfc train"
+    if not isinstance(run, dict):
+        raise UserError(f"expected a table in {folder / RUN_FILE}, got {type(run).__name__}", fix)
+    for name, kinds in _RUN.items():
+        found = run.get(name, "none")
+        texts = [*found, *found.values()] if isinstance(found, dict) else found if isinstance(found, list) else ()
+        if name not in run or not isinstance(found, kinds) or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"expected {name} in {folder / RUN_FILE}, got {str(found)[:100]}", fix)
+    if run["split"] not in SPLITS:
+        raise UserError(
+            f"expected one of {', '.join(SPLITS)} as split in {folder / RUN_FILE}, got {run['split']!r}", fix
+        )
+    return run
 
 
 @dataclass(frozen=True, kw_only=True)

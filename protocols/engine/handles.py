@@ -17,7 +17,7 @@ from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
 from vfc.seeding import derive_seed, seeded
-from vfc.wrapper import ModuleDefense
+from vfc.wrapper import ModuleDefense, defender_call
 
 NO_DEFENSE = "only releases were given, and no defense to ask"
 
@@ -67,7 +67,8 @@ def _load_defense(source: DefenseSource, device: str) -> Defense:
     if isinstance(defense, ModuleDefense):
         defense = replace(defense, code=source.code)
     data = fit_data(source.data, source.validation, source.classes, target)
-    return defense.fit(data, torch.Generator().manual_seed(source.seed))
+    generator = torch.Generator().manual_seed(source.seed)
+    return defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
 
 
 def made(spec: ReleaseSpec, classes: int, seed: int) -> Defense:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adversaries.evaluation_data import EvaluationData, check_world, save_world
+from protocols.engine.folder import RUN_FILE, load_run
 from protocols.engine.handles import DefenseSource, EvaluationHandle, made
 from protocols.engine.identity import code_of_factory, content_of
 from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
@@ -18,7 +19,7 @@ from protocols.engine.publishing.world import published_world, shared_images, ta
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Families, Trainer
-from vfc.artifact import contents, load_json
+from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, load_dataset
 from vfc.datasets.saved_arrays import arrays_dataset
@@ -28,8 +29,6 @@ from vfc.factory import ReleaseSpec
 from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
 from vfc.wrapper import ModuleDefense
-
-RUN_FILE = "run.json"
 
 
 def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, Parts]:
@@ -59,7 +58,7 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
         download=settings.download,
     )
     if spec.kind == "folder":
-        trained_on = load_json(Path(spec.source) / RUN_FILE)["dataset_digest"]
+        trained_on = load_run(Path(spec.source))["dataset_digest"]
         if dataset.digest != trained_on:
             raise UserError(
                 f"expected the data that {spec.source} was trained on (digest {trained_on[:12]}), got other data "
@@ -95,7 +94,7 @@ def absolute(dataset: str | None) -> str | None:
 
 def with_run(settings: Settings, folder: Path) -> Settings:
     """The settings with the data and models of a run folder; contradictions are a `UserError`."""
-    run = load_json(folder / RUN_FILE)
+    run = load_run(folder)
     default = Settings()
     changes: dict[str, Any] = {}
     if "split_seed" not in run:
@@ -199,7 +198,7 @@ def _sources(
     side = dataset.shape[1]
     if spec.kind == "folder":
         folder = Path(spec.source)
-        run = load_json(folder / RUN_FILE)
+        run = load_run(folder)
         families = replace(Families.of(settings, side), unintended=run["models"], twin=run["twin"], width=run["width"])
         models = {name: folder / f"model-{name}.safetensors" for name in families.unintended}
         source = DefenseSource(target=folder / "target.safetensors", folder=folder)

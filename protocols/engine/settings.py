@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from protocols.engine.budget import get_budget
+from vfc.config import parsed_value, read_toml, tool_table
 from vfc.errors import UserError, unknown
 
 WITHOUT_EFFECT = (
-    "out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config",
-    "call_limit",
-)  # fmt: skip
+    *("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config"),
+    *("fit_limit", "call_limit"),
+)
 """Settings that cannot change a result."""
 
 CALL_LIMIT = 600.0
 """Seconds that the defender's code may take for one call."""
+
+SPLITS = ("halves", "paper")
+"""How training images are divided between defender and attacker."""
 
 BY_CONTENT = ("release", "dataset")
 """Settings that may name files; `identity_extra` holds what is in them, under the same names."""
@@ -53,7 +56,7 @@ class Settings:
         accept: kinds of declared secrets that the gates' owner accepts.
         config: the config file that the user named; its policy is read when gates are judged.
         no_isolation: run the defender's code in the run's own process, for debuggers; it may then remember.
-        call_limit: seconds that it may take for one call in a process of its own.
+        fit_limit, call_limit: seconds that the defender's code may take, to be fitted and for anything else.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
@@ -86,9 +89,10 @@ class Settings:
     fresh: bool = False
     no_cache: bool = False
     no_isolation: bool = False
-    call_limit: float = CALL_LIMIT
     executor: str = "processes"
     workers: int | None = None
+    fit_limit: float = 7200.0
+    call_limit: float = CALL_LIMIT
     verbosity: int = 0
     identity_extra: tuple[tuple[str, Any], ...] = field(default=())
 
@@ -133,10 +137,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or "." not in key:
         raise UserError(f"expected --set name.option=value, got {text!r}", "for example --set fine-tune.steps=400")
-    try:
-        return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
-        return key.strip(), value
+    return key.strip(), parsed_value(value, key.strip())
 
 
 def overrides_of(table: Any) -> dict[str, Any]:
@@ -167,20 +168,16 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     Raises:
         UserError: unreadable, no TOML, or an unknown key.
     """
-    candidates = [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]
-    for file in candidates:
+    if path == "":
+        raise UserError("expected a config file, got an empty name", "leave --config out, or name a file")
+    for file in [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]:
         if not path and not file.is_file():
             continue
-        try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"expected TOML in {file}, got: {error}", "correct the file") from error
-        if file.name == "pyproject.toml":
-            if "vfc" not in data.get("tool", {}):
-                continue
-            data = data["tool"]["vfc"]
+        data: dict[str, Any] | None = read_toml(file)[1]
+        if data is not None and file.name == "pyproject.toml":
+            data = tool_table(data, file)
+        if data is None:
+            continue
         options = {key.replace("-", "_"): value for key, value in data.items()}
         for key in options:
             if key not in known:

@@ -17,7 +17,7 @@ from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
 from vfc.artifact import save_arrays
-from vfc.config import configured
+from vfc.config import MOST, configured
 from vfc.data import Dataset, ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
@@ -188,7 +188,7 @@ class Trainer:
         epochs = options.pop("epochs", None)
         settings = configured(TrainSettings, {**asdict(settings), **options}, "train")
         if epochs is not None:
-            if not isinstance(epochs, (int, float)) or not 0 < epochs < float("inf"):
+            if not isinstance(epochs, (int, float)) or not 0 < epochs * n / settings.batch <= MOST:
                 raise UserError(f"expected a positive number of epochs, got {epochs!r}", "--set train.epochs=3")
             settings = replace(settings, steps=max(1, round(epochs * n / settings.batch)))
         return settings
@@ -203,8 +203,9 @@ class Trainer:
         """
         with self.reporter.stage(name, len(jobs)) as stage:
             for position, result in self.executor.run(function, [(job,) for job in jobs]):
-                if isinstance(result, (MemoryError, WorkerDiedError)):
-                    raise UserError(f"{name} did not end: {result}", "try --workers 1, or less data") from result
+                # torch has no type of its own for memory that the processor lacks
+                if isinstance(result, (MemoryError, WorkerDiedError)) or "allocate memory" in str(result):
+                    raise UserError(f"{name} did not end: {result}", "try --workers 1, less data, or smaller models")
                 if isinstance(result, BaseException):
                     raise result
                 stage.advance(jobs[position].path.parent.name)

@@ -23,6 +23,7 @@ from vfc.defense import DEFENSES
 from vfc.errors import NotApplicableError
 from vfc.models import build_model, channel_statistics
 from vfc.training import TrainSettings, train_classifier
+from vfc.wrapper import defender_call
 
 HASH = 16
 """Hexadecimal digits of an image's hash that name it in a list of members."""
@@ -136,7 +137,8 @@ def fit_defense(job: DefenseJob) -> None:
     data = fit_data(job.data, job.validation, job.classes, target)
     keeper = Keeper(job.checkpoints)
     with watch_steps(keeper.keep) if job.checkpoints else contextlib.nullcontext():
-        fitted = defense.fit(data, torch.Generator().manual_seed(job.seed))
+        generator = torch.Generator().manual_seed(job.seed)
+        fitted = defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
     with whole_folder(job.path) as folder:
         save_defense(fitted, job.name, folder)
         if keeper.states:

@@ -18,17 +18,19 @@ from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
+from vfc.core.guard import Limits, set_limits
 from vfc.data import user_cache_folder
 from vfc.errors import UserError
 
 
 def start_torch(settings: Settings) -> str:
-    """Let torch compute with the threads that settings ask for; the device that `--device` means.
+    """Let torch compute as settings ask, and the defender's code no longer; the device that `--device` means.
 
     Raises:
         UserError: that device is not here.
     """
     torch.set_num_threads(settings.threads)
+    set_limits(Limits(fit=settings.fit_limit, call=settings.call_limit))
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     name = settings.device
     if name == "auto":

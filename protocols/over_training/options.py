@@ -81,8 +81,8 @@ class OverTraining:
             UserError: no number.
         """
         text = self.checkpoints or str(COUNT)
-        if not text.isascii() or not text.isdigit():
-            raise UserError(f"expected a number as --checkpoints without --model, got {text!r}", "12, say")
+        if not text.isascii() or not text.isdigit() or len(text) > 5:
+            raise UserError(f"expected a number as --checkpoints without --model, got {text[:60]!r}", "12, say")
         return int(text)
 
 

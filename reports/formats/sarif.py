@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -99,11 +100,19 @@ def _location(finding: Finding) -> dict[str, Any]:
     file, line = (source.file, max(1, source.line)) if source is not None else ("report.json", 1)
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": quote(clean(file), safe="/")},
+            "artifactLocation": {"uri": quote(clean(_inside(file)), safe="/")},
             "region": {"startLine": line},
         },
         "logicalLocations": [{"fullyQualifiedName": finding.metric, "kind": "member"}],
     }
+
+
+def _inside(file: str) -> str:
+    """A path inside the repository: whatever is absolute or leads out of it is shown by its last part alone."""
+    parts = [part for part in re.split(r"[/\\]+", file) if part not in ("", ".")]
+    outside = file.startswith(("/", "\\")) or ".." in parts or ":" in file
+    kept = parts[-1:] if outside else parts
+    return "/".join(part for part in kept if part != "..") or "report.json"
 
 
 def _invocation(report: Report) -> dict[str, Any]:

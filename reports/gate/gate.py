@@ -25,6 +25,7 @@ from vfc.errors import UserError
 
 EXIT_CODES: dict[Verdict, int] = {"held": 0, "measured": 0, "broken": 1, "inconclusive": 3}
 
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 _GATE = re.compile(r"\s*([A-Za-z][^\s<>=]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
 
 
@@ -56,10 +57,10 @@ class Gate:
         if found is None:
             raise UserError(f"expected a gate METRIC OP NUMBER, got {text!r}", form)
         metric, operator, digits = found.groups()
-        try:
-            number = float(digits)
-        except ValueError:
-            raise UserError(f"expected a number after {operator} in the gate {text!r}, got {digits!r}", form) from None
+        # Not everything that `float` reads: it takes other scripts' digits and underscores too.
+        if _NUMBER.fullmatch(digits) is None:
+            raise UserError(f"expected a number after {operator} in the gate {text!r}, got {digits!r}", form)
+        number = float(digits)
         if not math.isfinite(number):
             raise UserError(f"expected a finite number in the gate {text!r}, got {digits!r}", form)
         for known in (">=", ">", "<=", "<"):

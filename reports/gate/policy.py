@@ -18,17 +18,18 @@ Lives in `[policy]` of vfc.toml or `[tool.vfc.policy]` of pyproject.toml:
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from reports.gate.condition import check_accepted
 from reports.gate.gate import Gate, judge
 from reports.gate.presets import preset_gates
 from reports.model.report import GateResult, Level, Report, Source, Waiver
+from vfc.config import read_toml, tool_table
 from vfc.errors import UserError, unknown
 
 _KEYS = ("preset", "gates", "required", "minimum_targets", "confidence", "waivers", "accept_secrets")
@@ -168,23 +169,18 @@ def read_policy(path: str | None = None, preset: str | None = None) -> Policy:
     Raises:
         UserError: unreadable, no TOML, or a policy that says something meaningless.
     """
+    if path == "":
+        raise UserError("expected a config file, got an empty name", "leave --config out, or name a file")
     for file in [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]:
         if not path and not file.is_file():
             continue
-        try:
-            text = file.read_text(encoding="utf-8")
-            data = tomllib.loads(text)
-        except OSError as error:
-            raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"expected TOML in {file}, got: {error}", "correct the file") from error
-        if file.name == "pyproject.toml":
-            data = data.get("tool", {}).get("vfc")
-            if data is None:
-                continue
+        text, table = read_toml(file)
+        data = tool_table(table, file) if file.name == "pyproject.toml" else table
+        if data is None:
+            continue
         policy = parse_policy(data.get("policy", {}), text, _named(file))
         listed = data.get("gate", [])
-        anchors = _anchors([listed] if isinstance(listed, str) else listed, text, _named(file))
+        anchors = _anchors(listed if isinstance(listed, list) else [listed], text, _named(file))
         return replace(policy, anchors=anchors, preset=preset or policy.preset)
     return Policy(preset=preset)
 
@@ -292,7 +288,6 @@ def _key(gate: Gate) -> tuple[str, str, float]:
 
 
 def _named(file: Path) -> str:
-    """A file as reports name it: relative to the working folder, never a path of this machine."""
-    if not file.is_absolute():
-        return PurePath(file).as_posix()
-    return file.relative_to(Path.cwd()).as_posix() if file.is_relative_to(Path.cwd()) else file.name
+    """A file as reports name it: relative to the working folder, never a path of this machine or out of the folder."""
+    whole, here = Path(os.path.abspath(file)), Path.cwd()
+    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else file.name

@@ -34,6 +34,7 @@ WITHOUT_EFFECT = frozenset(
         "data_root",
         "download",
         "config",
+        "fit_limit",
         "call_limit",
     }
 )
@@ -94,7 +95,7 @@ def load(path: Path | str) -> Report:
     """
     file, again = _locate(path), "run vfc attack again"
     try:
-        content = json.loads(file.read_bytes(), parse_constant=_no_constant)
+        content = json.loads(file.read_bytes(), parse_constant=_no_constant, parse_int=_integer)
     except FileNotFoundError:
         raise UserError(f"expected a report at {file}, got no such file", "run vfc attack first") from None
     except OSError as error:
@@ -191,8 +192,16 @@ def _without_place(name: str, value: Any, release: str) -> Any:
 
 
 def _locate(path: Path | str) -> Path:
+    if path == "":
+        raise UserError("expected a report, got an empty name", "name a report.json, or the folder that holds it")
     file = Path(path)
     return file / REPORT if file.is_dir() else file
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) >= 2**64:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

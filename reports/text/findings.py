@@ -5,11 +5,11 @@ Texts are made harmless here (`harmless.clean`): no control characters, no marks
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from adversaries.evidence import Status, adversary_name
-from reports.gate.gate import Gate
+from reports.gate.gate import Gate, unmeasured
 from reports.model.harmless import clean
 from reports.model.identifiers import Identifier, identifiers
 from reports.model.report import GateResult, Report
@@ -68,6 +68,25 @@ def adversaries(report: Report) -> Iterable[tuple[str, str, Status, str]]:
         ]
         name = " ".join(part for part in parts if part)
         yield clean(row.protocol), clean(name), row.status, clean(row.reason or "no reason was given")
+
+
+def missing_lines(report: Report, required: Collection[str] | None, *, gated: bool) -> list[str]:
+    """One line for every required adversary that was not measured, with the reason.
+
+    Args:
+        report: what was measured.
+        required: names of adversaries that a policy requires; None: every applicable one, where there is no gate.
+        gated: whether there is one.
+    """
+    lines = []
+    for name in unmeasured(report.evidence, required) if required is not None or not gated else ():
+        rows = [row for row in report.evidence if row.adversary == name and row.status in ("failed", "not_run")]
+        found = [
+            f"{row.status.replace('_', ' ')} in {row.protocol}: {row.reason or 'no reason was given'}" for row in rows
+        ]
+        reason = "; ".join(dict.fromkeys(found)) or "no row of the report is about it"
+        lines.append(f"{'inconclusive':<13}required adversary {clean(name)} was not measured: {clean(reason)}")
+    return lines
 
 
 def metric_of(result: GateResult) -> str:

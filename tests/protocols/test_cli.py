@@ -11,15 +11,15 @@ from protocols.cli import run
 # Arguments and options of every verb. They are read by scripts of other people: a change here is theirs as well.
 OPTIONS = """
 attack:
-    --attribute --budget --call-limit --config --data-root --dataset --device --download --executor --fresh --gate
-    --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume --seed --seeds --set
-    --split --split-seed --target --task --threads --threat --unintended --verbose --width --workers
+    --accept-secret --attribute --budget --call-limit --config --data-root --dataset --device --download --executor
+    --fit-limit --fresh --gate --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume
+    --seed --seeds --set --split --split-seed --target --task --threads --threat --unintended --verbose --width --workers
 train:
-    --ablate --attribute --checkpoints --config --data-root --dataset --defense --device --download --executor
-    --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task --threads
-    --unintended --verbose --width --workers
+    --ablate --attribute --call-limit --checkpoints --config --data-root --dataset --defense --device --download
+    --executor --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target
+    --task --threads --unintended --verbose --width --workers
 gate:
-    --baseline --config --gate --gates --tolerance REPORT
+    --accept-secret --baseline --config --gate --gates --tolerance REPORT
 report:
     --csv --html --junit --markdown --sarif REPORT
 compare:
@@ -32,8 +32,8 @@ baseline accept:
     --reason --to REPORT
 schema:
 calibrate:
-    --budget --config --dataset --device --executor --fresh --no-cache --out --quiet --resume --runs --seed
-    --set --show --strength --threads --verbose --workers --write
+    --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
+    --runs --seed --set --show --strength --threads --verbose --workers --write
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume
@@ -92,6 +92,30 @@ def test_the_cli_starts_without_torch(arguments):
         (["train", "--defense", "vcf"], ["did you mean 'vfc'"]),
         (["train", "--set", "vfc.decoder=big"], ["decoder", "transposed"]),
         (["train", "--set", "vfc.nothing=1"], ["nothing"]),
+        (["attack", "--set", "linear.iterations=" + "9" * 5000], ["linear.iterations"]),
+        (["attack", "--set", "linear.iterations=" + "9" * 30], ["2^63"]),
+        (["attack", "--set", "linear.iterations=" + "[" * 100_000], ["linear.iterations"]),
+        (["attack", "--set", "linear.iterations=" + "[" * 50 + "]" * 50], ["levels"]),
+        (["attack", "--set", "train.lr=NaN"], ["finite"]),
+        (["attack", "--threads", "99999999999"], ["--threads"]),
+        (["attack", "--workers", "99999999999"], ["--workers"]),
+        (["attack", "--seed", "18446744073709551616"], ["--seed"]),
+        (["attack", "--width", "nan"], ["--width"]),
+        (["attack", "--call-limit", "nan"], ["--call-limit"]),
+        (["attack", "--out", ""], ["--out", "empty"]),
+        (["attack", "--out", "\udcff"], ["readable"]),
+        (["attack", "--dataset", f"npz:{'x' * 256}"], ["name too long"]),
+        (["attack", "--release", "x" * 5000], ["name too long"]),
+        (["attack", "--label", "a=digit:" + "9" * 5000], ["NAME=LABEL"]),
+        (["attack", "--gate", "adaptive.accuracy <= 0.1_0"], ["0.1_0"]),
+        (["attack", "--gate", "adaptive.accuracy <= ٠.٥"], ["expected a number"]),
+        (["attack", "--config", ""], ["config file"]),
+        (["calibrate", "--strength", "nan"], ["--strength"]),
+        (["leakage", "--over-training", "--checkpoints", "9" * 5000], ["--checkpoints"]),
+        (["leakage", "--over-training", "--checkpoints", ""], ["--checkpoints", "empty"]),
+        (["baseline", "accept", "x", "--reason", "y", "--to", ""], ["--to", "empty"]),
+        (["baseline", "acept"], ["unknown command"]),
+        (["report", "x", "--html", "a\0b"], ["readable"]),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, monkeypatch, tmp_path):
@@ -131,6 +155,41 @@ def test_an_unknown_key_in_the_config_is_an_error(tmp_path, monkeypatch, capsys)
     (tmp_path / "vfc.toml").write_text("sead = 3\n")
     assert run(["attack"]) == 2
     assert "did you mean 'seed'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 100_000,
+        "seed = " + "9" * 5000,
+        "seed = " + "9" * 30,
+        "seed = [1, 2]",
+        "seed = 2020-01-01",
+        "label = [['a']]",
+        "set = 3",
+        "out = ''",
+        "[policy]\ngates = " + "[" * 300 + "]" * 300,
+        "\ud800",
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize("file", ["vfc.toml", "pyproject.toml"])
+def test_a_config_that_says_nothing_sensible_is_one_line(tmp_path, monkeypatch, capsys, text, file):
+    monkeypatch.chdir(tmp_path)
+    if file == "pyproject.toml":
+        text = "[tool.vfc]\n" + text.replace("[policy]", "[tool.vfc.policy]")
+    (tmp_path / file).write_bytes(text.encode(errors="surrogatepass"))
+    assert run(["attack"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "error: " in line
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "x", "1", "9" * 30])
+@pytest.mark.parametrize("arguments", [["list", "adversaries", "linear"], ["plan", "--help"], ["baseline"]])
+def test_no_width_of_the_terminal_is_a_crash(arguments, columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(arguments) == (2 if arguments == ["baseline"] else 0)
+    assert capsys.readouterr().out
 
 
 def verbs(group, name=()):

@@ -7,8 +7,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from protocols.engine.folder import RUN_FILE, load_run
 from protocols.engine.task import Outcome, load_outcome, save_outcome
 from reports.model.storage import load, load_rows
+from vfc.artifact import save_json
 from vfc.errors import UserError
 
 ROWS = {"targets": np.array([1, 1, 0], np.uint8), "validation": np.array([0, 1], np.uint8)}
@@ -123,3 +125,22 @@ def test_a_report_of_impossible_numbers_is_refused(attack, vfc, tmp_path):
     assert code == 2
     assert "low <= high" in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+RUN = {
+    "dataset": None, "dataset_digest": "d", "task": "digit", "labels": [], "split": "halves", "target": "cnn",
+    "unintended": ["mlp"], "width": 0.25, "models": {"mlp": "mlp"}, "twin": None, "undefended": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_run_that_lacks_something_is_named(tmp_path, name):
+    save_json(RUN, tmp_path / RUN_FILE)
+    assert load_run(tmp_path) == RUN
+    for changed in ({key: value for key, value in RUN.items() if key != name}, {**RUN, name: [[1]]}):
+        save_json(changed, tmp_path / RUN_FILE)
+        with pytest.raises(UserError, match=f"expected {name} in"):
+            load_run(tmp_path)
+    save_json([1], tmp_path / RUN_FILE)
+    with pytest.raises(UserError, match="expected a table"):
+        load_run(tmp_path)

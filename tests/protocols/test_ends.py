@@ -3,7 +3,9 @@
 import io
 import os
 import signal
+import subprocess
 import sys
+import time
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from protocols.engine import executors
 from protocols.engine.executors import ProcessExecutor, warm_up
 from tests.protocols.test_work import double
 from vfc import __main__ as front
+from vfc.core import guard
+from vfc.core.guard import EndedError, Limits, set_limits, time_limit
 from vfc.errors import UserError
 from vfc.wrapper import user_call
 
@@ -37,7 +41,8 @@ def build():
 @pytest.mark.parametrize(
     "line",
     [
-        "os._exit(0)", "os._exit(1)", "sys.exit(0)", "raise GeneratorExit", "raise asyncio.CancelledError",
+        "os._exit(0)", "os._exit(1)", "os.execv('/bin/true', ['true'])", "__import__('posix')._exit(0)", "sys.exit(0)",
+        "raise GeneratorExit", "raise asyncio.CancelledError",
         "raise BaseException('end')", "sys.stdout.close() or sys.exit(1)",
     ],
 )  # fmt: skip
@@ -63,6 +68,26 @@ def test_a_child_of_the_defense_may_exit(tmp_path):
     with pytest.raises(UserError, match="it called os"):
         user_call("mine", lambda: os._exit(0))
     assert os._exit is real
+
+
+@pytest.mark.parametrize("child", ["pass", "raise SystemExit(0)"])
+def test_a_child_of_the_defense_does_not_go_on_with_the_run(child):
+    text = f"""
+import os
+from vfc.wrapper import user_call
+
+def fork():
+    mine = os.fork()
+    if mine == 0:
+        {child}
+    return mine
+
+pid = user_call("mine", fork)
+print("after", flush=True)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["after", "1"], done.stderr
 
 
 @pytest.mark.parametrize("error", [GeneratorExit(), BaseException("odd"), MemoryError(), RecursionError()])
@@ -165,3 +190,144 @@ def test_no_line_of_ours_is_a_command_to_the_ci_server(written, seen):
     for text in written:
         assert guard.write(text) == len(text)
     assert stream.getvalue() == seen
+
+
+HANGING = """
+import time
+from torch import nn
+
+class Own(nn.Module):
+    def forward(self, x):
+        while FORWARD: pass
+        return x
+
+    def fit(self, images, labels):
+        while FIT: pass
+
+def build():
+    while BUILD: pass
+    return Own()
+"""
+
+
+@pytest.fixture
+def usual_limits():
+    yield
+    set_limits(Limits())
+
+
+@pytest.mark.usefixtures("usual_limits")
+@pytest.mark.parametrize(("where", "option"), [("BUILD", "call"), ("FORWARD", "call"), ("FIT", "fit")])
+def test_a_defense_that_hangs_is_stopped_and_said(vfc, tmp_path, where, option):
+    text = HANGING.replace(where, "True")
+    for other in ("BUILD", "FORWARD", "FIT"):
+        text = text.replace(other, "False")
+    (tmp_path / "own.py").write_text(text)
+    code, _, errors = vfc(
+        "attack",
+        "--release",
+        "own.py:build",
+        "--protocol",
+        "transfer",
+        "--out",
+        "o",
+        "--quiet",
+        f"--{option}-limit",
+        0.2,
+    )
+    assert code == 2, errors
+    assert f"took longer than 0.2 seconds (--{option}-limit)" in errors
+    assert not Path("o/report.json").exists()
+
+
+OWN_DEFENSE = """
+from vfc.defense import Defense
+
+class Own(Defense):
+    def publish(self, x, generator):
+        BODY
+
+def build():
+    return Own()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise KeyError('x')", "Own raised KeyError"),
+        ("return None", "vfc Release"),
+        ("import os; os._exit(0)", "_exit(0)"),
+    ],
+)
+def test_a_defense_of_a_class_of_its_own_is_the_users_code_too(vfc, tmp_path, body, words):
+    (tmp_path / "own.py").write_text(OWN_DEFENSE.replace("BODY", body))
+    code, _, errors = vfc("attack", "--release", "own.py:build", "--protocol", "transfer", "--out", "o", "--quiet")
+    assert code == 2, errors
+    assert words in errors
+
+
+def spin():
+    while True:
+        time.sleep(0.01)
+
+
+def test_limits_leave_alarms_as_they_were():
+    def mine(*_):
+        """Never called here."""
+
+    before = signal.signal(signal.SIGALRM, mine)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 60)
+        with pytest.raises(EndedError, match="took longer than"), time_limit(0.05, "call-limit"):
+            spin()
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
+        with time_limit(90.0, "call-limit"):
+            # A stricter one is not put off.
+            assert signal.getsignal(signal.SIGALRM) is mine
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+SWALLOWING = """
+import sys, time
+from vfc.core import guard
+guard._AGAIN = 0.05
+with guard.time_limit(0.05, "call-limit"):
+    while True:
+        try:
+            time.sleep(5)
+        except BaseException:
+            pass
+"""
+
+LATE = """
+import atexit, os, sys, threading, time
+from vfc.core.guard import refuse_exits
+refuse_exits()
+atexit.register(lambda: os._exit(0))
+threading.Thread(target=lambda: time.sleep(0.1) or os._exit(0)).start()
+time.sleep(0.3)
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"), [(SWALLOWING, 2, "does not stop"), (LATE, 1, "it called os._exit(0)")]
+)
+def test_whoever_waits_or_goes_on_does_not_choose_the_exit_code(text, code, words):
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+def test_workers_have_the_limits_of_the_run():
+    set_limits(Limits(fit=3.0, call=2.0))
+    executor = ProcessExecutor(1, 1)
+    try:
+        assert list(executor.run(guard.limits, [()])) == [(0, Limits(fit=3.0, call=2.0))]
+    finally:
+        executor.close()
+        set_limits(Limits())

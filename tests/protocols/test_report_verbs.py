@@ -47,7 +47,8 @@ def test_every_format_at_once_and_the_same_bytes_again(folders, capsys):
 def test_bad_reports_are_exit_code_2(folders, capsys, verb):
     text = (folders / "old" / "report.json").read_text()
     newer = json.dumps({**json.loads(text), "schema": SCHEMA + 1})
-    for wrong in ("", text[: len(text) // 2], "{}", "[1]", newer, text.replace('"digits"', '"other"'), "\0"):
+    huge = text.replace('"schema": ', '"schema": ' + "9" * 40)
+    for wrong in ("", text[: len(text) // 2], "{}", "[1]", newer, text.replace('"digits"', '"other"'), huge, "\0"):
         folder = folders / "bad"
         folder.mkdir(exist_ok=True)
         (folder / "report.json").write_text(wrong)
@@ -157,6 +158,10 @@ def test_the_policy_of_the_folder_is_judged_with_its_waivers(folders, capsys):
     assert "did you mean 'linear'" in capsys.readouterr().err
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['mlp']\n")
     assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 3
+    assert "required adversary mlp was not measured: no row of the report is about it" in capsys.readouterr().out
+    (folders / "vfc.toml").write_text("[polcy]\nrequired = ['mlp']\n")
+    assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 2
+    assert "did you mean 'policy'" in capsys.readouterr().err
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['linear']\n")
     assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 0
 

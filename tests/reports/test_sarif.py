@@ -156,6 +156,25 @@ def test_waivers_are_suppressions_while_they_count():
         assert "soon" in result["message"]["text"]
 
 
+@pytest.mark.parametrize(
+    ("file", "uri"),
+    [
+        ("/etc/vfc.toml", "vfc.toml"),
+        ("../../etc/vfc.toml", "vfc.toml"),
+        ("a/../../vfc.toml", "vfc.toml"),
+        ("C:\\work\\vfc.toml", "vfc.toml"),
+        ("file:///etc/passwd", "passwd"),
+        ("..", "report.json"),
+        ("", "report.json"),
+        ("./conf//vfc.toml", "conf/vfc.toml"),
+    ],
+)
+def test_uris_stay_inside_the_repository(file, uri):
+    source = Source(file=file, line=1)
+    (result,) = rendered(build(gates=(gate("membership.advantage <= 0.1", "broken", source=source),)))["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
+
+
 def test_adversaries_that_failed_are_notifications():
     run = rendered(build(evidence=(row(), row("mlp", "failed"), row("cnn", "not_run"), row("knn", "not_applicable"))))
     (invocation,) = run["invocations"]

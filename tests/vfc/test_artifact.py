@@ -179,6 +179,23 @@ def test_other_versions_are_user_errors(tmp_path, data, target):
         load_defense(tmp_path, data.target)
 
 
+@pytest.mark.parametrize("number", [10**12, -1, "x", None, [1], 1e308])
+@pytest.mark.parametrize("name", ["num_classes", "side", "channels", "width", "name"])
+def test_an_edited_architecture_is_a_user_error(tmp_path, target, name, number):
+    save_model(target, tmp_path / "t.safetensors")
+    rewrite(tmp_path, "t.safetensors", arch={**target.arch, name: number})
+    with pytest.raises(UserError):
+        load_model(tmp_path / "t.safetensors")
+
+
+@pytest.mark.parametrize("settings", [5, {"level": "x"}, {"level": 10**12}, {"level": None}, {1: 2}])
+def test_edited_settings_of_a_defense_are_user_errors(tmp_path, data, settings):
+    save_defense(DEFENSES.get("constant")(), "constant", tmp_path)
+    rewrite(tmp_path, "defense.safetensors", settings=settings)
+    with pytest.raises(UserError):
+        load_defense(tmp_path, data.target)
+
+
 @pytest.mark.parametrize("call", ["mkstemp", "replace", "fsync"])
 def test_a_full_disk_is_a_user_error_and_keeps_the_old_file(tmp_path, monkeypatch, call):
     path = tmp_path / "a.safetensors"

@@ -1,6 +1,11 @@
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError, UserError
@@ -166,3 +171,118 @@ def test_short_floats_become_float32_losslessly():
     assert check_values(values, 3, "x").dtype == torch.float32
     assert torch.equal(check_values(values, 3, "x").to(torch.bfloat16), values)
     assert check_values(torch.arange(3), 3, "x").dtype == torch.int64
+
+
+def nested(x):
+    return torch.nested.nested_tensor(list(x), layout=torch.jagged)
+
+
+def fake(x):
+    with FakeTensorMode():
+        return torch.zeros(len(x), 3)
+
+
+class Odd(torch.Tensor):
+    """A tensor that refuses everything."""
+
+    @classmethod
+    def __torch_function__(cls, *_args, **_options):
+        raise RuntimeError("odd")
+
+
+@pytest.mark.parametrize(
+    "publish",
+    [
+        lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8),
+        nested,
+        fake,
+        lambda x: x.flatten(1).to_sparse(),
+        lambda x: torch.zeros(len(x), 4, dtype=torch.uint8).view(torch.bits8),
+        lambda x: torch.zeros(len(x), 1).expand(len(x), 10**13),
+        lambda x: x.to("meta"),
+    ],
+    ids=["quantized", "nested", "fake", "sparse", "bits", "more than memory", "meta"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_nothing_can_compute_with_are_user_errors(publish):
+    with pytest.raises(UserError, match="the module"):
+        ModuleDefense(module=Returning(publish)).publish(X, generator())
+
+
+def test_a_tensor_of_a_class_of_its_own_is_read_as_a_tensor():
+    values = ModuleDefense(module=Returning(lambda x: x.as_subclass(Odd))).publish(X, generator()).values
+    assert type(values) is torch.Tensor
+    assert torch.equal(values, X)
+
+
+def showing(name, error):
+    def read(_self):
+        raise error
+
+    return type("Showing", (nn.Identity,), {name: property(read)})()
+
+
+USES = {
+    "target": lambda defense: defense,
+    "predict": lambda defense: defense.predict(X),
+    "stochastic": lambda defense: defense,
+    "fit": lambda defense: defense.fit(data(), generator()),
+    "mask": lambda defense: defense.publish(X, generator()),
+    "encoder": lambda defense: defense.encoder,
+    "decoder": lambda defense: defense.decoder,
+    "secret": lambda defense: defense.declared_secret(),
+}
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), AttributeError("mine"), SystemExit(0)])
+@pytest.mark.parametrize("name", USES)
+def test_a_property_that_raises_is_a_user_error_and_not_an_absent_one(name, error):
+    with pytest.raises(UserError, match="the module raised"):
+        USES[name](ModuleDefense(module=showing(name, error)))
+    USES[name](ModuleDefense(module=nn.Identity()))
+
+
+def test_an_error_that_cannot_say_what_it_is_is_still_an_error():
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail(_):
+        raise MuteError
+
+    with pytest.raises(UserError, match="raised MuteError: without words"):
+        ModuleDefense(module=Returning(fail)).publish(X, generator())
+
+
+KEY = {"kind": "symmetric", "what": "the key", "bits": 128}
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        5, "symmetric", {"kind": "symetric"}, {"kind": ["none"]}, {"kind": "symmetric"}, {**KEY, "bits": 0},
+        {**KEY, "bits": float("nan")}, {**KEY, "bits": 10**400}, {**KEY, "bits": True}, {**KEY, "what": 3},
+        {**KEY, "what": "x" * 201}, {**KEY, "lifetime": "ever"}, {**KEY, "lifetime": torch.zeros(3)}, {**KEY, "key": 1},
+    ],
+)  # fmt: skip
+def test_a_malformed_secret_is_a_user_error(declared):
+    module = nn.Identity()
+    module.secret = declared
+    with pytest.raises(UserError):
+        ModuleDefense(module=module).declared_secret()
+    module.secret = KEY
+    assert ModuleDefense(module=module).declared_secret().bits == 128
+
+
+def test_what_a_module_changes_around_itself_is_put_back(tmp_path, monkeypatch):
+    def meddle(x):
+        os.chdir("/")
+        sys.setrecursionlimit(200)
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(3)
+        return x
+
+    monkeypatch.chdir(tmp_path)
+    before = (Path.cwd(), sys.getrecursionlimit(), torch.get_default_dtype(), torch.get_num_threads())
+    ModuleDefense(module=Returning(meddle)).publish(X, generator())
+    assert (Path.cwd(), sys.getrecursionlimit(), torch.get_default_dtype(), torch.get_num_threads()) == before

@@ -83,9 +83,9 @@ def parse_label(text: str) -> Derivation:
         raise UserError(f"{_FORM}, got {text!r}", "for example living=label:2,3,4")
     name, source, rest = match.groups()
     items = [item.strip() for item in rest.split(",")]
-    if all(re.fullmatch(r"\d+", item) for item in items):
+    if all(re.fullmatch(r"[0-9]{1,18}", item) for item in items):
         return Derivation(name=name, source=source, members=tuple(sorted({int(item) for item in items})))
-    bins = [re.fullmatch(r"(<=|>=|<|>)\s*(-?\d+)", item) for item in items]
+    bins = [re.fullmatch(r"(<=|>=|<|>)\s*(-?[0-9]{1,18})", item) for item in items]
     if len(bins) < 2 or any(found is None for found in bins):
         raise UserError(
             f"{_FORM}, got {rest!r} for {name!r}", "give classes as numbers, or two bins or more with < <= > >="

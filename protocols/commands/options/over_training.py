@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 from click.core import ParameterSource
 
+from protocols.commands.options.numbers import FiniteRange
 from protocols.over_training.options import TRAINING, OverTraining, spelled
 from vfc.errors import UserError
 
@@ -21,10 +22,12 @@ OVER_TRAINING = (
         metavar="N|'PATTERN'",
         help="States to keep of a training of its own [default: 12], or files of --model's states.",
     ),
-    click.option("--shadows", type=click.IntRange(0), help="Shadow trainings; 0: no membership attack [default: 4]."),
-    click.option("--members", type=click.IntRange(10), help="Members asked, and as many others [default: 500]."),
+    click.option(
+        "--shadows", type=click.IntRange(0, 1000), help="Shadow trainings; 0: no membership attack [default: 4]."
+    ),
+    click.option("--members", type=click.IntRange(10, 10**7), help="Members asked, and as many others [default: 500]."),
     click.option("--target", help="Architecture of a training of its own [default: cnn]."),
-    click.option("--width", type=click.FloatRange(0.05, 4), help="Channel multiplier of it."),
+    click.option("--width", type=FiniteRange(0.05, 4), help="Channel multiplier of it."),
     click.option("--set", "overrides", multiple=True, metavar="train.OPTION=VALUE", help="Option of it; repeatable."),
 )
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from protocols.commands.options.numbers import FiniteRange
 from protocols.engine.budget import BUDGETS
 from protocols.engine.executors import EXECUTORS
-from protocols.engine.settings import Settings, parse_override
+from protocols.engine.settings import SPLITS, Settings, parse_override
 from reports.gate.presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ DATA = (
     _option("--label", multiple=True, help="Derived label, as living=label:2,3,4 or group=age:<18,<40,>=40."),
     _option(
         "--split",
-        type=click.Choice(["halves", "paper"]),
+        type=click.Choice(SPLITS),
         help="paper: both sides get the same training data, a fifth held out.",
     ),
     _option(
@@ -46,17 +47,19 @@ DATA = (
 MODEL = (
     _option("--target", help="Architecture of the target model [default: cnn]."),
     _option("--unintended", multiple=True, help="Architecture of an unintended model; repeatable."),
-    _option("--width", type=click.FloatRange(0.05, 4), help="Channel multiplier of all models."),
+    _option("--width", type=FiniteRange(0.05, 4), help="Channel multiplier of all models."),
 )
 RUN = (
-    _option("--seed", type=click.IntRange(0), help="Seed of everything [default: 0]."),
+    _option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of everything [default: 0]."),
     _option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute [default: auto]."),
-    _option("--threads", type=click.IntRange(1), help="Arithmetic threads of each fit [default: 1]."),
+    _option("--threads", type=click.IntRange(1, 1024), help="Arithmetic threads of each fit [default: 1]."),
     _option("--out", help="Folder to write to [default: runs/<name>-<digest>]."),
     _option("--resume/--fresh", default=None, help="Reuse or discard what --out holds [default: --resume]."),
     _option("--no-cache", is_flag=True, default=None, help="Neither read nor write the cache of trained parts."),
     _option("--executor", type=click.Choice(EXECUTORS), help="Where jobs run [default: processes]."),
-    _option("--workers", type=click.IntRange(1), help="Worker processes [default: one per core]."),
+    _option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core]."),
+    _option("--fit-limit", type=FiniteRange(0.001, 1e8), help="Seconds a defense may be fitted [default: 7200]."),
+    _option("--call-limit", type=FiniteRange(0.001, 1e8), help="Seconds any other call of it may take [default: 600]."),
     _option(
         "--set",
         "overrides",
@@ -73,7 +76,7 @@ ATTACK = (
     ),
     _option("--protocol", multiple=True, help="Protocol (vfc list), or all; repeatable [default: adaptive-probe]."),
     _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
-    _option("--seeds", type=click.IntRange(1), help="Attack seeds [default: the budget's]."),
+    _option("--seeds", type=click.IntRange(1, 1000), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option(
@@ -81,11 +84,6 @@ ATTACK = (
         is_flag=True,
         default=None,
         help="Run the defender's code in this process, for debuggers; it may then remember what it published.",
-    ),
-    _option(
-        "--call-limit",
-        type=click.FloatRange(0.01),
-        help="Seconds that the defender's code may take for one call [default: 600].",
     ),
     _option("--gates", "preset", type=click.Choice(PRESETS), help="Ready-made gates [default: none]."),
     _option(

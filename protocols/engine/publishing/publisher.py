@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int, Int64, Shaped
@@ -17,7 +18,7 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.release import Release
 from vfc.seeding import derive_seed
-from vfc.wrapper import check_values
+from vfc.wrapper import check_values, defender_call
 
 Images = Float[Tensor, "n c h w"]
 
@@ -86,7 +87,12 @@ class Publisher:
         @torch.no_grad()
         def work() -> Iterator[Tensors]:
             for chunk in torch.split(release, ROWS):
-                logits = self.defense.predict(chunk.to(self.device))
+                logits = defender_call(self.defense, partial(self.defense.predict, chunk.to(self.device)))
+                if logits is not None and not isinstance(logits, Tensor):
+                    raise UserError(
+                        f"expected a tensor from predict, got {type(logits).__name__}",
+                        "return logits, one row per release",
+                    )
                 yield {} if logits is None else {"logits": logits}
 
         pieces = []
@@ -137,8 +143,11 @@ class Publisher:
         return pieces
 
     def _release(self, images: Images, generator: torch.Generator) -> Release:
-        release = self.defense.publish(images.to(self.device), generator)
-        return replace(release, values=check_values(release.values, len(images), "the defense"))
+        release = defender_call(self.defense, lambda: self.defense.publish(images.to(self.device), generator))
+        if not isinstance(release, Release):
+            raise UserError(f"expected a vfc Release from publish, got {type(release).__name__}", "return one")
+        values = defender_call(self.defense, lambda: check_values(release.values, len(images), "the defense"))
+        return replace(release, values=values)
 
     def generator(self, *what: object) -> torch.Generator:
         """Randomness for one purpose, which depends on the run's seed."""

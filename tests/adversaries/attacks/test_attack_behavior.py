@@ -12,6 +12,7 @@ from adversaries.attacks.label.probes.linear import Linear
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
+from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from vfc.errors import NotApplicableError
 
@@ -141,6 +142,15 @@ def test_a_transformed_view_grants_what_the_view_grants(bench, plain):
     assert torch.equal(seen.labelled[0], view.labelled[0] + 1)
     assert torch.equal(seen.images[0], view.images[0])
     assert isinstance(seen.model("tiny"), nn.Module)
+
+
+def test_a_transformed_view_answers_for_everything_that_a_view_grants(bench, plain):
+    granted = {name for name, value in vars(Knowledge).items() if isinstance(value, property) and name[0] != "_"}
+    assert granted <= set(vars(TransformedView))
+    view = bench.view(plain, level="L3")
+    seen = TransformedView(view, lambda x: x + 1)
+    assert torch.equal(seen.labelled_pairs, view.labelled_pairs)
+    assert torch.equal(seen.labelled[0], seen.pairs[0][seen.labelled_pairs])
 
 
 def test_zero_gradient_is_said(bench, plain):

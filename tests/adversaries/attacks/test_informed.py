@@ -234,6 +234,12 @@ def test_decensoring_reads_few_labels_better_because_it_learned_from_pairs():
     assert alarm(grade(make("decensor", model="clean"), one), 0.75)
 
 
+def test_decensoring_behind_a_transform_reads_what_it_reads_without():
+    inner = {"inner": "decensor", "options": {"model": "clean"}, "transform": "flip"}
+    # A mirror image loses nothing, so neither does a linear map of it.
+    assert alarm(grade(make("input-transform", **inner), mixed_images(), level="L3"), 0.75)
+
+
 def test_decensoring_with_a_swapped_pairing_is_worth_no_more_than_its_labels():
     assert not alarm(grade(make("decensor", model="clean"), mixed_images(swapped=True), labels=3), 0.65)
 

@@ -19,6 +19,7 @@ from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import as_float
 from adversaries.threat import Level
+from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 
 TransformName = Literal["gray", "jpeg", "blur", "flip", "down-up"]
@@ -158,6 +159,21 @@ class TransformedView(Knowledge):
         """Transformed releases with the images they stand for."""
         release, images = self._view.pairs
         return self._transform(release), images
+
+    @property
+    def labelled_pairs(self) -> Int[Tensor, " m"]:
+        """Which of all pairs the labelled releases are."""
+        return self._view.labelled_pairs
+
+    @property
+    def pair_predictions(self) -> Int[Tensor, " n"] | None:
+        """The target's predictions on the releases of `pairs` as they were published."""
+        return self._view.pair_predictions
+
+    @property
+    def defense(self) -> Defense:
+        """The fitted defense, which publishes as ever."""
+        return self._view.defense
 
 
 @dataclass(frozen=True, kw_only=True)

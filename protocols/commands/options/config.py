@@ -1,0 +1,57 @@
+"""What a config file may say, whichever verb reads it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import rich_click as click
+
+from protocols.commands.options.leakage import LEAKAGE
+from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, with_options
+from protocols.engine.settings import overrides_of, read_config
+from vfc.errors import UserError
+
+
+def config_keys() -> set[str]:
+    """Every key that a config file may hold at its top."""
+
+    def every() -> None:
+        """Holds the options."""
+
+    with_options(ATTACK, DATA, MODEL, RUN, LEAKAGE)(every)
+    names = {str(option.name) for option in every.__click_params__}  # type: ignore[attr-defined]
+    return (names | {"set", "policy", "defense", "ablate"}) - {"config", "overrides"}
+
+
+def _from_file(name: str, value: Any, several: bool) -> Any:
+    """An option's value from the config file: text, a number or a truth value, or a list of such where several may be.
+
+    Raises:
+        UserError: it is something else.
+    """
+    values = value if several and isinstance(value, list) else [value]
+    odd = [each for each in values if not isinstance(each, (str, int, float))]
+    if odd:
+        raise UserError(f"expected text or a number as {name} in the config file, got {str(odd[0])[:60]}", "correct it")
+    return values if several else value
+
+
+def configured(function: Callable[..., int]) -> Callable[..., int]:
+    """Read the config file before the options, so that it can supply their defaults."""
+
+    def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
+        options = read_config(value, known | {"set", "policy"})
+        options.pop("policy", None)  # `reports.gate.policy` reads it when gates are judged
+        # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
+        context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
+        several = {str(p.name) for p in context.command.params if getattr(p, "multiple", False)}
+        options = {name: _from_file(name, item, name in several) for name, item in options.items()}
+        context.default_map = {**options, **(context.default_map or {})}
+        return value
+
+    for parameter in getattr(function, "__click_params__", []):
+        if parameter.name == "config":
+            parameter.callback, parameter.is_eager = load, True
+    return function
