@@ -187,8 +187,8 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "ridge-decoder", "second-order", "shadow-classifier", "signs", "square", "table", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
-        "constant", "gaussian-noise", "identity", "label-release", "negated", "orthogonal-mixing",
-        "pixel-permutation", "pure-noise", "quantization", "vfc",
+        "constant", "gaussian-noise", "identity", "label-release", "linear-mask", "negated", "orthogonal-mixing",
+        "pixel-permutation", "pure-noise", "quantization", "sealed", "shufflebits", "vfc",
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [
