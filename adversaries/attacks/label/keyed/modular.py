@@ -108,7 +108,7 @@ class Modular(Adversary):
 
 def design(codes: Int[Tensor, "n d"], prime: int) -> Int[Tensor, "n m"]:
     """Integers modulo a prime, and a column of ones."""
-    return torch.cat([codes % prime, torch.ones_like(codes[:, :1])], dim=1).to(torch.int32)
+    return torch.cat([codes % prime, codes.new_ones(len(codes), 1)], dim=1).to(torch.int32)
 
 
 def read(known: Int[Tensor, "n m"], solution: Int[Tensor, " m"], prime: int) -> Int[Tensor, " n"]:
