@@ -49,6 +49,8 @@ batchnorm model=b
 entropy model=b
 moments model=b match=moments
 moments model=b match=histogram
+matched-bits key=dataset
+matched-bits key=release
 linear
 knn
 mlp
@@ -58,6 +60,8 @@ integer-codes
 norms
 signs
 second-order
+modular
+popcounts
 fine-tune model=a scope=head
 fine-tune model=a scope=all
 adapter model=a
@@ -83,6 +87,8 @@ batchnorm model=b
 entropy model=b
 moments model=b match=moments
 moments model=b match=histogram
+matched-bits key=dataset
+matched-bits key=release
 linear
 knn
 mlp
@@ -92,6 +98,8 @@ integer-codes
 norms
 signs
 second-order
+modular
+popcounts
 fine-tune model=a scope=head
 fine-tune model=a scope=all
 adapter model=a
@@ -106,6 +114,8 @@ table
 """
 REBUILDERS = """
 ridge-decoder
+known-bits
+noise-projection
 decoder form=vector
 decoder form=image
 averaging
@@ -119,6 +129,8 @@ mean-image aim=ssim by_prediction=True
 """
 REBUILDERS_AT_SMOKE = """
 ridge-decoder
+known-bits
+noise-projection
 decoder form=image
 averaging
 gradient-inversion space=components

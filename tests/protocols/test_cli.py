@@ -241,13 +241,15 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
     assert list(ADVERSARIES.cards) == [
         "adapter", "apgd", "averaging", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn", "decensor",
         "decoder", "deep-prior", "deepfool", "entropy", "fine-tune", "frozen", "frozen-picture", "gradient-inversion",
-        "hop-skip-jump", "input-transform", "integer-codes", "knn", "linear", "lira", "loss-threshold", "majority",
-        "mask-latent", "mask-replay", "matcher", "mean-image", "mlp", "moments", "norms", "pgd", "replay",
-        "ridge-decoder", "second-order", "shadow-classifier", "signs", "square", "table", "with-prediction",
+        "hop-skip-jump", "input-transform", "integer-codes", "knn", "known-bits", "linear", "lira", "loss-threshold",
+        "majority", "mask-latent", "mask-replay", "matched-bits", "matcher", "mean-image", "mlp", "modular", "moments",
+        "noise-projection", "norms", "pgd", "popcounts", "replay", "ridge-decoder", "second-order",
+        "shadow-classifier", "signs", "square", "table", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
-        "constant", "gaussian-noise", "identity", "label-release", "negated", "orthogonal-mixing",
-        "pixel-permutation", "pure-noise", "quantization", "vfc",
+        "constant", "gaussian-noise", "identity", "label-release", "linear-mask", "negated", "nte",
+        "orthogonal-mixing", "pca", "pixel-permutation", "pure-noise", "quantization", "sealed", "shredder",
+        "shufflebits", "svd", "vfc",
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [
