@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -38,9 +37,14 @@ class Batch:
     attribute: Int[Tensor, " b"]
 
 
-def adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def adamw(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer of players that ask for no other."""
-    return torch.optim.AdamW(groups, weight_decay=1e-3)
+    return torch.optim.AdamW(parameters, weight_decay=1e-3)
+
+
+def descent(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Plain gradient descent, without momentum or decay."""
+    return torch.optim.SGD(parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +55,14 @@ class Turn:
         name: how errors call its loss.
         learns: the modules whose parameters it changes; no two players share a parameter.
         loss: of a batch.
-        optimizer: of parameter groups with their learning rates.
-        decays: weight decay that replaces the optimizer's own, by module.
+        optimizer: of some parameters; the learning rate is set at every step.
         before_epoch, after_step: called at those moments.
     """
 
     name: str
     learns: Sequence[nn.Module]
     loss: Callable[[Batch], Tensor]
-    optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer] = adamw
-    decays: dict[nn.Module, float] = field(default_factory=dict)
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] = adamw
     before_epoch: Callable[[], None] | None = None
     after_step: Callable[[], None] | None = None
 
@@ -132,17 +134,10 @@ class _Player:
 
     def __init__(self, turn: Turn, pace: Pace) -> None:
         self.turn, self.lr = turn, pace.lr
-        groups = [(part, [each for each in part.parameters() if each.requires_grad]) for part in turn.learns]
-        self.parameters = [each for _, own in groups for each in own]
+        self.parameters = [each for part in turn.learns for each in part.parameters() if each.requires_grad]
         if not self.parameters:
             raise UserError(f"expected something that the {turn.name} can train, got no weights", "name a later layer")
-        self.optimizer = turn.optimizer(
-            [
-                {"params": own, "lr": pace.lr, **({"weight_decay": turn.decays[part]} if part in turn.decays else {})}
-                for part, own in groups
-                if own
-            ]
-        )
+        self.optimizer = turn.optimizer(self.parameters)
 
     def train(self, *, mode: bool = True) -> None:
         for part in self.turn.learns:
