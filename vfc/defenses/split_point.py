@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from vfc.core.decoder import Decoder
 from vfc.core.split import SplitAt, middle_layer, shape_after, values_in
-from vfc.core.turns import Pace, Turn, train_by_turns
+from vfc.core.turns import Pace, Turn, adamw, train_by_turns
 from vfc.defense import Defense, FitData
 from vfc.defenses.support import require_fitted, require_range, require_state
 from vfc.errors import UserError
@@ -186,6 +186,10 @@ class SplitDefense(Defense):
     def turns(self, training: Training) -> list[Turn]:
         """The players of the training with a privacy term."""
 
+    def plain(self, network: SplitNetwork) -> Turn:
+        """The only player without a privacy term: encoder and head, for the task alone."""
+        return task_turn(network)
+
     @property
     def private(self) -> bool:
         """Whether there is a privacy term at all."""
@@ -240,7 +244,7 @@ class SplitDefense(Defense):
             generator=generator,
             attribute=attribute_of(data, getattr(self, "attribute", None), name) if hides else None,
         )
-        turns = self.turns(training) if self.private else [task_turn(network)]
+        turns = self.turns(training) if self.private else [self.plain(network)]
         hidden = training.attribute.labels if training.attribute is not None else None
         train_by_turns(turns, data.images, data.labels, hidden, pace, generator)
         network.eval().requires_grad_(False)
@@ -301,12 +305,13 @@ class SplitDefense(Defense):
         return seeded(build, generator).to(device)
 
 
-def task_turn(network: SplitNetwork) -> Turn:
+def task_turn(network: SplitNetwork, optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] = adamw) -> Turn:
     """Encoder and head, for the task alone."""
     return Turn(
         name="task",
         learns=[network.encoder, network.head],
         loss=lambda batch: cross_entropy(network.head(network.encoder(batch.images)), batch.labels),
+        optimizer=optimizer,
     )
 
 

@@ -28,12 +28,15 @@ class ChannelFilter(nn.Module):
     Args:
         features: shape of one encoded image.
         pruned: share of the channels that are not kept.
+        normalized: give every channel's scores mean 0 and variance 1 over the images.
     """
 
-    def __init__(self, features: tuple[int, ...], pruned: float) -> None:
+    def __init__(self, features: tuple[int, ...], pruned: float, *, normalized: bool) -> None:
         super().__init__()
         self.pruned = pruned
-        self.scorer = nn.Sequential(reader(values_in(features), features[0]), nn.Sigmoid())
+        channels = features[0]
+        between = nn.BatchNorm1d(channels, affine=False) if normalized else nn.Identity()
+        self.scorer = nn.Sequential(reader(values_in(features), channels), between, nn.Sigmoid())
 
     def scores(self, values: Float[Tensor, "n c ..."]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n 1"]]:
         """The score of every channel in [0, 1], and the quantile that it must be above."""
@@ -72,6 +75,8 @@ class DynamicChannelObfuscation(SplitDefense):
     Args:
         attribute: the label to hide; None for the first of the data set that is not the task.
         pruned: share of the channels that are dropped, in [0, 1); 0 for no filter.
+        normalized: compare a channel's score with its own over the images before it is compared with the other
+            channels': our choice. Without it the filter soon drops the same channels of all images.
         weight: w above, in [0, 1]; the paper's alpha. At 0 the filter serves the task alone, and still drops channels.
         layer, epochs, batch, lr: where the target is cut and how it is trained, as with every split-point defense.
 
@@ -81,6 +86,7 @@ class DynamicChannelObfuscation(SplitDefense):
 
     attribute: str | None = None
     pruned: float = 0.5
+    normalized: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +101,7 @@ class DynamicChannelObfuscation(SplitDefense):
 
     def extra(self, features: tuple[int, ...]) -> nn.Module | None:
         """The filter, if there is one."""
-        return ChannelFilter(features, self.pruned) if self.private else None
+        return ChannelFilter(features, self.pruned, normalized=self.normalized) if self.private else None
 
     def turns(self, training: Training) -> list[Turn]:
         """First the reader, then encoder and head, then the filter."""

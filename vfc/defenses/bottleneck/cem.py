@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vfc.core.noise import NoiseLaw
@@ -126,7 +126,7 @@ class ConditionalEntropyMaximization(SplitDefense):
         found: dict[str, Tensor] = {}
 
         def cluster() -> None:
-            values = predict_logits(network.encoder, data.images).flatten(1)
+            values = predict_logits(nn.Sequential(network.encoder, nn.Flatten()), data.images)
             labels = data.labels.cpu()
             own = class_clusters(values, labels, data.num_classes, self.clusters, training.generator)
             found["of"], found["centers"] = own[0], own[1].to(network.device)
