@@ -50,7 +50,7 @@ def test_the_release_stays_in_the_ball_and_its_features_go_far(data, eps):
     x, _ = unseen()
     values = fit(data, eps=eps).publish(x, generator(1)).values
     assert float((values - x).abs().max()) <= eps + 1e-6
-    assert 0 <= float(values.min())
+    assert float(values.min()) >= 0
     assert float(values.max()) <= 1
     noise = (x + eps * (2 * torch.rand(x.shape, generator=generator(2)) - 1)).clamp(0, 1)
     chance = feature_distance(data.target, None, x, noise)

@@ -122,7 +122,7 @@ def _filter_shortcuts(model: nn.Module, unit: Callable[[int], FilterUnit]) -> No
 
     for block in model.modules():
         if isinstance(block, PaddedBlock):
-            block.skip = unit(block.second[1].num_features)
+            block.skip = unit(block.out)
         elif isinstance(block, BasicBlock | Bottleneck) and block.downsample is None:
             block.downsample = unit((block.bn2 if isinstance(block, BasicBlock) else block.bn3).num_features)
 

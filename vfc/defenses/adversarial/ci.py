@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from vfc.core.turns import Batch, Turn
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, Training
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import Training
 
 
 class Reversal(torch.autograd.Function):

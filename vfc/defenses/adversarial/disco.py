@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from vfc.core.split import values_in
 from vfc.core.turns import Batch, Turn
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, SplitNetwork, Training, reader
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import SplitNetwork, Training, reader
 from vfc.defenses.support import require_fitted, require_range
 
 TEMPERATURE = 1 / 30

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from vfc.core.turns import Batch, Turn
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, Training
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import Training
 
 
 @DEFENSES.register("ran")

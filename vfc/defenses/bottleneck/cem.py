@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 from vfc.core.noise import NoiseLaw
 from vfc.core.turns import Batch, Turn
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, SplitNetwork, Training, noise_like
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import SplitNetwork, Training, noise_like
 from vfc.defenses.support import require_fitted, require_range
 from vfc.training import predict_logits
 
@@ -64,7 +65,8 @@ def class_clusters(
     Returns:
         The cluster of every row, and the centers of all.
     """
-    cluster, centers = torch.zeros_like(labels), []
+    cluster = torch.zeros_like(labels)
+    centers: list[Tensor] = []
     for rows in _rows_by_class(labels, classes):
         own = values[rows]
         chosen = torch.randperm(len(rows), generator=generator)[:each].to(values.device)

@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from vfc.core.turns import Batch, Turn
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, Training
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import Training
 
 _LEAST = 1e-12
 """Below this, squared covariances count as none: the square root has no finite slope at zero."""

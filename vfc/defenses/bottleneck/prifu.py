@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 from vfc.core.filter_unit import VERSIONS, FaithfulTo, filters_of, insert_filters
 from vfc.core.turns import Batch, Pace, Turn, descent
 from vfc.defense import DEFENSES
-from vfc.defenses.split_point import SplitDefense, SplitNetwork, Training, task_turn
+from vfc.defenses.split_point import SplitDefense
+from vfc.defenses.split_training import SplitNetwork, Training, task_turn
 from vfc.defenses.support import require_choice, require_range
 
 DECAY_IN_ALL = 20.0

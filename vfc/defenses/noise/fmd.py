@@ -162,9 +162,9 @@ def _look(target: nn.Module, layer: str | None, x: Tensor) -> tuple[Tensor, Tens
 
 
 def _layer(target: nn.Module, name: str | None) -> nn.Module:
-    modules = dict(target.named_modules())
+    modules: dict[str, nn.Module] = dict(target.named_modules())
     if name is None:
-        convolutions = [module for module in modules.values() if isinstance(module, nn.Conv2d)]
+        convolutions: list[nn.Module] = [module for module in modules.values() if isinstance(module, nn.Conv2d)]
         if not convolutions:
             raise UserError("expected a convolution in the target, got none", "name a layer of it with fmd.layer")
         return convolutions[-1]
