@@ -10,6 +10,7 @@ import torch
 from scipy.stats import qmc
 from torch import nn
 
+from adversaries.attacks.mask.opened_latent import open_latent
 from vfc.artifact import load_defense, save_defense
 from vfc.core.filter_unit import FilterUnit, avgri, filters_of, insert_filters
 from vfc.data import load_dataset
@@ -431,3 +432,15 @@ def test_avgri_of_noise_channels_is_lowest(digits):
     assert accuracy(network, images, y) > 0.8
     found = avgri(network, images, y)
     assert float(found[0]) > 1.5 * float(found[1:].max())
+
+
+def test_whoever_knows_the_mask_finds_the_code_behind_it(data):
+    disco = fit("disco", data)
+    latent = open_latent(disco, data.validation_images)
+    assert (latent.per_image, latent.shape) == (True, (32, 2, 2))
+    prifu = fit("prifu", data, weight=0.2, epochs=10, decay=None)
+    on = prifu.publish(data.validation_images, generator()).mask
+    assert bool((on == on[0]).all())
+    assert 0 < int((~on[0]).sum()) < 32
+    assert not published(prifu, data)[:, ~on[0]].any()
+    assert open_latent(prifu, data.validation_images).units == 128

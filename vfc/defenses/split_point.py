@@ -79,6 +79,10 @@ class SplitDefense(Defense):
         """What publishing needs beside the encoder, for encoded images of a shape; nothing by default."""
         return None
 
+    def settle(self, network: SplitNetwork, data: FitData) -> None:  # noqa: ARG002  (subclasses use it)
+        """Write into the trained network what publishing needs to know of it; nothing by default."""
+        return
+
     def encoded(
         self,
         network: SplitNetwork,
@@ -124,6 +128,7 @@ class SplitDefense(Defense):
         hidden = training.attribute.labels if training.attribute is not None else None
         train_by_turns(turns, data.images, data.labels, hidden, pace, generator)
         network.eval().requires_grad_(False)
+        self.settle(network, data)
         _require_alive(self, network, data, generator)
         return training
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vfc.core.filter_unit import VERSIONS, FaithfulTo, filters_of, insert_filters
 from vfc.core.turns import Batch, Pace, Turn, descent
-from vfc.defense import DEFENSES
+from vfc.defense import DEFENSES, FitData
 from vfc.defenses.split_point import SplitDefense
 from vfc.defenses.split_training import SplitNetwork, Training, task_turn
 from vfc.defenses.support import require_choice, require_range
@@ -17,6 +19,20 @@ from vfc.defenses.support import require_choice, require_range
 DECAY_IN_ALL = 20.0
 """Learning rate times decay, summed over the steps. The paper's settings on CIFAR-10 come to 2.6 over 62,000 steps; in
 the hundreds of steps of small data the task moves the weights apart far less, and nothing would be switched off."""
+
+
+class Switches(nn.Module):
+    """Which channels of the release are left.
+
+    Args:
+        channels: of one encoded image.
+    """
+
+    on: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("on", torch.ones(channels, dtype=torch.bool))
 
 
 @DEFENSES.register("prifu")
@@ -71,6 +87,29 @@ class PrivacyFilterUnits(SplitDefense):
     def plain(self, network: SplitNetwork) -> Turn:
         """Encoder and head by plain gradient descent, as with filters."""
         return task_turn(network, descent)
+
+    def extra(self, features: tuple[int, ...]) -> nn.Module | None:
+        """Room for what `settle` finds, if there are filters."""
+        return Switches(features[0]) if self.private else None
+
+    @torch.no_grad()
+    def settle(self, network: SplitNetwork, data: FitData) -> None:
+        """Note the channels that differ between the defender's images: the others were switched off."""
+        if isinstance(network.extra, Switches):
+            rows = torch.split(data.images, 512)
+            values = torch.cat([network.encoder(images.to(network.device)) for images in rows])
+            same = (values == values[:1]).transpose(0, 1).flatten(1).all(1)
+            network.extra.on.copy_(~same)
+
+    def encoded(
+        self,
+        network: SplitNetwork,
+        x: Float[Tensor, "n c h w"],
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encoded images, and which channels are left in all of them."""
+        mask = network.extra.on.expand(len(x), -1) if isinstance(network.extra, Switches) else None
+        return network.encoder(x), mask
 
     def turns(self, training: Training) -> list[Turn]:
         """The whole network for the task, with decay on the filters' weights."""
