@@ -21,6 +21,10 @@ class UserError(Exception):
         self.fix = " ".join(fix.split())
         super().__init__(f"{self.what}; {self.fix}")
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        """Two arguments, or one raised in a worker process could not be read in this one, which took it for dead."""
+        return type(self), (self.what, self.fix)
+
 
 class NotApplicableError(Exception):
     """The question has no meaning for this release; the reason goes into the evidence. Never a success."""

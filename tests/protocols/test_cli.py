@@ -13,7 +13,8 @@ OPTIONS = """
 attack:
     --accept-secret --attribute --budget --call-limit --config --data-root --dataset --device --download --executor
     --fit-limit --fresh --gate --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume
-    --seed --seeds --set --split --split-seed --target --task --threads --threat --unintended --verbose --width --workers
+    --seed --seeds --set --split --split-seed --target --task --threads --threat --unintended --verbose --width
+    --workers
 train:
     --ablate --attribute --call-limit --checkpoints --config --data-root --dataset --defense --device --download
     --executor --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target
@@ -247,9 +248,9 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "shadow-classifier", "signs", "square", "table", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
-        "constant", "gaussian-noise", "identity", "label-release", "linear-mask", "negated", "nte",
-        "orthogonal-mixing", "pca", "pixel-permutation", "pure-noise", "quantization", "sealed", "shredder",
-        "shufflebits", "svd", "vfc",
+        "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",
+        "maxent-arl", "negated", "nopeek", "nte", "orthogonal-mixing", "pan", "pca", "pixel-permutation", "prifu",
+        "pure-noise", "quantization", "ran", "sealed", "shredder", "shufflebits", "svd", "vfc",
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [

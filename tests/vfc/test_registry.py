@@ -1,6 +1,7 @@
 """Registries: names, facts and cards are read from source, in subfolders and of installed packages too."""
 
 import itertools
+import pickle
 import sys
 
 import pytest
@@ -161,3 +162,8 @@ def test_a_third_party_that_takes_a_name_is_an_error_that_names_both(made, tmp_p
     with pytest.raises(UserError) as caught:
         _ = made().cards
     assert all(each in str(caught.value) for each in ("of their-package 1.0", "of another-package 2.0"))
+
+
+def test_a_user_error_passes_between_processes():
+    error = pickle.loads(pickle.dumps(UserError("expected  this", "do that")))
+    assert (error.what, error.fix, str(error)) == ("expected this", "do that", "expected this; do that")
