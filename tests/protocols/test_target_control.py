@@ -196,20 +196,18 @@ def test_a_release_that_an_informed_reader_reads_is_never_called_safe(vfc, text,
     assert flag in report["gates"][0]["reason"]
 
 
-def test_a_declared_secret_excuses_only_where_the_owner_of_the_gate_accepts_it(vfc):
+def test_a_declared_secret_is_told_and_excuses_nobody_by_itself(vfc):
     gate = "attribute.half.accuracy <= 0.99"
     code, report, said = attack(vfc, SHARES.replace("{secret}", SECRET), "attribute", gate, "--attribute", "half")
     assert code == 3, said
     assert "TARGET_UNMATCHED" in report["gates"][0]["reason"]
     assert report["release"]["secret"]["bits"] == 3.3
     assert "--accept-secret symmetric" in report["gates"][0]["reason"]
-    code, out, _ = vfc("gate", "o", "--gate", gate, "--accept-secret", "symmetric", quick=False)
-    assert code == 0
-    assert "as long as how the shares add up (3.3 bits, per dataset) stays secret" in out
-    assert vfc("gate", "o", "--gate", gate, "--accept-secret", "asymmetric", quick=False)[0] == 3
     code, _, errors = vfc("gate", "o", "--gate", gate, "--accept-secret", "target_weights", quick=False)
     assert code == 2
     assert "excuse nothing" in errors
+    _, out, _ = vfc("gate", "o", "--gate", gate, "--accept-secret", "symmetric", quick=False)
+    assert "TARGET_UNMATCHED" not in out
 
 
 @pytest.mark.parametrize("secret", ["secret = 3", 'secret = {"kind": "magic"}', 'secret = {"kind": "symmetric"}'])

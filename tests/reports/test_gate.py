@@ -12,6 +12,8 @@ from adversaries.statistics.labels_needed import labels_needed, margin
 from adversaries.statistics.levels import recompute
 from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, unmeasured, verdict
 from reports.model.numbers import show_bound
+from reports.model.report import DeclaredSecret
+from reports.text.phrases import verdict_sentence
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
 
@@ -360,3 +362,45 @@ def test_labels_needed_are_judged_by_the_bounds_of_the_curve(steps, gate, outcom
     found = build(metrics={"adaptive.labels_to_half": labels_value(*steps)})
     (result,) = judge(found, [Gate.parse(f"adaptive.labels_to_half {gate}")])
     assert result.outcome == outcome, result.reason
+
+
+# --- an accepted secret ---
+
+
+def with_secret(kind, flags=("TARGET_UNMATCHED",)):
+    value = Value(value=0.2, low=0.1, high=0.3, n=400, flags=flags)
+    found = build(metrics={"adaptive.accuracy": value})
+    secret = DeclaredSecret(kind=kind, what="the key", bits=128, lifetime="dataset")
+    return found.model_copy(update={"release": found.release.model_copy(update={"secret": secret})})
+
+
+@pytest.mark.parametrize(
+    ("kind", "accepted", "outcome"),
+    [
+        ("symmetric", ("symmetric",), "held"),
+        ("symmetric", (), "inconclusive"),
+        ("symmetric", ("asymmetric",), "inconclusive"),
+        ("none", ("symmetric", "asymmetric"), "inconclusive"),
+        ("target_weights", ("symmetric", "asymmetric"), "inconclusive"),
+    ],
+)
+def test_only_a_secret_that_the_owner_of_the_gate_accepts_excuses_an_unmatched_target(kind, accepted, outcome):
+    (result,) = judge(with_secret(kind), [Gate.parse("adaptive.accuracy <= 0.5")], accepted=accepted)
+    assert result.outcome == outcome
+    words = "as long as the key (128 bits, per dataset) stays secret"
+    assert (words in result.reason) == (result.condition == words) == (outcome == "held")
+    assert ("--accept-secret symmetric" in result.reason) == (kind == "symmetric" and outcome != "held")
+
+
+@pytest.mark.parametrize("flag", sorted({*POWER, *HONESTY} - {"TARGET_UNMATCHED"}))
+def test_an_accepted_secret_lifts_no_other_flag(flag):
+    report = with_secret("symmetric", ("TARGET_UNMATCHED", flag))
+    (result,) = judge(report, [Gate.parse("adaptive.accuracy <= 0.5")], accepted=("symmetric",))
+    assert result.outcome == "inconclusive"
+
+
+def test_the_verdict_says_on_what_condition_it_holds():
+    report = with_secret("symmetric")
+    results = judge(report, [Gate.parse("adaptive.accuracy <= 0.5")], accepted=("symmetric",))
+    judged = report.model_copy(update={"gates": tuple(results), "verdict": "held"})
+    assert verdict_sentence(judged) == "the gate holds, as long as the key (128 bits, per dataset) stays secret"
