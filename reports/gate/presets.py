@@ -1,7 +1,9 @@
 """Ready-made gates: `paper`, `standard` and `strict`.
 
-The limits are conventions, not laws: a suppression ratio of 2 is what the published setting calls a success, a target
-may lose a tenth of its accuracy, half of what the images give away may remain of the task and a fifth of an attribute.
+The limits are conventions, not laws: a suppression ratio of 2 is what the published setting calls a success; a target
+may lose a tenth of its accuracy; with one label per class an attacker may come within 1.25 of it, and 90 % of the way to
+it must cost 10; a fifth of what the images give away of an attribute may remain. None is about all labels: no useful
+release without a secret can hold such a gate.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from vfc.errors import unknown
 
 PRESETS = ("paper", "standard", "strict")
 
-RATIO, RETENTION, TASK_LEAKAGE, ATTRIBUTE_LEAKAGE = 2.0, 0.9, 0.5, 0.2
+RATIO, RETENTION, RATIO_AT_ONE, LABELS, ATTRIBUTE_LEAKAGE = 2.0, 0.9, 1.25, 10, 0.2
 
 
 def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> list[str]:
@@ -32,6 +34,7 @@ def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> l
     ratio = RATIO if not floor else min(RATIO, math.floor(80 / floor) / 100)
     gates = [f"transfer.suppression_ratio >= {ratio:g}"]
     if name != "paper":
-        gates += [f"target.retention >= {RETENTION:g}", f"adaptive.leakage <= {TASK_LEAKAGE:g}"]
+        gates += [f"target.retention >= {RETENTION:g}", f"adaptive.suppression_ratio@1 >= {RATIO_AT_ONE:g}"]
+        gates += [f"adaptive.labels_to_90 >= {LABELS:g}"]
         gates += [f"attribute.{attribute}.leakage <= {ATTRIBUTE_LEAKAGE:g}" for attribute in attributes]
     return gates
