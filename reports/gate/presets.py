@@ -24,17 +24,21 @@ def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> l
     Args:
         name: one of PRESETS. `strict` has the gates of `standard`; that it asks for calibration is the policy's.
         attributes: private attributes that are attacked.
-        floor: rate of the task's floor; where labels alone allow less than 2.5, the ratio asked for is 80 % of that.
+        floor: rate of the task's floor; no ratio asked for is more than 80 % of what labels alone allow.
 
     Raises:
         UserError: there is no such preset.
     """
     if name not in PRESETS:
         raise unknown("preset of gates", name, PRESETS)
-    ratio = RATIO if not floor else min(RATIO, math.floor(80 / floor) / 100)
+    allowed = math.inf if not floor else math.floor(80 / floor) / 100
+    ratio = min(RATIO, allowed)
     gates = [f"transfer.suppression_ratio >= {ratio:g}"]
     if name != "paper":
-        gates += [f"target.retention >= {RETENTION:g}", f"adaptive.suppression_ratio@1 >= {RATIO_AT_ONE:g}"]
+        gates += [
+            f"target.retention >= {RETENTION:g}",
+            f"adaptive.suppression_ratio@1 >= {min(RATIO_AT_ONE, allowed):g}",
+        ]
         gates += [f"adaptive.labels_to_90 >= {LABELS:g}"]
         gates += [f"attribute.{attribute}.leakage <= {ATTRIBUTE_LEAKAGE:g}" for attribute in attributes]
     return gates

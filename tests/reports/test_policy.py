@@ -173,6 +173,9 @@ def test_presets_grow():
         "attribute.ink.leakage <= 0.2", "attribute.large.leakage <= 0.2",
     ]  # fmt: skip
     assert preset_gates("paper", (), 0.5) == ["transfer.suppression_ratio >= 1.6"]
+    assert "adaptive.suppression_ratio@1 >= 0.88" in preset_gates("standard", (), 0.9)
+    # No useful release without a secret can hold a gate about all labels.
+    assert not [text for text in gates["strict"] if text.startswith(("adaptive.leakage", "adaptive.accuracy"))]
     with pytest.raises(UserError, match="did you mean 'paper'"):
         preset_gates("papre", (), None)
 
