@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,11 @@ def test_inputs_reach_scripts_only_through_the_environment():
     assert "${{" not in script
 
 
-def call(folder, **changes):
+def call(folder, stub=STUB, **changes):
     (folder / "bin").mkdir()
-    stub = folder / "bin" / "vfc"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
+    program = folder / "bin" / "vfc"
+    program.write_text(stub)
+    program.chmod(0o755)
     environment = {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary",
         "VFC_ACTION_RELEASE": "vfc", "VFC_ACTION_PROTOCOLS": "transfer\nadaptive-probe\n", "VFC_ACTION_BUDGET": "smoke",
@@ -96,3 +97,17 @@ def test_without_a_report_nothing_was_decided(tmp_path, code, said, marker):
     assert (tmp_path / "calls").read_text() == "attack\n"
     # An earlier run's makes room; what no run wrote is left alone.
     assert (tmp_path / "out" / "report.json").exists() is not marker
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("os._exit(0)", "2"), ("ctypes.CDLL(None)._exit(0)", "4")], ids=["python", "c"]
+)
+def test_a_factory_that_ends_the_real_program_with_0_passes_no_gate(tmp_path, ending, code):
+    (tmp_path / "own.py").write_text(f"import ctypes, os\ndef build():\n    {ending}\n")
+    real = f'#!/usr/bin/env bash\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m vfc "$@"\n'
+    quick = {"VFC_UNINTENDED": "mlp", "VFC_WIDTH": "0.25", "VFC_SET": "train.steps=1", "VFC_EXECUTOR": "local"}
+    output = call(
+        tmp_path, stub=real, VFC_ACTION_RELEASE="own.py:build", VFC_ACTION_PROTOCOLS="transfer",
+        VFC_CACHE_DIR=str(tmp_path / "cache"), **quick,
+    )  # fmt: skip
+    assert output == {"exit-code": code}
