@@ -15,7 +15,7 @@ from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
 from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, settings_from, with_options
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
 from protocols.engine.settings import overrides_of, read_config
-from vfc.errors import UserError, unknown
+from vfc.errors import NotApplicableError, UserError, unknown
 from vfc.version import VERSION
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
@@ -253,6 +253,8 @@ def run(arguments: list[str], called: str = "vfc") -> int:
                 return _parsed(arguments, called)
         except UserError as error:
             return _refused(called, str(error))
+        except NotApplicableError as reason:  # a defense that has no meaning for this target, nte for instance
+            return _refused(called, f"not applicable here: {reason}")
         except click.ClickException as error:
             return _refused(called, _usage(error))
         except SystemExit as ended:
