@@ -17,7 +17,7 @@ from protocols.commands.options.over_training import split_over_training
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
 from protocols.commands.options.shared import ATTACK, DATA, MODEL, RUN, settings_from, with_options
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
-from vfc.errors import UserError, unknown
+from vfc.errors import NotApplicableError, UserError, unknown
 from vfc.version import VERSION
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
@@ -246,6 +246,8 @@ def run(arguments: list[str], called: str = "vfc") -> int:
                 return _parsed(arguments, called)
         except UserError as error:
             return _refused(called, str(error))
+        except NotApplicableError as reason:  # a defense that has no meaning for this target, nte for instance
+            return _refused(called, f"not applicable here: {reason}")
         except click.ClickException as error:
             return _refused(called, _usage(error))
         except SystemExit as ended:

@@ -257,3 +257,17 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "shufflenetv2", "vgg11", "vgg16",
         "vit-tiny",
     ]  # fmt: skip
+
+
+def test_what_does_not_apply_is_a_sentence_and_no_traceback(monkeypatch, capsys):
+    from protocols import cli
+    from vfc.errors import NotApplicableError
+
+    def parsed(_arguments, _called):
+        raise NotApplicableError("the target's first layer has no null space")
+
+    monkeypatch.setattr(cli, "_parsed", parsed)
+    assert cli.run(["attack"]) == 2
+    told = capsys.readouterr().err
+    assert "the target's first layer has no null space" in told
+    assert "Traceback" not in told
