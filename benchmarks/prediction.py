@@ -36,8 +36,15 @@ SETTINGS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "negated": ({},),
     "pixel-permutation": ({},),
     "orthogonal-mixing": ({},),
+    "sealed": ({},),
+    "linear-mask": ({},),
+    "shufflebits": tuple({"lifetime": lifetime} for lifetime in ("dataset", "release", "value")),
     "gaussian-noise": tuple({"sigma": sigma} for sigma in (0.05, 0.1, 0.25, 0.5)),
     "quantization": tuple({"bits": bits} for bits in (1, 2, 4)),
+    "nte": ({"near_null": 0.6},),  # the default target has no null space
+    "svd": ({}, {"keep": 0.25}),
+    "pca": ({}, {"keep": 8}),
+    "shredder": ({}, {"scale": 0.5}),
     "vfc": (
         {},
         {"beta": 0},

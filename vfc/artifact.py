@@ -28,6 +28,7 @@ from vfc.errors import UserError
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+_ATTRIBUTE = "attribute"
 
 
 def write_bytes(data: bytes, path: Path) -> None:
@@ -68,6 +69,18 @@ def save_arrays(arrays: Mapping[str, Tensor | NDArray[Any]], path: Path) -> None
 def load_arrays(path: Path) -> dict[str, Tensor]:
     """Tensors saved by `save_arrays`, on the CPU; raises `UserError` when the file is missing or damaged."""
     return _unpack(_load(path, "arrays")[0], path)
+
+
+def attribute_arrays(attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Labels as arrays `attribute.POSITION.NAME`: files forget the order, and the first attribute is a default."""
+    return {f"{_ATTRIBUTE}.{position}.{name}": values for position, (name, values) in enumerate(attributes.items())}
+
+
+def attributes_of(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `attribute_arrays` was given, in its order, from all arrays of a file."""
+    parts = [(name.split(".", 2), values) for name, values in arrays.items()]
+    found = [(int(part[1]), part[2], values) for part, values in parts if part[0] == _ATTRIBUTE]
+    return {name: values for _, name, values in sorted(found, key=lambda each: each[0])}
 
 
 def save_model(model: nn.Module, path: Path) -> None:

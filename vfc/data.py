@@ -53,6 +53,10 @@ class ImageSet:
         rows = sorted(content + row.tobytes() for content, row in zip(self.row_hashes, classes, strict=True))
         return hashlib.sha256(repr((names, tuple(self.images.shape[1:]))).encode() + b"".join(rows)).hexdigest()
 
+    def attributes(self, task: str) -> dict[str, Int64[Tensor, " n"]]:
+        """The labels other than the task's, in their order."""
+        return {name: values for name, values in self.labels.items() if name != task}
+
     def take(self, index: Int64[Tensor, " m"]) -> ImageSet:
         """The rows at some positions, in that order."""
         taken = ImageSet(images=self.images[index], labels={name: row[index] for name, row in self.labels.items()})

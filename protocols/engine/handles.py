@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.evaluation_data import ABOUT, EvaluationData, load_world
-from vfc.artifact import load_arrays, load_defense, load_model, save_arrays
+from vfc.artifact import attributes_of, load_arrays, load_defense, load_model, save_arrays
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
@@ -33,7 +33,7 @@ class DefenseSource:
         spec: the factory; None for a folder.
         code: digest of the factory's code.
         classes: number of task classes, for the factory.
-        data, validation: arrays files with `images` and `labels`, which a factory's defense is fitted on.
+        data, validation: arrays files with `images`, `labels` and attributes, which a factory's defense is fitted on.
         seed: of that fit, and of what the factory draws.
     """
 
@@ -77,7 +77,7 @@ def made(spec: ReleaseSpec, classes: int, seed: int) -> Defense:
 
 
 def fit_data(data: Path | None, validation: Path | None, classes: int, target: nn.Module) -> FitData:
-    """What a defender may use, from arrays files with `images` and `labels`."""
+    """What a defender may use, from arrays files with `images`, `labels` and what `attribute_arrays` made."""
     if data is None or validation is None:
         raise ValueError("expected the defender's data")
     train, held = load_arrays(data), load_arrays(validation)
@@ -88,6 +88,8 @@ def fit_data(data: Path | None, validation: Path | None, classes: int, target: n
         validation_labels=held["labels"],
         num_classes=classes,
         target=target,
+        attributes=attributes_of(train),
+        validation_attributes=attributes_of(held),
     )
 
 

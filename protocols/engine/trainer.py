@@ -16,7 +16,7 @@ from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
-from vfc.artifact import save_arrays
+from vfc.artifact import attribute_arrays, save_arrays
 from vfc.config import configured
 from vfc.data import Dataset, ImageSet
 from vfc.defense import DEFENSES
@@ -159,6 +159,8 @@ class Trainer:
             seed = derive_seed("defense", name, self.settings.seed)
             states = 0 if bare else self.checkpoints
             fitted_on = [parts.digests["defender_train"], parts.digests["defender_validation"]]
+            # The order too: the first attribute is the default of those that hide one.
+            fitted_on.append(" ".join(parts.defender_train.attributes(parts.task)))
             job = DefenseJob(
                 data=data,
                 validation=validation,
@@ -178,7 +180,7 @@ class Trainer:
         return jobs[0].path, jobs[1].path if twin else None
 
     def defender_arrays(self, parts: Parts) -> tuple[Path, Path]:
-        """Files with the defender's images and task labels: what it fits on, and what it tunes on."""
+        """Files with the defender's images and labels: what it fits on, and what it tunes on."""
         train = self.arrays("defender_train", parts.defender_train, parts.task)
         return train, self.arrays("defender_validation", parts.defender_validation, parts.task)
 
@@ -237,8 +239,9 @@ class Trainer:
         return self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
 
     def arrays(self, name: str, images: ImageSet, task: str) -> Path:
-        """Write images with one label for jobs to read, once; returns the file."""
+        """Write images with one label, and the others as attributes, for jobs to read, once; returns the file."""
         path = self.scratch / name / "arrays.safetensors"
         if not path.exists():
-            save_arrays({"images": images.images, "labels": images.labels[task]}, path)
+            others = attribute_arrays(images.attributes(task))
+            save_arrays({"images": images.images, "labels": images.labels[task], **others}, path)
         return path

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import get_args
 
 import torch
+from torch import Tensor
 
 from adversaries.evaluation_data import PARTS, EvaluationData
 from adversaries.evidence import Evidence, Value
@@ -139,9 +140,15 @@ def _rekeyed(context: Context, publisher: Publisher) -> Publisher:
         validation_labels=parts.defender_validation.labels[parts.task].to(device),
         num_classes=publisher.classes,
         target=defense.target,
+        attributes=_on(device, parts.defender_train.attributes(parts.task)),
+        validation_attributes=_on(device, parts.defender_validation.attributes(parts.task)),
     )
     generator = torch.Generator().manual_seed(derive_seed("another key", context.settings.seed))
     return replace(publisher, defense=defense.fit(data, generator))
+
+
+def _on(device: str, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values.to(device) for name, values in labels.items()}
 
 
 def _not_applicable(context: Context, kind: Gallery, goal: str, reason: str) -> list[Evidence]:

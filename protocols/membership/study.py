@@ -126,9 +126,11 @@ def _asked(context: Context) -> Asked:
     question = Question.drawn(parts, MOST, seed)
     images = parts.pool_train.images[:LARGEST_UNIVERSE]
     labels = parts.pool_train.labels[parts.task][:LARGEST_UNIVERSE]
+    attributes = {name: values[:LARGEST_UNIVERSE] for name, values in parts.pool_train.attributes(parts.task).items()}
     if online:
         images, labels = torch.cat([question.images, images]), torch.cat([question.labels, labels])
-    universe = Universe.drawn(images, labels, context.budget.shadows, seed)
+        attributes = {name: torch.cat([question.attributes[name], values]) for name, values in attributes.items()}
+    universe = Universe.drawn(images, labels, context.budget.shadows, seed, attributes=attributes)
     shadows = fitted_shadows(context.prepared, context.trainer, universe, context.runner.code)
     return Asked(question=question, universe=universe, shadows=shadows, online=online)
 

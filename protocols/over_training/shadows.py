@@ -53,7 +53,10 @@ def universe_of(parts: Parts, shadows: int, seed: int, *, whole: bool) -> Univer
     owned = (parts.pool_train, parts.pool_validation) if whole else (parts.pool_train,)
     images = torch.cat([each.images for each in owned])
     labels = torch.cat([each.labels[parts.task] for each in owned])
-    return Universe.drawn(images, labels, shadows, seed, size=min(len(parts.defender_train), 2 * len(images) // 3))
+    names = parts.pool_train.attributes(parts.task)
+    attributes = {name: torch.cat([each.labels[name] for each in owned]) for name in names}
+    size = min(len(parts.defender_train), 2 * len(images) // 3)
+    return Universe.drawn(images, labels, shadows, seed, size=size, attributes=attributes)
 
 
 def trained_shadows(how: Training, universe: Universe, parts: Parts, classes: int) -> list[Source]:

@@ -187,8 +187,9 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "ridge-decoder", "second-order", "shadow-classifier", "signs", "square", "table", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
-        "constant", "gaussian-noise", "identity", "label-release", "negated", "orthogonal-mixing",
-        "pixel-permutation", "pure-noise", "quantization", "vfc",
+        "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",
+        "maxent-arl", "negated", "nopeek", "nte", "orthogonal-mixing", "pan", "pca", "pixel-permutation", "prifu",
+        "pure-noise", "quantization", "ran", "sealed", "shredder", "shufflebits", "svd", "vfc",
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [

@@ -5,18 +5,21 @@ Every release is the number of its row, so that it tells which row it is.
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from adversaries.evaluation_data import EvaluationData, Part, reordered
+from adversaries.goals.membership_draws import Question, Universe
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
+from protocols.engine.handles import fit_data
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Families, Trainer
 from protocols.evaluation.label_task import LabelTask
-from vfc.artifact import load_arrays
+from vfc.artifact import attributes_of, load_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError
 from vfc.splits import split
@@ -199,3 +202,52 @@ def test_a_defense_sees_the_defenders_images_alone(trained):
     job = recorder.jobs[-1]
     assert seen(job.data) == labelled(parts.defender_train, "y")
     assert seen(job.validation) == labelled(parts.defender_validation, "y")
+
+
+def test_a_defense_is_fitted_with_the_defender_s_own_attributes_in_their_order(trained):
+    trainer, recorder, data, _, families = trained
+    more = {**data.train.labels, "0.first": data.train.labels["a"].flip(0)}
+    rows = ImageSet(images=data.train.images, labels=more)
+    parts = split(replace(data, train=rows, classes={"y": CLASSES, "a": 2, "0.first": 2}))
+    target, _ = trainer.models(data, parts, families)
+    folder, _ = trainer.defenses("identity", {}, data, parts, target)
+    (job,) = (each for each in recorder.jobs if each.path == folder)
+    found = fit_data(job.data, job.validation, CLASSES, torch.nn.Identity())
+    # Files sort by name; "0.first" comes last all the same, and its dot stays.
+    assert list(found.attributes) == list(found.validation_attributes) == ["a", "0.first"]
+    for name in found.attributes:
+        assert torch.equal(found.attributes[name], parts.defender_train.labels[name])
+        assert torch.equal(found.validation_attributes[name], parts.defender_validation.labels[name])
+    assert torch.equal(found.labels, parts.defender_train.labels["y"])
+
+
+def test_the_order_of_attributes_is_part_of_what_a_defense_depends_on(trained):
+    trainer, _, data, parts, families = trained
+    target, _ = trainer.models(data, parts, families)
+    labels = {**data.train.labels, "b": 1 - data.train.labels["a"]}
+    folders = []
+    for order in (("y", "a", "b"), ("y", "b", "a")):
+        rows = ImageSet(images=data.train.images, labels={name: labels[name] for name in order})
+        folders.append(trainer.defenses("identity", {}, data, split(replace(data, train=rows)), target)[0])
+    assert folders[0] != folders[1]
+
+
+def test_shadows_are_fitted_with_attributes_of_their_own_images(tmp_path, trained):
+    _, _, _, parts, _ = trained
+    pool, labels = parts.pool_train, parts.pool_train.attributes("y")
+    bare = Universe.drawn(pool.images, pool.labels["y"], 2, 0)
+    universe = Universe.drawn(pool.images, pool.labels["y"], 2, 0, attributes=labels)
+    assert torch.equal(bare.member, universe.member)
+    assert bare.digest(0) != universe.digest(0)
+    found = attributes_of(load_arrays(universe.save(1, tmp_path)))
+    assert list(found) == ["a"]
+    assert torch.equal(found["a"], labels["a"][universe.member[1]])
+    assert attributes_of(load_arrays(bare.save(0, tmp_path))) == {}
+
+
+def test_images_whose_membership_is_asked_keep_their_attributes(trained):
+    *_, parts, _ = trained
+    question = Question.drawn(parts, 20, 0)
+    whole = {**labelled(parts.defender_train, "a"), **labelled(parts.targets, "a")}
+    hashes = ImageSet(images=question.images, labels={}).row_hashes
+    assert question.attributes["a"].tolist() == [whole[each] for each in hashes]

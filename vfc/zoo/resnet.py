@@ -14,7 +14,8 @@ class PaddedBlock(nn.Module):
 
     def __init__(self, fan_in: int, out: int, stride: int) -> None:
         super().__init__()
-        self.stride, self.grow = stride, out - fan_in
+        self.stride, self.grow, self.out = stride, out - fan_in, out
+        self.skip: nn.Module | None = None  # what others may put on the shortcut
         self.first = nn.Sequential(nn.Conv2d(fan_in, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
         self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
 
@@ -22,6 +23,7 @@ class PaddedBlock(nn.Module):
         """Add the branch to the shortcut."""
         shortcut = x[:, :, :: self.stride, :: self.stride]
         shortcut = nn.functional.pad(shortcut, (0, 0, 0, 0, self.grow // 2, self.grow - self.grow // 2))
+        shortcut = shortcut if self.skip is None else self.skip(shortcut)
         return nn.functional.relu(self.second(self.first(x)) + shortcut)
 
 

@@ -31,7 +31,9 @@ CONTROLS: Mapping[str, str] = {
     "label-release": "strawman",
     "negated": "strawman",
     "orthogonal-mixing": "strawman",
+    "linear-mask": "strawman",
     "pixel-permutation": "strawman",
+    "sealed": "known null",
 }
 """Registered defenses that are extreme by design; a few such points make any rank correlation."""
 

@@ -79,10 +79,22 @@ class OrthogonalMixing(Defense):
     well as the image. Up to 1,024 values the matrix is uniform over all orthogonal matrices; beyond, it is three rounds
     of a random permutation and dense orthogonal blocks of 64, which is still orthogonal and mixes everything.
 
+    An orthogonal matrix of v values has v (v - 1) / 2 degrees of freedom; 24 bits of a float32 for each of them are
+    783,360 bits for 16x16 pixels, the number on the card.
+
+    Threat model: attackers who lack the key. Known breaks: every learner that goes by distances or inner products
+    scores as on the images; pairs find the rotation itself (`ridge-decoder`). Cost: one matrix product per image.
+
     Source: none; folklore (random rotation perturbation).
     """
 
     keyed: ClassVar[bool] = True
+    secret: ClassVar[Mapping[str, object] | None] = {
+        "kind": "symmetric",
+        "what": "the rotation",
+        "bits": 783360,
+        "lifetime": "dataset",
+    }
 
     fitted: MixingKey | None = field(default=None, repr=False, compare=False)
 

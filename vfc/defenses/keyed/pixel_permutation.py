@@ -22,10 +22,21 @@ class PixelPermutation(Defense):
 
     The intended use permutes them back. It removes nothing: a model that ignores positions, or learns them, reads it.
 
+    The secret has log2((h w)!) bits: 1,684 for 16x16 pixels, the number on the card.
+
+    Threat model: attackers who lack the key. Known breaks: every probe that does not care where a pixel is, from the
+    first labels on; pairs find the key itself (`ridge-decoder`). Cost: none.
+
     Source: none; folklore (block scrambling and its kin).
     """
 
     keyed: ClassVar[bool] = True
+    secret: ClassVar[Mapping[str, object] | None] = {
+        "kind": "symmetric",
+        "what": "the permutation of the pixels",
+        "bits": 1684,
+        "lifetime": "dataset",
+    }
 
     fitted: Int[Tensor, " pixels"] | None = field(default=None, repr=False, compare=False)
 

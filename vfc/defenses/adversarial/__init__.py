@@ -1,0 +1,1 @@
+"""Encoders that are trained against an adversary of the defender's own."""
