@@ -34,6 +34,10 @@ schema:
 calibrate:
     --budget --config --dataset --device --executor --fresh --no-cache --out --quiet --resume --runs --seed
     --set --show --strength --threads --verbose --workers --write
+bench:
+    --attribute --budget --config --csv --data-root --dataset --defenses --device --download --executor --fresh
+    --html --label --no-cache --out --quiet --resume --seed --seeds --set --split --sweep --target --task
+    --threads --threat --unintended --verbose --width --workers
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume

@@ -19,7 +19,7 @@ DECAY_IN_ALL = 20.0
 the hundreds of steps of small data the task moves the weights apart far less, and nothing would be switched off."""
 
 
-@DEFENSES.register("prifu")
+@DEFENSES.register("prifu", sweep={"weight": (0.1, 0.3, 0.5)})
 @dataclass(frozen=True, kw_only=True)
 class PrivacyFilterUnits(SplitDefense):
     """PriFU: a filter after every normalization keeps the channels that the task needs, and zeroes the others for good.
