@@ -10,6 +10,7 @@ from typing import Any
 
 import rich_click as click
 
+from protocols.commands.options.bench import BENCH
 from protocols.commands.options.config import configured
 from protocols.commands.options.leakage import LEAKAGE
 from protocols.commands.options.numbers import FiniteRange
@@ -214,6 +215,19 @@ def leakage(**options: Any) -> int:
     from protocols.commands.over_training import run_overtraining
 
     return run_overtraining(own, over, settings)
+
+
+@program.command()
+@_configured
+@with_options(BENCH, DATA, MODEL, RUN)
+def bench(defenses: str, sweep: bool, html: str | None, csv: str | None, **options: Any) -> int:
+    """Put every defense under the same adversaries, and show what each costs and leaks in one table."""
+    from protocols.commands.bench import BenchOptions, run_bench
+
+    files = {form: file for form, file in (("html", html), ("csv", csv)) if file is not None}
+    own = BenchOptions(defenses=defenses, sweep=sweep, files=files)
+    passed = {name: value for name, value in options.items() if value is not None and value != ()}
+    return run_bench(settings_from(options), own, {**passed, "defenses": defenses, "sweep": sweep}, sys.argv)
 
 
 @program.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -41,9 +41,11 @@ class Runner:
 
     Args:
         place: where the run works.
+        check: refuses a release before anybody attacks it; None accepts every one.
     """
 
     place: Workspace
+    check: Callable[[Prepared], None] | None = None
 
     def run(
         self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
@@ -51,6 +53,8 @@ class Runner:
         """Everything of the report but what is known only at the end, and the arrays of its sidecar."""
         settings = self.place.settings
         prepared = prepare(settings, spec, dataset, parts, self.place.trainer(), self.place.scratch)
+        if self.check is not None:
+            self.check(prepared)
         release = release_block(prepared)
         rows: Sidecar = {}
         evidence: list[Evidence] = []

@@ -38,6 +38,7 @@ _OURS = (
     "ablation.*",
     "leakage.*",
     "overtraining.*",
+    "bench.*",
     "calibration.json",
 )
 """What runs write, as patterns."""

@@ -35,6 +35,10 @@ schema:
 calibrate:
     --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
     --runs --seed --set --show --strength --threads --verbose --workers --write
+bench:
+    --attribute --budget --call-limit --config --csv --data-root --dataset --defenses --device --download --executor
+    --fit-limit --fresh --html --label --no-cache --out --quiet --resume --seed --seeds --set --split --split-seed
+    --sweep --target --task --threads --threat --unintended --verbose --width --workers
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume

@@ -30,7 +30,7 @@ class Reversal(torch.autograd.Function):
         return -ctx.factor * gradients[0], None
 
 
-@DEFENSES.register("ci")
+@DEFENSES.register("ci", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class ControllableInvariance(SplitDefense):
     """Controllable invariance: the encoder makes a reader of an attribute as wrong as it can, by gradient reversal.

@@ -60,7 +60,7 @@ def masked(values: Float[Tensor, "n c ..."], mask: Tensor) -> Float[Tensor, "n c
     return values * mask.to(values).reshape(*mask.shape, *[1] * (values.ndim - 2))
 
 
-@DEFENSES.register("disco")
+@DEFENSES.register("disco", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class DynamicChannelObfuscation(SplitDefense):
     """DISCO: a learned filter drops channels of every encoded image, chosen for that image.

@@ -21,7 +21,7 @@ def entropy(logits: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     return -(logarithms.exp() * logarithms).sum(1)
 
 
-@DEFENSES.register("maxent-arl")
+@DEFENSES.register("maxent-arl", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class MaximumEntropy(SplitDefense):
     """MaxEnt-ARL: the encoder maximizes the entropy of what a reader of an attribute answers.

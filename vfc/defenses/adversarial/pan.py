@@ -15,7 +15,7 @@ from vfc.defenses.split_training import Training
 from vfc.defenses.support import require_range
 
 
-@DEFENSES.register("pan")
+@DEFENSES.register("pan", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class PrivacyAdversary(SplitDefense):
     """PAN: RAN with a second adversary, which reads an attribute.

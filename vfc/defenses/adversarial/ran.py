@@ -14,7 +14,7 @@ from vfc.defenses.split_point import SplitDefense
 from vfc.defenses.split_training import Training
 
 
-@DEFENSES.register("ran")
+@DEFENSES.register("ran", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class ReconstructiveAdversary(SplitDefense):
     """RAN: the encoder makes a network that rebuilds images from the release fail.

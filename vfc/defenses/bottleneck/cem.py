@@ -89,7 +89,7 @@ def _rows_by_class(labels: Int[Tensor, " n"], classes: int) -> Iterator[Int[Tens
             yield rows
 
 
-@DEFENSES.register("cem")
+@DEFENSES.register("cem", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class ConditionalEntropyMaximization(SplitDefense):
     """CEM: the encoder draws the images of a class together, and Gaussian noise hides what is left between them.

@@ -47,7 +47,7 @@ class GaussianCode(nn.Module):
         return mean, log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
 
 
-@DEFENSES.register("cfb")
+@DEFENSES.register("cfb", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class ConditionalFairnessBottleneck(SplitDefense):
     """CFB: a variational bottleneck whose task reader is told the attribute, so that the code need not carry it.

@@ -45,7 +45,7 @@ def _centered(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     return distances - distances.mean(0, keepdim=True) - distances.mean(1, keepdim=True) + distances.mean()
 
 
-@DEFENSES.register("nopeek")
+@DEFENSES.register("nopeek", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class NoPeek(SplitDefense):
     """NoPeek: the encoder minimizes the distance correlation between images and what it publishes.

@@ -35,7 +35,7 @@ class Switches(nn.Module):
         self.register_buffer("on", torch.ones(channels, dtype=torch.bool))
 
 
-@DEFENSES.register("prifu")
+@DEFENSES.register("prifu", sweep={"weight": (0.1, 0.3, 0.5)})
 @dataclass(frozen=True, kw_only=True)
 class PrivacyFilterUnits(SplitDefense):
     """PriFU: a filter after every normalization keeps the channels that the task needs, and zeroes the others for good.

@@ -34,7 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 _CHUNK = 512
 
 
-@DEFENSES.register("vfc")
+@DEFENSES.register("vfc", sweep={"beta": (0.001, 0.003, 0.01)})
 @dataclass(frozen=True, kw_only=True)
 class VFC(Recipe, Defense):
     """Variational Feature Compression: a masked variational latent, decoded for one frozen target model.

@@ -26,7 +26,7 @@ LABELS: tuple[str, ...] = get_args(Labels)
 _CHUNK = 256
 
 
-@DEFENSES.register("fmd")
+@DEFENSES.register("fmd", sweep={"weight": (0.1, 0.5, 0.9)})
 @dataclass(frozen=True, kw_only=True)
 class FeatureMapDistortion(Defense):
     """FMD: pushes the features of an image as far as a small change of pixels can, while the target stays right.

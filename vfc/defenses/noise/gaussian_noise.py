@@ -16,7 +16,7 @@ from vfc.defenses.support import require_range
 from vfc.release import Release
 
 
-@DEFENSES.register("gaussian-noise")
+@DEFENSES.register("gaussian-noise", sweep={"sigma": (0.1, 0.25, 0.5)})
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoise(Defense):
     """Publishes the image with independent Gaussian noise on every value; not clipped, so unbounded.

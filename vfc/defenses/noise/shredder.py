@@ -18,7 +18,7 @@ from vfc.training import batch_indices
 _BATCH = 64
 
 
-@DEFENSES.register("shredder")
+@DEFENSES.register("shredder", sweep={"reward": (0.1, 0.5, 2.0)})
 @dataclass(frozen=True, kw_only=True)
 class Shredder(Defense):
     """Adds one of several trained noise tensors, drawn anew for every image; the target is left as it is.

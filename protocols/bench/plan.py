@@ -1,0 +1,148 @@
+"""Which rows a bench has, and with which settings each is graded."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from protocols.engine.prepare import named_by_content
+from protocols.engine.settings import Settings
+from vfc.data import Dataset
+from vfc.errors import UserError, unknown
+from vfc.factory import ReleaseSpec, resolve
+from vfc.registries import DEFENSES
+
+PROTOCOLS = ("adaptive-probe", "attribute", "inversion", "linkage")
+"""What every row is graded by; adaptive probing includes transfer."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One row before it is graded.
+
+    Args:
+        name: of the row.
+        folder: of its report, below the bench's.
+        spec: the defense.
+        settings: those with which `vfc attack` would grade it alone.
+        point: the options that a sweep sets.
+    """
+
+    name: str
+    folder: str
+    spec: ReleaseSpec
+    settings: Settings
+    point: Mapping[str, float] = field(default_factory=dict)
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The defenses that `--defenses` names, each once; `all` is every registered one.
+
+    Raises:
+        UserError: none is named.
+    """
+    names: list[str] = []
+    for name in filter(None, (word.strip() for word in text.split(","))):
+        names += list(DEFENSES.cards) if name == ALL else [name]
+    if not names:
+        raise UserError("expected names as --defenses, got none", "--defenses all, or identity,vfc")
+    return tuple(dict.fromkeys(names))
+
+
+def specs_of(names: Sequence[str]) -> dict[str, ReleaseSpec]:
+    """What the names mean, before anything is loaded.
+
+    Raises:
+        UserError: there is no such defense, or it cannot be fitted on the bench's data.
+    """
+    found = {}
+    for name in names:
+        if name not in DEFENSES.cards and not any(sign in name for sign in ":/."):
+            raise unknown("defense", name, [*DEFENSES.cards, ALL])
+        spec = resolve(name)
+        if spec.kind not in ("registered", "factory"):
+            raise UserError(
+                f"expected defenses that are fitted on the same data, got {name!r}, which brings its own",
+                "name registered defenses or factories, and attack this one with vfc attack",
+            )
+        found[name] = spec
+    return found
+
+
+def planned(settings: Settings, specs: Mapping[str, ReleaseSpec], dataset: Dataset, *, sweep: bool) -> list[Planned]:
+    """All rows, in the order in which they are graded.
+
+    Args:
+        settings: of the bench.
+        specs: the defenses by name.
+        dataset: what they are fitted on.
+        sweep: a row for every point of the grids that defenses declare.
+
+    Raises:
+        UserError: two rows would share a folder, or an option is both swept and set.
+    """
+    rows = [
+        row for name, spec in specs.items() for row in _of(settings, name, spec, dataset, points_of(name, sweep=sweep))
+    ]
+    taken: dict[str, str] = {}
+    for row in rows:
+        if row.folder in taken:
+            raise UserError(f"expected different names, got {taken[row.folder]!r} and {row.name!r}", "rename one")
+        taken[row.folder] = row.name
+    return rows
+
+
+def points_of(name: str, *, sweep: bool) -> list[dict[str, float]]:
+    """The points at which a defense is graded: those of the grid on its card, else its defaults alone."""
+    card = DEFENSES.cards.get(name)
+    grid: Any = card.facts.get("sweep", {}) if card is not None and sweep else {}
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _of(
+    settings: Settings, name: str, spec: ReleaseSpec, dataset: Dataset, points: Sequence[Mapping[str, float]]
+) -> list[Planned]:
+    """The rows of one defense."""
+    rows = []
+    for point in points:
+        given = {key: value for key, value in settings.overrides if _concerns(key, name)}
+        for option, value in point.items():
+            if f"{name}.{option}" in given:
+                raise UserError(
+                    f"expected no --set {name}.{option} beside --sweep, which sets it, got both", "drop one"
+                )
+            given[f"{name}.{option}"] = value
+        words = "".join(f" {option}={value:g}" for option, value in point.items())
+        own = replace(
+            settings,
+            release=spec.text,
+            protocols=PROTOCOLS,
+            overrides=tuple((key, given[key]) for key in sorted(given)),
+        )
+        rows.append(
+            Planned(
+                name=spec.name + words,
+                folder=re.sub(r"[^\w.-]+", "-", spec.name + words).strip(".-") or "row",
+                spec=spec,
+                settings=named_by_content(own, spec, dataset),
+                point=dict(point),
+            )
+        )
+    return rows
+
+
+def _concerns(key: str, name: str) -> bool:
+    """Whether an override can change a row: those of other defenses cannot, so that they leave its folder alone."""
+    owner = key.partition(".")[0]
+    return owner == name or owner not in DEFENSES.cards
+
+
+def placed_in(row: Planned, out: Path) -> Planned:
+    """The row with its folder below the bench's."""
+    return replace(row, settings=replace(row.settings, out=str(out / row.folder)))

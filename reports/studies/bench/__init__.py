@@ -1,0 +1,1 @@
+"""Every defense under the same adversaries, in one table."""

@@ -1,0 +1,76 @@
+"""The bench as one page without scripts that fetches nothing. Imports no torch."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.model.harmless import clean
+from reports.studies.bench.columns import COLUMNS, Column
+from reports.studies.bench.data import Bench, Row
+from reports.studies.bench.drawing import PANELS, STYLE, draw
+from reports.studies.bench.notes import beside, mark_of, notes, secret_of
+from reports.studies.bench.tables import bounds, shown, title
+
+
+def render_bench_html(bench: Bench) -> str:
+    """The page.
+
+    Args:
+        bench: what was measured.
+    """
+    return _environment().get_template("bench.html.j2").render(page=_Page(bench))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("reports.formats"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, finalize=_harmless,
+    )  # fmt: skip
+
+
+def _harmless(found: object) -> object:
+    """Texts of reports, which may come from anywhere."""
+    return clean(found) if isinstance(found, str) and not isinstance(found, Markup) else found
+
+
+class _Page:
+    """What the template asks for."""
+
+    style, columns = Markup(STYLE), COLUMNS
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.title = bench, title(bench)
+        self.notes = notes(bench)
+        self.printed = [line for row in bench.rows for line in beside(row)]
+        self.reasons = list(dict.fromkeys(line[5] for line in self.printed))
+
+    @property
+    def drawings(self) -> list[tuple[str, Markup]]:
+        """Titles and drawings of the panels that have a point."""
+        found = [(name, draw(self.bench, key, name)) for key, name in PANELS]
+        return [(name, drawn) for name, drawn in found if drawn]
+
+    def cell(self, row: Row, column: Column) -> tuple[str, str]:
+        """A number and what stands below it."""
+        value = row.values.get(column.key)
+        below = bounds(value)
+        if column.key == "attribute" and row.worst:
+            below = f"{row.worst} {below}"
+        return shown(value), below
+
+    def why(self, row: Row, column: Column) -> str:
+        """Why a number is unknown."""
+        value = row.values.get(column.key)
+        return "" if value is None or value.value is not None else value.reason or ""
+
+    def mark(self, row: Row) -> str:
+        """The mark of a row whose attacks nobody vouches for."""
+        return mark_of(row)
+
+    def secret(self, row: Row) -> str:
+        """The declared secret."""
+        return secret_of(row)

@@ -1,0 +1,210 @@
+"""`vfc bench` on small data: rows that are kept, read back, refused and failed."""
+
+import csv
+import io
+
+import pytest
+import torch
+
+from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of
+from protocols.bench.study import Study
+from protocols.engine.progress import Reporter
+from protocols.engine.settings import Settings
+from reports.model.storage import load, write
+from tests.reports.builder import build
+from tests.reports.pages import Page
+from vfc.data import Dataset, ImageSet
+from vfc.errors import UserError
+from vfc.registries import DEFENSES
+
+FACTORIES = '''
+import torch
+from torch import nn
+
+class Raises(nn.Module):
+    def forward(self, x):
+        raise ValueError("no images today")
+
+class Fixed(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value, self.target = value, nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+
+    def forward(self, x):
+        return torch.full_like(x, self.value)
+
+def raises():
+    return Raises()
+
+def collapses():
+    return Fixed(0.25)
+
+def diverges():
+    return Fixed(float("nan"))
+'''  # fmt: skip
+
+
+def data():
+    images = ImageSet(images=torch.rand(8, 1, 8, 8), labels={"side": torch.arange(8) % 2})
+    return Dataset(name="digits", task="side", train=images, test=None, classes={"side": 2})
+
+
+def rows(names, *, sweep=False, **settings):
+    return planned(Settings(**settings), specs_of(names_of(names)), data(), sweep=sweep)
+
+
+def test_all_means_every_registered_defense():
+    assert names_of("all") == tuple(DEFENSES.cards)
+    assert names_of("vfc, identity,vfc") == ("vfc", "identity")
+    assert [row.name for row in rows("identity,vfc")] == ["identity", "vfc"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(" , ", "got none"), ("vcf", "did you mean 'vfc'"), ("./nowhere.py:build", "nowhere.py"), ("x.npz", "x.npz")],
+)
+def test_a_name_that_nobody_has_is_refused_before_anything_runs(names, words):
+    with pytest.raises(UserError, match=words):
+        rows(names)
+
+
+def test_releases_that_bring_their_own_data_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "saved.npz").write_bytes(b"")
+    for name in ("./run", "saved.npz"):
+        with pytest.raises(UserError, match="brings its own"):
+            rows(name)
+
+
+def test_options_of_one_defense_leave_the_other_rows_alone():
+    options = (("linear.iterations", 3), ("nopeek.weight", 0.2))
+    nopeek, vfc = rows("nopeek,vfc", overrides=options)
+    assert nopeek.settings.overrides == options
+    assert vfc.settings.overrides == options[:1]
+    assert vfc.settings.digest() == rows("vfc", overrides=options[:1])[0].settings.digest()
+
+
+def test_a_sweep_grades_every_point_of_the_grid_on_the_card():
+    found = rows("nopeek,identity", sweep=True)
+    weights = DEFENSES.cards["nopeek"].facts["sweep"]["weight"]
+    assert len(weights) > 1
+    assert [row.point for row in found] == [*({"weight": weight} for weight in weights), {}]
+    assert found[0].name == f"nopeek weight={weights[0]:g}"
+    assert dict(found[0].settings.overrides) == {"nopeek.weight": weights[0]}
+    assert len({row.folder for row in found}) == len(found)
+    with pytest.raises(UserError, match="beside --sweep"):
+        rows("nopeek", sweep=True, overrides=(("nopeek.weight", 0.3),))
+
+
+def test_every_grid_on_a_card_is_one_that_its_defense_takes():
+    from vfc.config import configured
+
+    swept = [name for name, card in DEFENSES.cards.items() if "sweep" in card.facts]
+    assert len(swept) > 8
+    for name in swept:
+        for point in points_of(name, sweep=True):
+            made = configured(DEFENSES.get(name), point, name)
+            assert {option: getattr(made, option) for option in point} == point
+
+
+class Grader:
+    """Grades by heart, and counts."""
+
+    def __init__(self, out):
+        self.out, self.graded, self.broken, self.interrupted = out, [], set(), set()
+
+    def __call__(self, row):
+        self.graded.append(row.name)
+        if row.name in self.interrupted:
+            raise KeyboardInterrupt
+        if row.name in self.broken:
+            raise UserError("expected luck, got none", "try again")
+        report = build(release=build().release.model_copy(update={"name": row.name}))
+        write(report, {}, self.out / row.folder)
+        return load(self.out / row.folder)
+
+
+def study(out, names, grader, *, code="c", **settings):
+    return Study(rows=rows(names, **settings), out=out, code=code, grade=grader, reporter=Reporter(quiet=True))
+
+
+def test_a_row_that_raises_fails_alone_and_is_tried_again(tmp_path):
+    grader = Grader(tmp_path)
+    grader.broken = {"identity"}
+    first = study(tmp_path, "identity,vfc", grader).conduct()
+    assert [(entry.report is None, entry.reason) for entry in first] == [(True, "expected luck, got none"), (False, "")]
+    grader.broken = set()
+    second = study(tmp_path, "identity,vfc", grader).conduct()
+    assert all(entry.report is not None for entry in second)
+    assert grader.graded == ["identity", "vfc", "identity"]
+
+
+def test_finished_rows_are_read_back_unless_settings_code_or_report_changed(tmp_path):
+    grader = Grader(tmp_path)
+    study(tmp_path, "identity", grader).conduct()
+    (again,) = study(tmp_path, "identity", grader).conduct()
+    assert again.report is not None
+    assert grader.graded == ["identity"]
+    study(tmp_path, "identity,vfc", grader).conduct()
+    assert grader.graded == ["identity", "vfc"]
+    study(tmp_path, "identity", grader, seed=1).conduct()
+    study(tmp_path, "identity", grader, code="other").conduct()
+    study(tmp_path, "identity", grader, code="other").conduct()
+    assert grader.graded == ["identity", "vfc", "identity", "identity"]
+    (tmp_path / "identity" / "report.json").write_text("{}")
+    study(tmp_path, "identity", grader, code="other").conduct()
+    (tmp_path / "bench.json").write_text("[")
+    study(tmp_path, "identity", grader, code="other").conduct()
+    assert len(grader.graded) == 6
+
+
+def test_an_interrupted_bench_keeps_its_finished_rows(tmp_path):
+    grader = Grader(tmp_path)
+    grader.interrupted = {"vfc"}
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path, "identity,vfc", grader).conduct()
+    grader.interrupted = set()
+    assert len(study(tmp_path, "identity,vfc", grader).conduct()) == 2
+    assert grader.graded == ["identity", "vfc", "vfc"]
+
+
+def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(FACTORIES)
+    broken = ",".join(f"mine.py:{name}" for name in ("raises", "collapses", "diverges"))
+    arguments = ("bench", "--defenses", f"identity,{broken}", "--out", "b", "--threat", "L0", "--csv", "table.csv")
+    code, out, err = vfc(*arguments)
+    assert code == 3, err
+    assert "Traceback" not in err
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert (tmp_path / "b" / "bench.csv").read_text() == (tmp_path / "table.csv").read_text()
+    assert [(line["row"], line["status"]) for line in lines] == [
+        ("identity", "measured"), ("mine.py:collapses", "failed"), ("mine.py:diverges", "failed"),
+        ("mine.py:raises", "failed"),
+    ]  # fmt: skip
+    assert lines[0]["transfer"]
+    assert "collapsed" in lines[1]["reason"]
+    assert "diverged" in lines[2]["reason"]
+    assert "no images today" in lines[3]["reason"]
+    assert "known leak" in out
+    page = Page((tmp_path / "b" / "bench.html").read_text())
+    assert page.open == []
+    report = load(tmp_path / "b" / "identity")
+    assert report.command.settings.with_defaults["protocols"] == list(PROTOCOLS)
+    # The finished row is read back, and its report stays as it is.
+    monkeypatch.setattr("protocols.run.Runner.run", lambda *_, **__: pytest.fail("it ran again"))
+    code, _, err = vfc("bench", "--defenses", "identity", "--out", "b", "--threat", "L0")
+    assert code == 0, err
+    assert "identity: read back" in err
+    assert load(tmp_path / "b" / "identity").digest == report.digest
+
+
+def test_a_folder_of_other_settings_is_refused(vfc, tmp_path):
+    code, _, err = vfc("bench", "--defenses", "identity", "--out", "b", "--threat", "L9")
+    assert code == 2
+    assert "unknown threat level" in err
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "theirs.txt").write_text("x")
+    code, _, err = vfc("bench", "--defenses", "identity", "--out", "b", "--threat", "L0")
+    assert code == 2
+    assert "other files" in err
