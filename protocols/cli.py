@@ -218,7 +218,7 @@ def leakage(**options: Any) -> int:
 
 
 @program.command()
-@_configured
+@configured
 @with_options(BENCH, DATA, MODEL, RUN)
 def bench(defenses: str, sweep: bool, html: str | None, csv: str | None, **options: Any) -> int:
     """Put every defense under the same adversaries, and show what each costs and leaks in one table."""

@@ -1,9 +1,9 @@
 """Ready-made gates: `paper`, `standard` and `strict`.
 
 The limits are conventions, not laws: a suppression ratio of 2 is what the published setting calls a success; a target
-may lose a tenth of its accuracy; with one label per class an attacker may come within 1.25 of it, and 90 % of the way to
-it must cost 10; a fifth of what the images give away of an attribute may remain. None is about all labels: no useful
-release without a secret can hold such a gate.
+may lose a tenth of its accuracy; with one label per class it must stay 1.25 times as accurate as any attacker, and to
+come 90 % of the way to it must cost 10; a fifth of what the images give away of an attribute may remain. None is about
+all labels: no useful release without a secret can hold such a gate.
 """
 
 from __future__ import annotations
