@@ -156,7 +156,7 @@ def test_strict_asks_for_calibration(status, outcome):
     known = {} if status is None else {"mlp": Calibration(digest="", status=status)}
     metrics = {
         "transfer.suppression_ratio": number(3, 3, 3), "target.retention": number(1, 1, 1),
-        "adaptive.leakage": number(0.1, 0.1, 0.1),
+        "adaptive.suppression_ratio@1": number(3, 3, 3), "adaptive.labels_to_90": number(50, 50, 50),
     }  # fmt: skip
     report = build(evidence=(chosen, row("linear")), calibration=known, metrics=metrics)
     results = Policy(preset="strict").with_preset((), 0.1).judge(report, today=TODAY)
