@@ -182,7 +182,7 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
         ("identity", "measured"), ("mine.py:collapses", "failed"), ("mine.py:diverges", "failed"),
         ("mine.py:raises", "failed"),
     ]  # fmt: skip
-    assert lines[0]["transfer"]
+    assert lines[0]["transfer_ratio"]
     assert "collapsed" in lines[1]["reason"]
     assert "diverged" in lines[2]["reason"]
     assert "no images today" in lines[3]["reason"]
