@@ -2,10 +2,12 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from protocols.bench.grading import refuse_useless
 from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of
 from protocols.bench.study import Study
 from protocols.engine.progress import Reporter
@@ -123,6 +125,27 @@ class Grader:
         report = build(release=build().release.model_copy(update={"name": row.name}))
         write(report, {}, self.out / row.folder)
         return load(self.out / row.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "words"),
+    [
+        ("vfc", torch.full((6, 3), 0.3), "collapsed"),
+        ("vfc", torch.zeros(6, 3), "collapsed"),
+        ("vfc", torch.tensor([[1.0], [float("nan")], [float("inf")], [float("nan")]]), "diverged"),
+        ("vfc", torch.tensor([[1.0], [2.0], [float("nan")]]), None),
+        ("shufflebits", torch.tensor([[1], [2]], dtype=torch.int32), None),
+        ("constant", torch.full((6, 3), 0.5), None),
+    ],
+)
+def test_a_release_that_broke_is_refused_and_a_null_by_design_is_not(name, release, words):
+    world = SimpleNamespace(targets=SimpleNamespace(release=release))
+    prepared = SimpleNamespace(name=name, world=world)
+    if words is None:
+        refuse_useless(prepared)
+        return
+    with pytest.raises(UserError, match=words):
+        refuse_useless(prepared)
 
 
 def study(out, names, grader, *, code="c", **settings):
