@@ -16,7 +16,7 @@ from reports.model.storage import load, write
 from tests.reports.builder import build
 from tests.reports.pages import Page
 from vfc.data import Dataset, ImageSet
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError, UserError
 from vfc.registries import DEFENSES
 
 FACTORIES = '''
@@ -161,6 +161,14 @@ def test_a_row_that_raises_fails_alone_and_is_tried_again(tmp_path):
     second = study(tmp_path, "identity,vfc", grader).conduct()
     assert all(entry.report is not None for entry in second)
     assert grader.graded == ["identity", "vfc", "identity"]
+
+
+def test_a_defense_without_meaning_for_the_data_is_told_apart_from_one_that_failed(tmp_path):
+    def grade(row):
+        raise NotApplicableError("no null space")
+
+    (entry,) = study(tmp_path, "nte", grade).conduct()
+    assert (entry.report, entry.applicable, entry.reason) == (None, False, "no null space")
 
 
 def test_finished_rows_are_read_back_unless_settings_code_or_report_changed(tmp_path):

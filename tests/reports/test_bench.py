@@ -151,6 +151,15 @@ def test_a_row_whose_adversary_failed_is_incomplete():
     assert [(each.status, each.reason) for each in found.rows] == [("incomplete", "not measured: linear")]
     assert not found.complete
     assert bench(entry("ran", labels_to_90=1)).complete
+    aside = Entry(name="nte", defense="nte", reason="no null space", applicable=False)
+    found = bench(failed("ci"), aside, entry("ran"))
+    assert [(each.name, each.status) for each in found.rows] == [
+        ("ran", "measured"), ("nte", "not applicable"), ("ci", "failed"),
+    ]  # fmt: skip
+    assert not found.complete
+    assert bench(aside, entry("ran")).complete
+    assert not bench(aside).complete
+    assert "no null space" in Page(render_bench_html(found)).text
     assert unmeasured((row(status="failed"),)) == ["linear"]
 
 

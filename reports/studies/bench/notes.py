@@ -24,7 +24,7 @@ def notes(bench: Bench) -> list[str]:
     said = [ORDER, *leaders(bench), *_secrets(bench), *_controls(bench)]
     failed = [row for row in bench.rows if row.status == "failed"]
     if failed:
-        said.append(f"Nothing could be measured of {_listed([row.name for row in failed])}: their rows say why.")
+        said.append(f"Nothing could be measured of {_listed([row.name for row in failed])}: the row says why.")
     if any(row.status == "incomplete" for row in bench.rows):
         said.append("In incomplete rows some adversaries failed: a stronger one may be among them.")
     if bench.budget == "smoke":
@@ -116,7 +116,7 @@ def mark_of(row: Row) -> str:
 
 def secret_of(row: Row) -> str:
     """The declared secret for a narrow column; a dash for none."""
-    if row.status == "failed":
+    if not row.values:
         return ""
     if row.secret.kind == "none":
         return "-"

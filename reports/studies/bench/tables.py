@@ -151,7 +151,7 @@ def _facts(row: Row) -> dict[str, object]:
         "status": row.status,
         "reason": row.reason,
         "mark": row.mark,
-        "secret": "" if row.status == "failed" else row.secret.kind,
+        "secret": row.secret.kind if row.values else "",
         "secret_bits": "" if row.secret.bits is None else row.secret.bits,
         "secret_lifetime": row.secret.lifetime if row.secret.kind != "none" else "",
         "control": row.control,
