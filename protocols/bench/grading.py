@@ -86,5 +86,4 @@ def reason_of(error: Exception) -> str:
     """Why a row failed, in one line."""
     if isinstance(error, UserError):
         return error.what
-    text = " ".join(str(error).split())[:300]
-    return text if type(error).__name__ == "NotApplicableError" else f"{type(error).__name__}: {text}".rstrip(": ")
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")

@@ -16,7 +16,7 @@ from reports.model.report import Report
 from reports.model.storage import load
 from reports.studies.bench.data import Entry
 from vfc.artifact import save_json
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError, UserError
 
 FILE = "bench.json"
 SCHEMA = 1
@@ -41,7 +41,7 @@ class Study:
     reporter: Reporter
 
     def conduct(self) -> list[Entry]:
-        """Every row, measured or failed with its reason. Failed rows are tried again by the next run."""
+        """Every row, measured or with the reason why not; what was not measured is tried again by the next run."""
         known = self._known()
         entries = []
         for place, row in enumerate(self.rows, 1):
@@ -53,7 +53,7 @@ class Study:
             started = time.monotonic()
             self.reporter.note(title)
             entry = self._graded(row)
-            what = f"failed: {entry.reason}" if entry.report is None else entry.report.verdict
+            what = f"{status_of(entry)}: {entry.reason}" if entry.report is None else entry.report.verdict
             self.reporter.note(f"{title}: {what} after {time.monotonic() - started:.0f} s")
             entries.append(entry)
             known[row.folder] = self._record(row, entry)
@@ -64,13 +64,21 @@ class Study:
         """Grade a row; whatever it raises is the row's failure and nobody else's."""
         try:
             return self._entry(row, report=self.grade(row))
+        except NotApplicableError as why:
+            return self._entry(row, reason=" ".join(str(why).split()), applicable=False)
         except (Exception, SystemExit) as error:
             failure = error if isinstance(error, Exception) else RuntimeError("it asked for the end of the program")
             return self._entry(row, reason=reason_of(failure))
 
-    def _entry(self, row: Planned, *, report: Report | None = None, reason: str = "") -> Entry:
+    def _entry(self, row: Planned, *, report: Report | None = None, reason: str = "", applicable: bool = True) -> Entry:
         return Entry(
-            name=row.name, defense=row.spec.name, folder=row.folder, report=report, reason=reason, point=row.point
+            name=row.name,
+            defense=row.spec.name,
+            folder=row.folder,
+            report=report,
+            reason=reason,
+            applicable=applicable,
+            point=row.point,
         )
 
     def _record(self, row: Planned, entry: Entry) -> dict[str, Any]:
@@ -79,7 +87,7 @@ class Study:
             "name": row.name,
             "defense": row.spec.name,
             "point": dict(row.point),
-            "status": "failed" if entry.report is None else entry.report.verdict,
+            "status": status_of(entry),
             "reason": entry.reason,
             "settings": row.settings.digest(),
             "code": self.code,
@@ -106,3 +114,10 @@ class Study:
         except UserError:
             return None
         return report if report.digest == kept["report"] else None
+
+
+def status_of(entry: Entry) -> str:
+    """How a row ended, in words."""
+    if entry.report is not None:
+        return entry.report.verdict
+    return "failed" if entry.applicable else "not applicable"

@@ -36,7 +36,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
     """Grade every row, write the table, and show it.
 
     Returns:
-        0; 3 if a row failed, or if an adversary was not measured.
+        0; 3 if a row failed, if an adversary was not measured, or if no row applies.
 
     Raises:
         UserError: anything that the user must change; finished rows are kept.

@@ -2,10 +2,12 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from protocols.bench.grading import refuse_useless
 from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of
 from protocols.bench.study import Study
 from protocols.engine.progress import Reporter
@@ -14,7 +16,7 @@ from reports.model.storage import load, write
 from tests.reports.builder import build
 from tests.reports.pages import Page
 from vfc.data import Dataset, ImageSet
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError, UserError
 from vfc.registries import DEFENSES
 
 FACTORIES = '''
@@ -125,6 +127,27 @@ class Grader:
         return load(self.out / row.folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "release", "words"),
+    [
+        ("vfc", torch.full((6, 3), 0.3), "collapsed"),
+        ("vfc", torch.zeros(6, 3), "collapsed"),
+        ("vfc", torch.tensor([[1.0], [float("nan")], [float("inf")], [float("nan")]]), "diverged"),
+        ("vfc", torch.tensor([[1.0], [2.0], [float("nan")]]), None),
+        ("shufflebits", torch.tensor([[1], [2]], dtype=torch.int32), None),
+        ("constant", torch.full((6, 3), 0.5), None),
+    ],
+)
+def test_a_release_that_broke_is_refused_and_a_null_by_design_is_not(name, release, words):
+    world = SimpleNamespace(targets=SimpleNamespace(release=release))
+    prepared = SimpleNamespace(name=name, world=world)
+    if words is None:
+        refuse_useless(prepared)
+        return
+    with pytest.raises(UserError, match=words):
+        refuse_useless(prepared)
+
+
 def study(out, names, grader, *, code="c", **settings):
     return Study(rows=rows(names, **settings), out=out, code=code, grade=grader, reporter=Reporter(quiet=True))
 
@@ -138,6 +161,14 @@ def test_a_row_that_raises_fails_alone_and_is_tried_again(tmp_path):
     second = study(tmp_path, "identity,vfc", grader).conduct()
     assert all(entry.report is not None for entry in second)
     assert grader.graded == ["identity", "vfc", "identity"]
+
+
+def test_a_defense_without_meaning_for_the_data_is_told_apart_from_one_that_failed(tmp_path):
+    def grade(row):
+        raise NotApplicableError("no null space")
+
+    (entry,) = study(tmp_path, "nte", grade).conduct()
+    assert (entry.report, entry.applicable, entry.reason) == (None, False, "no null space")
 
 
 def test_finished_rows_are_read_back_unless_settings_code_or_report_changed(tmp_path):
@@ -182,7 +213,7 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
         ("identity", "measured"), ("mine.py:collapses", "failed"), ("mine.py:diverges", "failed"),
         ("mine.py:raises", "failed"),
     ]  # fmt: skip
-    assert lines[0]["transfer"]
+    assert lines[0]["transfer_ratio"]
     assert "collapsed" in lines[1]["reason"]
     assert "diverged" in lines[2]["reason"]
     assert "no images today" in lines[3]["reason"]

@@ -25,7 +25,7 @@ NAMES = {column.key: column.metric for column in COLUMNS} | {
     "size": "attribute.size.leakage",
 }
 UNITS = {
-    "transfer": "ratio",
+    "transfer_ratio": "ratio",
     "retention": "ratio",
     "labels_to_90": "count",
     "psnr": "dB",
@@ -67,25 +67,25 @@ def names(found):
 def test_rows_are_ordered_by_cost_then_leakage_then_identification_and_never_by_transfer():
     found = bench(
         failed("broken"),
-        entry("useless", labels_to_90=None, ink=0.0, transfer=9.0),
-        entry("cheap", labels_to_90=1, ink=0.1, transfer=8.0),
-        entry("leaky", labels_to_90=10, ink=0.9, identification=0.0, transfer=7.0),
-        entry("seen", labels_to_90=10, ink=0.2, identification=0.8, transfer=6.0),
-        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, transfer=1.0),
-        entry("never", labels_to_90=60, censored=True, ink=0.9, transfer=1.0),
-        entry("late", labels_to_90=60, ink=0.0, transfer=1.0),
+        entry("useless", labels_to_90=None, ink=0.0, transfer_ratio=9.0),
+        entry("cheap", labels_to_90=1, ink=0.1, transfer_ratio=8.0),
+        entry("leaky", labels_to_90=10, ink=0.9, identification=0.0, transfer_ratio=7.0),
+        entry("seen", labels_to_90=10, ink=0.2, identification=0.8, transfer_ratio=6.0),
+        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, transfer_ratio=1.0),
+        entry("never", labels_to_90=60, censored=True, ink=0.9, transfer_ratio=1.0),
+        entry("late", labels_to_90=60, ink=0.0, transfer_ratio=1.0),
     )
     assert names(found) == ["never", "late", "dear", "seen", "leaky", "cheap", "useless", "broken"]
 
 
 def test_the_attribute_column_is_about_the_attribute_that_leaks_most():
     (row,) = bench(entry("a", ink=0.2, size=0.6)).rows
-    assert (row.number("attribute"), row.worst) == (0.6, "size")
+    assert (row.number("worst_leakage"), row.worst) == (0.6, "size")
     (row,) = bench(entry("a", ink=None, size=-0.1)).rows
-    assert (row.number("attribute"), row.worst) == (-0.1, "size")
+    assert (row.number("worst_leakage"), row.worst) == (-0.1, "size")
     (row,) = bench(entry("a", ink=None)).rows
-    assert row.number("attribute") is None
-    assert row.values["attribute"].reason == "no reason"
+    assert row.number("worst_leakage") is None
+    assert row.values["worst_leakage"].reason == "no reason"
 
 
 def test_every_column_is_in_the_catalog():
@@ -97,10 +97,10 @@ def test_every_column_is_in_the_catalog():
 
 def test_the_leaders_of_the_transfer_column_are_told_with_what_else_they_show():
     found = bench(
-        entry("label-release", transfer=9.2, labels_to_90=1, at_10=0.98, ink=0.03, identification=0.01, linkage=0.02),
-        entry("pixel-permutation", transfer=8.0, labels_to_90=10, at_10=0.9, ink=0.97, identification=0.99),
-        entry("vfc", transfer=5.0, labels_to_90=5, at_10=0.95, ink=0.5),
-        entry("nopeek", transfer=1.0, labels_to_90=100, at_10=0.5, ink=0.2),
+        entry("label-release", transfer_ratio=9.2, labels_to_90=1, at_10=0.98, ink=0.03, linked=0.02),
+        entry("pixel-permutation", transfer_ratio=8.0, labels_to_90=10, at_10=0.9, ink=0.97, identification=0.99),
+        entry("vfc", transfer_ratio=5.0, labels_to_90=5, at_10=0.95, ink=0.5),
+        entry("nopeek", transfer_ratio=1.2, labels_to_90=100, at_10=0.5, ink=0.2),
     )  # fmt: skip
     first, label, permutation, vfc = leaders(found)
     assert first == (
@@ -108,14 +108,19 @@ def test_the_leaders_of_the_transfer_column_are_told_with_what_else_they_show():
         "2 of them extreme by design."
     )
     assert "label-release (strawman): a transfer ratio of 9.200" in label
-    assert "1 labelled release per class bring" in label
+    assert "1 labelled release per class brings" in label
     assert "place 4 of 4" in label
-    assert "97 % of what the images tell about ink" in permutation
+    assert "leakage about ink is 0.97" in permutation
     assert "99 % of its images are identified" in permutation
     assert "vfc: a transfer ratio of 5.000" in vfc
     # Other numbers, other sentences.
-    swapped = bench(entry("nopeek", transfer=3.0), entry("identity", transfer=1.0), failed("vfc"))
-    assert [row.name for row in leading(swapped)] == ["nopeek", "identity"]
+    swapped = bench(
+        entry("nopeek", transfer_ratio=1.5),
+        entry("cem", transfer_ratio=3.0),
+        entry("identity", transfer_ratio=1.0),
+        failed("ci"),
+    )
+    assert [row.name for row in leading(swapped)] == ["cem", "nopeek"]
     assert "label-release" not in " ".join(leaders(swapped))
     assert leaders(bench(failed("vfc"))) == []
 
@@ -146,6 +151,15 @@ def test_a_row_whose_adversary_failed_is_incomplete():
     assert [(each.status, each.reason) for each in found.rows] == [("incomplete", "not measured: linear")]
     assert not found.complete
     assert bench(entry("ran", labels_to_90=1)).complete
+    aside = Entry(name="nte", defense="nte", reason="no null space", applicable=False)
+    found = bench(failed("ci"), aside, entry("ran"))
+    assert [(each.name, each.status) for each in found.rows] == [
+        ("ran", "measured"), ("nte", "not applicable"), ("ci", "failed"),
+    ]  # fmt: skip
+    assert not found.complete
+    assert bench(aside, entry("ran")).complete
+    assert not bench(aside).complete
+    assert "no null space" in Page(render_bench_html(found)).text
     assert unmeasured((row(status="failed"),)) == ["linear"]
 
 
@@ -169,7 +183,7 @@ def test_the_front_holds_who_is_beaten_by_nobody_and_leaves_out_what_is_extreme(
     assert sum(each["class"] == "best" for each in drawn.every("circle")) == 3
     assert sum(each["class"] == "hollow" for each in drawn.every("circle")) == 3
     assert "On the front: ran, nopeek, pca." in drawn.text
-    assert str(draw(found, "attribute", "leakage")) == ""
+    assert str(draw(found, "worst_leakage", "leakage")) == ""
 
 
 def test_points_of_one_defense_are_joined_in_the_order_of_their_weight():
@@ -184,7 +198,7 @@ def test_points_of_one_defense_are_joined_in_the_order_of_their_weight():
 
 def test_the_page_is_well_formed_and_shows_hostile_texts_as_text():
     found = bench(
-        entry("vfc", labels_to_90=5, transfer=2.0, retention=0.9, at_10=0.5, ink=0.2),
+        entry("vfc", labels_to_90=5, transfer_ratio=2.0, retention=0.9, at_10=0.5, ink=0.2),
         failed("<script>alert(1)</script>", "boom <b>\x1b[31m \u202e"),
     )
     text = render_bench_html(found)
@@ -202,17 +216,19 @@ def test_the_page_is_well_formed_and_shows_hostile_texts_as_text():
 
 def test_the_csv_reads_back_row_by_row():
     found = bench(
-        entry("vfc", labels_to_90=50, censored=True, transfer=2.0, ink=0.2), failed("=cmd()", "a, reason"), entry("ran")
+        entry("vfc", labels_to_90=50, censored=True, transfer_ratio=2.0, ink=0.2),
+        failed("=cmd()", "a, reason"),
+        entry("ran"),
     )
     vfc, ran, broken = csv.DictReader(io.StringIO(csv_bench(found)))
-    assert (vfc["place"], vfc["labels_to_90"], vfc["labels_to_90_censored"], vfc["attribute"]) == (
+    assert (vfc["place"], vfc["labels_to_90"], vfc["labels_to_90_censored"], vfc["worst_leakage"]) == (
         "1",
         "50.0",
         "true",
         "0.2",
     )
     assert (vfc["worst_attribute"], vfc["control"], vfc["exposed"]) == ("ink", "matched", "")
-    assert ran["transfer"] == ""
+    assert ran["transfer_ratio"] == ""
     assert (broken["row"], broken["status"], broken["reason"], broken["secret"]) == (
         "'=cmd()",
         "failed",
@@ -225,7 +241,7 @@ def test_the_csv_reads_back_row_by_row():
 def test_the_terminal_shows_every_row_with_its_marks(width):
     stream = io.StringIO()
     found = bench(
-        entry("label-release", labels_to_90=1, transfer=9.0),
+        entry("label-release", labels_to_90=1, transfer_ratio=9.0),
         entry("cem", control="unmatched", labels_to_90=1, ink=0.2),
         entry("sealed", secret="symmetric", labels_to_90=60, censored=True), failed("ci", "no attribute"),
     )  # fmt: skip

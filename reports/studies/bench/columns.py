@@ -11,10 +11,10 @@ from reports.model.report import Report
 from vfc.errors import UserError
 
 Key = Literal[
-    "retention", "transfer", "at_0", "at_1", "at_10", "at_all", "labels_to_90", "attribute", "exposed",
-    "identification", "psnr", "linkage", "compression",
+    "retention", "transfer_ratio", "at_0", "at_1", "at_10", "at_all", "labels_to_90", "worst_leakage", "exposed",
+    "identification", "psnr", "linked", "compression",
 ]  # fmt: skip
-Group = Literal["repurposing", "leaking"]
+Group = Literal["repurposing", "leaking", "cost"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ COLUMNS = (
         meaning="accuracy of the target model on the release / on the images",
     ),
     Column(
-        key="transfer",
+        key="transfer_ratio",
         title="transfer ratio",
         metric="transfer.suppression_ratio",
         group="repurposing",
@@ -87,7 +87,7 @@ COLUMNS = (
         meaning="labelled releases per class that bring an attack 90 % of the way from the floor to the target model",
     ),
     Column(
-        key="attribute",
+        key="worst_leakage",
         title="worst attribute",
         metric="attribute.<a>.leakage",
         group="leaking",
@@ -115,7 +115,7 @@ COLUMNS = (
         meaning="of the best reconstruction, in dB",
     ),
     Column(
-        key="linkage",
+        key="linked",
         title="linked",
         metric="linkage.image.top1",
         group="leaking",
@@ -125,7 +125,7 @@ COLUMNS = (
         key="compression",
         title="compression",
         metric="release.compression",
-        group="leaking",
+        group="cost",
         meaning="size of the image / size of the release",
     ),
 )

@@ -15,7 +15,7 @@ from reports.studies.bench.columns import COLUMNS, Key, read
 from reports.studies.bench.published import Published, published
 from reports.studies.prediction.data import CONTROLS
 
-Status = Literal["measured", "incomplete", "failed"]
+Status = Literal["measured", "incomplete", "not applicable", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Entry:
         folder: where its report is.
         report: what was measured; None if nothing was.
         reason: why nothing was.
+        applicable: whether it could have been: some defenses have no meaning for some data or target models.
         point: the utility-privacy weights that were set, in a sweep.
     """
 
@@ -36,6 +37,7 @@ class Entry:
     folder: str = ""
     report: Report | None = None
     reason: str = ""
+    applicable: bool = True
     point: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -52,7 +54,7 @@ class Row:
         control: whether attackers with all labels match the target model.
         values: numbers by column; absent where the report has none.
         worst: the attribute that leaks most.
-        seconds: that the run took which measured it.
+        seconds: that all attacks took, those found in the cache too.
         published: what papers print.
         digest: of the report.
     """
@@ -102,12 +104,13 @@ class Bench:
     @property
     def graded(self) -> tuple[Row, ...]:
         """The rows that have numbers."""
-        return tuple(row for row in self.rows if row.status != "failed")
+        return tuple(row for row in self.rows if row.status in ("measured", "incomplete"))
 
     @property
     def complete(self) -> bool:
-        """Whether every row was measured by everybody who could."""
-        return all(row.status == "measured" for row in self.rows)
+        """Whether every applicable row was measured by everybody who could, and there is one."""
+        known = [row.status for row in self.rows if row.status != "not applicable"]
+        return bool(known) and all(status == "measured" for status in known)
 
 
 def bench_of(
@@ -127,7 +130,12 @@ def _row(entry: Entry) -> Row:
     report, mark = entry.report, CONTROLS.get(entry.defense) or ""
     if report is None:
         return Row(
-            name=entry.name, defense=entry.defense, point=entry.point, status="failed", reason=entry.reason, mark=mark
+            name=entry.name,
+            defense=entry.defense,
+            point=entry.point,
+            status="failed" if entry.applicable else "not applicable",
+            reason=entry.reason,
+            mark=mark,
         )
     values: dict[Key, Value] = {}
     worst = ""
@@ -148,7 +156,7 @@ def _row(entry: Entry) -> Row:
         control="" if report.target.control is None else report.target.control.status,
         values=values,
         worst=worst,
-        seconds=report.provenance.duration_s,
+        seconds=sum(row.cost.seconds for row in report.evidence),
         published=published(entry.defense, report),
         digest=report.digest,
     )
@@ -162,7 +170,7 @@ def _order(row: Row) -> tuple[object, ...]:
     labels = row.values.get("labels_to_90")
     count = None if labels is None else labels.value
     return (
-        row.status == "failed",
+        _LAST.get(row.status, 0),
         count is None,
         -(count or 0.0),
         labels is None or not labels.censored,
@@ -171,4 +179,5 @@ def _order(row: Row) -> tuple[object, ...]:
     )
 
 
-_LESS: tuple[Key, ...] = ("attribute", "identification", "psnr")
+_LAST: Mapping[Status, int] = {"not applicable": 1, "failed": 2}
+_LESS: tuple[Key, ...] = ("worst_leakage", "identification", "psnr")

@@ -21,7 +21,7 @@ Place = Callable[[float, float], tuple[float, float]]
 
 PANELS: tuple[tuple[Key, str], ...] = (
     ("at_10", "accuracy of the strongest attack with 10 labels per class"),
-    ("attribute", "leakage of the worst attribute"),
+    ("worst_leakage", "leakage of the worst attribute"),
 )
 """What is drawn against retention; less of it is better."""
 

@@ -24,7 +24,7 @@ def notes(bench: Bench) -> list[str]:
     said = [ORDER, *leaders(bench), *_secrets(bench), *_controls(bench)]
     failed = [row for row in bench.rows if row.status == "failed"]
     if failed:
-        said.append(f"Nothing could be measured of {_listed([row.name for row in failed])}: their rows say why.")
+        said.append(f"Nothing could be measured of {_listed([row.name for row in failed])}: the row says why.")
     if any(row.status == "incomplete" for row in bench.rows):
         said.append("In incomplete rows some adversaries failed: a stronger one may be among them.")
     if bench.budget == "smoke":
@@ -44,9 +44,12 @@ def leaders(bench: Bench) -> list[str]:
 
 
 def leading(bench: Bench) -> list[Row]:
-    """The rows with the largest transfer ratios, largest first."""
-    known = [row for row in bench.graded if row.number("transfer") is not None]
-    return sorted(known, key=lambda row: (-(row.number("transfer") or 0.0), row.name))[:LEADERS]
+    """The rows with the largest transfer ratios, largest first: of those whose target model is clearly ahead."""
+    known = [
+        row for row in bench.graded
+        if (value := row.values.get("transfer_ratio")) is not None and value.low is not None and value.low > 1
+    ]  # fmt: skip
+    return sorted(known, key=lambda row: (-(row.number("transfer_ratio") or 0.0), row.name))[:LEADERS]
 
 
 def _shown(row: Row, bench: Bench) -> str:
@@ -57,20 +60,20 @@ def _shown(row: Row, bench: Bench) -> str:
     if labels is not None and labels.value is not None:
         unit = "labelled release" if labels.value == 1 and not labels.censored else "labelled releases"
         shown = f"more than {number(labels.value, 'count')}" if labels.censored else number(labels.value, "count")
-        parts.append(f"{shown} {unit} per class bring an attacker 90 % of the way to its target model")
+        verb = "brings" if unit == "labelled release" else "bring"
+        parts.append(f"{shown} {unit} per class {verb} an attacker 90 % of the way to its target model")
     if (accuracy := row.number("at_10")) is not None:
         parts.append(f"with 10 the strongest attack reaches {accuracy:.3f}")
-    if (leakage := row.number("attribute")) is not None:
-        parts.append(f"it tells {100 * leakage:.0f} % of what the images tell about {row.worst}")
+    if (leakage := row.number("worst_leakage")) is not None:
+        parts.append(f"leakage about {row.worst} is {leakage:.2f} (0: the floor, 1: the images)")
     if (found := row.number("identification")) is not None:
         parts.append(f"{100 * found:.0f} % of its images are identified by their reconstructions")
-    if (linked := row.number("linkage")) is not None:
+    if (linked := row.number("linked")) is not None:
         parts.append(f"{100 * linked:.0f} % of its releases find their image")
     place = f"place {bench.rows.index(row) + 1} of {len(bench.rows)} in this table"
     what = "; ".join(parts) or "nothing else of it is known"
-    return (
-        f"{row.name}{mark}: a transfer ratio of {number(row.number('transfer') or 0.0, 'ratio')}, but {what}: {place}."
-    )
+    ratio = number(row.number("transfer_ratio") or 0.0, "ratio")
+    return f"{row.name}{mark}: a transfer ratio of {ratio}, but {what}: {place}."
 
 
 def _secrets(bench: Bench) -> list[str]:
@@ -113,7 +116,7 @@ def mark_of(row: Row) -> str:
 
 def secret_of(row: Row) -> str:
     """The declared secret for a narrow column; a dash for none."""
-    if row.status == "failed":
+    if not row.values:
         return ""
     if row.secret.kind == "none":
         return "-"

@@ -58,7 +58,7 @@ class _Page:
         """A number and what stands below it."""
         value = row.values.get(column.key)
         below = bounds(value)
-        if column.key == "attribute" and row.worst:
+        if column.key == "worst_leakage" and row.worst:
             below = f"{row.worst} {below}"
         return shown(value), below
 

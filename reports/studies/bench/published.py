@@ -68,6 +68,6 @@ def published(defense: str, report: Report) -> tuple[Published, ...]:
 def _fits(source: Mapping[str, Any], dataset: Dataset) -> bool:
     """Whether a paper measured on such data; files of a data set go by its name: `npz:cifar10.npz`."""
     name = dataset.name.rpartition(":")[2].partition(".")[0]
-    attribute = source["attribute"]
+    attribute = source["private"]
     labels = dataset.classes
     return name == source["dataset"] and dataset.task == source["task"] and (attribute is None or attribute in labels)

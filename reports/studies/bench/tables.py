@@ -18,14 +18,18 @@ from reports.studies.bench.columns import COLUMNS, Column, Group
 from reports.studies.bench.data import Bench, Row
 from reports.studies.bench.notes import beside, mark_of, notes, secret_of
 
+NAME = 20
+"""Width of the longest name that is not folded."""
+
 TITLES: tuple[tuple[Group, str], ...] = (
     ("repurposing", "What repurposing costs"),
     ("leaking", "What leaks besides"),
+    ("cost", "What it costs"),
 )
 
 
 def render_bench(bench: Bench, console: Console) -> None:
-    """Print the table in two parts, and the sentences below.
+    """Print the table in three parts, and the sentences below.
 
     Args:
         bench: what was measured.
@@ -103,19 +107,20 @@ def shown(value: Value | None) -> str:
 
 def _part(bench: Bench, columns: list[Column], group: Group, *, plain: bool) -> Table:
     """One of the tables."""
-    about = ("control",) if group == "repurposing" else ("secret", "seconds")
-    wide = [column.title.replace(" ", "\n") for column in columns]
-    made = table("", *wide, *about, tight=True)
+    about = {"repurposing": "control", "leaking": "secret", "cost": "attack\nseconds"}[group]
+    wide = [column.title.replace(" ", "\n", 1) for column in columns]
+    made = table("", *wide, about, tight=True)
     for row in bench.rows:
         cells = [Text(shown(row.values.get(column.key))) for column in columns]
-        if group == "leaking":
-            for cell, column in zip(cells, columns, strict=True):
-                if column.key == "attribute" and row.worst:
-                    cell.append(f"\n{clean(row.worst, plain=plain)}", "dim")
-            end = [secret_of(row), "" if row.seconds is None else f"{row.seconds:.0f}"]
-        else:
-            end = [row.control]
-        made.add_row(_name(row, plain=plain), *cells, *(Text(clean(text, plain=plain), "dim") for text in end))
+        for cell, column in zip(cells, columns, strict=True):
+            if column.key == "worst_leakage" and row.worst:
+                cell.append(f"\n{clean(row.worst, plain=plain)}", "dim")
+        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+        last = {"repurposing": row.control, "leaking": secret_of(row), "cost": seconds}[group]
+        made.add_row(_name(row, plain=plain), *cells, Text(clean(last, plain=plain), "dim"))
+    made.columns[0].min_width = min(NAME, max((len(row.name) + 2 for row in bench.rows), default=1))
+    for narrow in made.columns[1 : len(columns) + 1]:
+        narrow.no_wrap = True
     return made
 
 
@@ -146,7 +151,7 @@ def _facts(row: Row) -> dict[str, object]:
         "status": row.status,
         "reason": row.reason,
         "mark": row.mark,
-        "secret": "" if row.status == "failed" else row.secret.kind,
+        "secret": row.secret.kind if row.values else "",
         "secret_bits": "" if row.secret.bits is None else row.secret.bits,
         "secret_lifetime": row.secret.lifetime if row.secret.kind != "none" else "",
         "control": row.control,
