@@ -192,6 +192,10 @@ ELSEWHERE: dict[str, str] = {
     "mask-replay": "adversaries/test_masked.py",
     "decensor": "adversaries/attacks/test_informed.py",
     "with-prediction": "adversaries/attacks/test_informed.py",
+    **dict.fromkeys(
+        ("known-bits", "matched-bits", "modular", "noise-projection", "popcounts"),
+        "adversaries/attacks/test_keyed_breaks.py",
+    ),
     "averaging": "adversaries/test_reconstruction.py",
     "decoder": "adversaries/test_reconstruction.py",
     "deep-prior": "adversaries/test_reconstruction.py",

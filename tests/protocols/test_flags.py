@@ -41,7 +41,11 @@ def number(b, attempts):
 
 
 def study(targets=FEW, overlap=0):
-    prepared = SimpleNamespace(overlap=overlap, world=SimpleNamespace(targets=range(targets)))
+    prepared = SimpleNamespace(
+        overlap=overlap,
+        world=SimpleNamespace(targets=range(targets)),
+        observed=SimpleNamespace(call_dependent=None),
+    )
     unused = dict.fromkeys(("budget", "runner", "trainer", "cells", "shared", "scratch"))
     return Context(settings=Settings(), prepared=prepared, threat="L2", rows={}, **unused)
 

@@ -87,7 +87,7 @@ def test_a_host_that_is_no_longer_listened_to_ends():
         ("os.kill(os.getpid(), 15)", "killed by signal 15"),
         ("os.closerange(0, 256)", "ended that process"),
         ("os.closerange(0, 256) or time.sleep(60)", "closed what it answers through"),
-        ("time.sleep(60)", "took longer than 0.5 s for one call; make it faster, or raise --call-limit"),
+        ("time.sleep(60)", "took longer than 0.5 seconds (--call-limit); make it faster, or raise the limit"),
         ("exit(0)", "asked for the end of the program (0)"),
         ("exec('raise MemoryError')", "ran out of memory"),
     ],

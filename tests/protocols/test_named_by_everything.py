@@ -24,7 +24,7 @@ CHANGES = {
     "seeds": 2, "split": "paper", "split_seed": 3, "device": "cuda", "threads": 2, "no_isolation": True,
     "budget": "smoke", "overrides": (("vfc.latent", 3),), "identity_extra": (("run", "x"),),
 }  # fmt: skip
-JUDGED = {"gates", "preset"}
+JUDGED = {"gates", "preset", "accept"}
 
 
 def test_every_setting_is_known_to_change_results_or_not_to():

@@ -97,7 +97,8 @@ class _Host:
                 raise UserError(f"{self.subject} {self._ending()}", _FIX)
             if block is None and time.monotonic() - heard > limit:
                 raise UserError(
-                    f"{self.subject} took longer than {limit:g} s for one call", "make it faster, or raise --call-limit"
+                    f"{self.subject} took longer than {limit:g} seconds (--call-limit)",
+                    "make it faster, or raise the limit",
                 )
             heard = time.monotonic() if block else heard
             waiting += block or b""

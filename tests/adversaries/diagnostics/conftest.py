@@ -17,6 +17,11 @@ def declared_names():
     return [name for name in DEFENSES.cards if DEFENSES.get(name).noise_law is not Defense.noise_law]
 
 
+def _others(parts, part):
+    """All labels but the task's, which some defenses hide."""
+    return {name: labels for name, labels in part.labels.items() if name != parts.task}
+
+
 def fitted(name, parts, **options):
     images = parts.defender_train.images
     mean, std = channel_statistics(images)
@@ -31,6 +36,8 @@ def fitted(name, parts, **options):
         validation_labels=parts.defender_validation.labels[parts.task] % 2,
         num_classes=2,
         target=target,
+        attributes=_others(parts, parts.defender_train),
+        validation_attributes=_others(parts, parts.defender_validation),
     )
     return DEFENSES.get(name)(**options).fit(data, torch.Generator().manual_seed(0))
 

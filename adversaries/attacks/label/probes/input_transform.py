@@ -129,6 +129,16 @@ class TransformedView(Knowledge):
         return self._transform(self._view.unlabelled)
 
     @property
+    def unlabelled_calls(self) -> Int[Tensor, " n"] | None:
+        """Which call each of them was published in."""
+        return self._view.unlabelled_calls
+
+    @property
+    def labelled_calls(self) -> Int[Tensor, " m"] | None:
+        """The same for the labelled releases."""
+        return self._view.labelled_calls
+
+    @property
     def labelled(self) -> tuple[Shaped[Tensor, "m ..."], Int[Tensor, " m"]]:
         """Transformed labelled releases."""
         release, y = self._view.labelled
