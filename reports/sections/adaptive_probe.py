@@ -42,7 +42,7 @@ _METRICS = (
         name="adaptive.median_accuracy@0",
         better=None,
         unit="rate",
-        meaning="the median adaptation without labels: no label was spent on choosing it",
+        meaning="the median of all attacks without labels, frozen models included: no label chose it",
     ),
     Metric(
         name="adaptive.suppression_ratio@K",
