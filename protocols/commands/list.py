@@ -13,6 +13,7 @@ from adversaries.registries import ADVERSARIES
 from protocols.commands.output import printing
 from protocols.evaluation.registry import PROTOCOLS
 from reports.model.catalog import metrics
+from vfc.core.secret import parse_secret
 from vfc.errors import unknown
 from vfc.registries import DATASETS, DEFENSES, MODELS
 from vfc.registry import Card
@@ -70,6 +71,8 @@ def _show(kind: str | None, name: str | None, console: Console) -> None:
         raise unknown(kind.removesuffix("s") if kind != "adversaries" else "adversary", name, cards)
     card = cards[name]
     console.print(f"[bold]{escape(card.name)}[/bold]  [dim]{escape(card.module)}[/dim]\n\n{escape(card.text)}")
+    if kind == "defenses" and (words := _secret(card)):
+        console.print(f"\n[dim]secret:[/dim] {escape(words)}")
     if kind == "adversaries":
         console.print()
         for fact, words in _competes(card).items():
@@ -89,11 +92,21 @@ def _competes(card: Card) -> dict[str, str]:
     }
 
 
+def _secret(card: Card) -> str:
+    """The secret that a defense declares, in words; empty without one."""
+    secret = parse_secret(card.attributes.get("secret"), card.name)
+    if secret.kind == "none":
+        return ""
+    bits = "" if secret.bits is None else f", {secret.bits:g} bits"
+    return f"{secret.kind}, {secret.what or 'not said what'}{bits}, per {secret.lifetime}"
+
+
 def _table(console: Console, kind: str) -> None:
     table = Table(title=kind, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for card in LISTINGS[kind]().values():
-        table.add_row(escape(card.name), escape(card.summary))
+        secret = f" Secret: {words}." if kind == "defenses" and (words := _secret(card)) else ""
+        table.add_row(escape(card.name), escape(card.summary + secret))
     console.print(table)
     console.print()
