@@ -68,7 +68,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     },
     "protocols/evaluation/bound_check.py": ("tests/protocols/test_bound_check.py",),
     "protocols/evaluation/cross_protocol.py": ("tests/protocols/test_cross_protocol.py",),
-    "protocols/evaluation/findings.py": ("tests/protocols/test_cross_protocol.py",),
+    "protocols/evaluation/protocol.py": ("tests/protocols/test_cross_protocol.py",),
 }
 """The tests of each file, quick ones first; a file that is not here is not mutated."""
 

@@ -30,6 +30,7 @@ SHARED = ["--unintended", "mlp", "--threads", "1", "--executor", "local", "--qui
 
 SETTINGS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "identity": ({},),
+    **dict.fromkeys(("cem", "cfb", "ci", "disco", "fmd", "maxent-arl", "nopeek", "pan", "prifu", "ran"), ({},)),
     "constant": ({},),
     "pure-noise": ({},),
     "label-release": ({},),

@@ -76,7 +76,11 @@ def test_in_one_run_everybody_competes_and_bounds_are_held_against_attacks(vfc, 
     monkeypatch.setattr("protocols.run.against_everybody", everybody)
     monkeypatch.setattr("protocols.run.below_bound", bound)
     report = attacked(vfc, tmp_path, "identity", "--protocol", "adaptive-probe", "--threat", "L3")
-    assert seen == {"rivals": {"ridge-decoder", "decoder"}, "threat": "L3", "rows": True}
+    assert seen == {
+        "rivals": {"ridge-decoder", "decoder", "known-bits", "noise-projection"},
+        "threat": "L3",
+        "rows": True,
+    }
     assert report.metrics["adaptive.leakage"].reason == "replaced"
     assert report.metrics["leakage.mse_bound"].reason == "void"
     assert report.metrics["adaptive.accuracy"].value > 0.9

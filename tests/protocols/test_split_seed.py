@@ -7,7 +7,7 @@ import torch
 
 from protocols.engine.prepare import RUN_FILE, data_of
 from protocols.engine.settings import Settings
-from vfc.artifact import contents, save_json, save_model
+from vfc.artifact import contents, load_json, save_json, save_model
 from vfc.errors import UserError
 from vfc.factory import resolve
 from vfc.models import build_model
@@ -27,7 +27,7 @@ def folder(tmp_path):
     _, dataset, _ = data_of(SETTINGS, resolve("identity"))
     run = {
         "dataset": "digits", "dataset_digest": dataset.digest, "task": dataset.task, "labels": [], "split": "halves",
-        "split_seed": 5, "target": "cnn", "unintended": [], "width": 1.0,
+        "split_seed": 5, "target": "cnn", "unintended": [], "width": 1.0, "models": {}, "twin": None, "undefended": False,
     }  # fmt: skip
     save_json(run, tmp_path / RUN_FILE)
     return tmp_path
@@ -57,7 +57,9 @@ def test_a_salt_that_contradicts_the_run_folder_is_refused(folder):
 
 
 def test_a_run_folder_without_a_salt_is_refused(folder):
-    save_json({"dataset": "digits"}, folder / RUN_FILE)
+    run = load_json(folder / RUN_FILE)
+    del run["split_seed"]
+    save_json(run, folder / RUN_FILE)
     with pytest.raises(UserError, match="older version; train again"):
         data_of(SETTINGS, resolve(str(folder)))
 
