@@ -27,7 +27,8 @@ def folder(tmp_path):
     _, dataset, _ = data_of(SETTINGS, resolve("identity"))
     run = {
         "dataset": "digits", "dataset_digest": dataset.digest, "task": dataset.task, "labels": [], "split": "halves",
-        "split_seed": 5, "target": "cnn", "unintended": [], "width": 1.0, "models": {}, "twin": None, "undefended": False,
+        "split_seed": 5, "target": "cnn", "unintended": [], "width": 1.0, "models": {}, "twin": None,
+        "undefended": False,
     }  # fmt: skip
     save_json(run, tmp_path / RUN_FILE)
     return tmp_path
