@@ -36,7 +36,10 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
         return Value.unknown(results.reason(attempts) or nobody, unit=unit, flags=tuple(sorted(flags)))
     missed = board.missed(chosen, attempts)
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
-    flags |= silence(board, chosen, attempts) | ({"ONE_DRAW"} if board.draws(chosen) == 1 else set())
+    flags |= silence(board, chosen, attempts)
+    # Whoever was not chosen is judged too, so that one draw of theirs is a doubt as well.
+    single = results.draws * len(results.seeds) == 1 and any(map(results.drawn, attempts))
+    flags |= {"ONE_DRAW"} if single or board.draws(chosen) == 1 else set()
     value = board.over_seeds(chosen, measure)
     named = {"candidate": board.name(chosen), "flags": tuple(sorted(flags))}
     numbers = {each: _number(board, each, measure) for each in (missed, board.contenders(chosen, attempts))[everybody]}

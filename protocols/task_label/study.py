@@ -84,7 +84,7 @@ def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, 
     if "L1" in levels:
         unlabelled = results.attempts(levels=levels)
         metrics["adaptive.accuracy@0"] = numbers.accuracy(unlabelled)
-        metrics["adaptive.median_accuracy@0"] = numbers.median_accuracy(unlabelled)
+        metrics["adaptive.median_accuracy@0"] = numbers.median_accuracy(results.attempts(levels=("L1",)))
     if "L2" in levels:
         curve = {labels: results.attempts(labels, levels=("L0", "L1", "L2")) for labels in results.grid}
         for labels, attempts in curve.items():

@@ -42,7 +42,7 @@ _METRICS = (
         name="adaptive.median_accuracy@0",
         better=None,
         unit="rate",
-        meaning="the median of all attacks without labels, frozen models included: no label chose it",
+        meaning="the median of all adaptations without labels: no label was spent on choosing it",
     ),
     Metric(
         name="adaptive.suppression_ratio@K",

@@ -1,5 +1,9 @@
 """The luck of which labelled releases an attacker was granted."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,7 @@ from adversaries.statistics.levels import over_draws, recompute
 from protocols.engine.budget import get_budget
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.results import Attempt, Trial
-from tests.protocols.builders import board, fill, outcome
+from tests.protocols.builders import board, evaluation, fill, outcome
 from tests.protocols.test_what_is_granted import world
 
 
@@ -89,3 +93,34 @@ def test_others_are_judged_over_their_draws_too():
     (rival,) = value(b, [mine, other]).others
     assert rival.value == pytest.approx(0.77)
     assert b.within(b.contestants([other])[0], b.contestants([mine])[0])
+
+
+def test_a_run_draws_as_its_budget_says_and_tells_whom_attacks_expose(vfc):
+    """End to end: otherwise nothing would show that numbers at few labels had become single draws again."""
+    arguments = ("attack", "--release", "identity", "--protocol", "adaptive-probe", "--out", "o")
+    code, _, errors = vfc(*arguments, "--gate", "adaptive.accuracy@1 >= 0.01")
+    report = json.loads(Path("o/report.json").read_text())
+    numbers = report["metrics"]
+    assert code == 3, errors
+    assert "ONE_DRAW" in report["gates"][0]["reason"]
+    assert [name for name in ("@1", "@10", "@all") if "ONE_DRAW" in numbers[f"adaptive.accuracy{name}"]["flags"]] == [
+        "@1",
+        "@10",
+    ]
+    assert "ONE_DRAW" in numbers["adaptive.labels_to_90"]["flags"]
+    assert report["target"]["control"]["status"] == "matched"
+    assert numbers["adaptive.exposed@10"]["value"] > 0.5  # the identity exposes nearly everybody
+    learned = [row for row in report["evidence"] if row["threat"]["level"] == "L2" and row["status"] == "measured"]
+    assert learned
+    assert all("exposed" in row["metrics"] for row in learned if row["goal"] == "task:side")
+
+
+def test_the_chosen_and_those_within_its_interval_are_drawn_again():
+    b = board("a", "b", "c", grid=(1, "all"))
+    b.results.draws = 3
+    for position, share in enumerate((0.8, 0.79, 0.5)):
+        fill(b, position, 1, attack=share, shuffled=0.5)
+    context = SimpleNamespace(budget=get_budget("standard"))
+    assert evaluation(b, context)._worth_drawing(("L0", "L1", "L2")) == [Attempt(0, 1), Attempt(1, 1)]
+    everybody = SimpleNamespace(budget=get_budget("full"))
+    assert len(evaluation(b, everybody)._worth_drawing(("L0", "L1", "L2"))) == 3

@@ -145,6 +145,17 @@ def test_without_labels_means_without_adversaries_that_read_labels():
     assert adaptive(b, ("L0",)).keys() == {f"adaptive.{n}" for n in ("accuracy", "suppression_ratio", "leakage")}
 
 
+def test_the_median_without_labels_is_that_of_adaptations_and_not_of_frozen_models():
+    b = ladder_board("L0", "L0", "L0", "L1", "L1", "L1", "L2")
+    for position, share in enumerate((0.5, 0.5, 0.5, 0.6, 0.7, 0.8)):
+        fill(b, position, None, attack=share)
+    for labels in b.results.grid:
+        fill(b, 6, labels, attack=0.9, shuffled=0.5)
+    found = adaptive(b)
+    assert found["adaptive.median_accuracy@0"].value == pytest.approx(0.7)
+    assert found["adaptive.accuracy@0"].value == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("strong", [0, 1])
 def test_an_adversary_of_a_lower_level_counts_in_every_adaptive_number(strong):
     b = ladder_board("L0", "L1", "L2")
