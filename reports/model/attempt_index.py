@@ -43,6 +43,11 @@ class Attempt:
         return adversary_name(self.adversary, self.settings)
 
     @property
+    def candidate(self) -> str:
+        """Its name with its labels, as numbers call who gave them."""
+        return self.name if self.labels is None else f"{self.name} @{self.labels}"
+
+    @property
     def model(self) -> str | None:
         """The unintended model that it starts from."""
         model = self.settings.get("model")
@@ -187,10 +192,16 @@ def best(attempts: Iterable[Attempt]) -> Attempt | None:
     return max(honest, key=lambda attempt: (attempt.validation, attempt.chosen), default=None)
 
 
-def best_showing(attempts: Iterable[Attempt], value: Value | None) -> Attempt | None:
-    """The best honest attempt whose attack shows this accuracy; None if there is none or no number."""
+def best_showing(attempts: Sequence[Attempt], value: Value | None) -> Attempt | None:
+    """The attempt that a number names, else the best honest one whose attack shows it; None if there is none.
+
+    A mean over several draws of labels is shown by no single attempt.
+    """
     if value is None or value.value is None:
         return None
+    named = [attempt for attempt in attempts if attempt.candidate == value.candidate]
+    if named:
+        return best(named)
     number = value.value
     exact = [
         attempt

@@ -51,6 +51,8 @@ def _notes(index: AttemptIndex) -> list[str]:
             "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
         )
     notes.append("Each cell is the best by the attacker's validation part, never by the target images.")
+    if any("over_draws" in row.metrics for attempt in index.task for row in attempt.rows):
+        notes.append("At fewer than all labels: with the first draw of them; headline numbers are means over draws.")
     if report.target.accuracy.value is None:
         notes.append(f"No target model: {report.target.accuracy.reason or 'not measured'}.")
     return notes

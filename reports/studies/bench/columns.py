@@ -75,9 +75,9 @@ COLUMNS = (
     Column(
         key="at_all",
         title="@all",
-        metric="adaptive.accuracy",
+        metric="adaptive.accuracy@all",
         group="repurposing",
-        meaning="the same with all of the attacker's labels, up to the highest level granted",
+        meaning="the same with all of the attacker's labels",
     ),
     Column(
         key="labels_to_90",
