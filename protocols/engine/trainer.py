@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from protocols.engine.cache import touch
 from protocols.engine.executors import Executor, WorkerDiedError
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
@@ -237,7 +238,9 @@ class Trainer:
 
     def place(self, kind: str, *facts: object) -> Path:
         """The folder of a trained part, named by a digest of everything that it depends on."""
-        return self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
+        folder = self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
+        touch(folder)
+        return folder
 
     def arrays(self, name: str, images: ImageSet, task: str) -> Path:
         """Write images with one label, and the others as attributes, for jobs to read, once; returns the file."""

@@ -207,7 +207,7 @@ def verbs(group, name=()):
 
 
 def test_the_options_of_all_verbs_change_only_on_purpose():
-    from protocols.cli import program
+    from protocols.verbs.program import program
 
     golden = {verb: words.split() for verb, words in re.findall(r"^(\S.*):\n((?: .*\n)*)", OPTIONS, re.MULTILINE)}
     found = {}
