@@ -1,4 +1,4 @@
-"""Verbs that compute: attack, train, bench, calibrate, leakage."""
+"""Verbs that compute: attack, train, bench, calibrate, leakage, reproduce."""
 
 from __future__ import annotations
 
@@ -108,3 +108,22 @@ def leakage(**options: Any) -> int:
     from protocols.commands.over_training import run_overtraining
 
     return run_overtraining(own, over, settings)
+
+
+@program.command()
+@click.argument("name", required=False)
+@click.option("--scale", type=click.Choice(["small", "paper"]), default="small", help="How large [default: small].")
+@click.option("--seeds", type=click.IntRange(1, 100), help="How many seeds [default: the recipe's].")
+@click.option("--with", "given", multiple=True, metavar="NAME=VALUE", help="What {NAME} stands for; repeatable.")
+@click.option("--out", help="Folder to write to [default: runs/NAME-SCALE].")
+@click.option("--show", is_flag=True, help="Print the commands, and run nothing.")
+@click.argument("further", nargs=-1, type=click.UNPROCESSED)
+def reproduce(name: str | None, **options: Any) -> int:
+    """Make a published table again, and put it beside what was published; without a name, list them.
+
+    Options behind `--` go to every command of the recipe.
+    """
+    from protocols.commands.reproduce import ReproduceOptions, parsed_values, run_reproduce
+
+    given = parsed_values(options.pop("given"))
+    return run_reproduce(name, ReproduceOptions(given=given, **options))
