@@ -61,7 +61,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
     device = start_torch(settings)
     nobody = ReleaseSpec(kind="registered", text="", source="")
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
-    Families.of(settings, dataset.shape[1])  # says now what would fail every row
+    Families.of(settings, dataset)  # says now what would fail every row
     rows = planned(settings, specs, dataset, sweep=options.sweep)
     identity = {"verb": STEM, **settings.identity()}
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"

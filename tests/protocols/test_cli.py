@@ -258,8 +258,8 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [
-        "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "shufflenetv2", "vgg11", "vgg16",
-        "vit-tiny",
+        "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "resnet56", "shufflenetv2", "vgg11",
+        "vgg16", "vit-tiny",
     ]  # fmt: skip
 
 
