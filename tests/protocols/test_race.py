@@ -19,7 +19,7 @@ from protocols.evaluation.race import Runner, going_on
 from protocols.evaluation.results import Attempt, Trial
 from protocols.evaluation.schedule import Choice, Schedule
 from tests.adversaries.attacks.conftest import make_world
-from tests.protocols.builders import board, change, chosen, hits, outcome
+from tests.protocols.builders import board, change, chosen, outcome
 
 # --- the rule ---
 
