@@ -195,7 +195,7 @@ def test_whoever_stopped_and_is_chosen_after_all_is_trained_to_the_end():
 def test_families_race_at_every_number_of_labels_by_themselves():
     _, runner = raced(steady([0.5, 0.8, 0.3]), grid=(1, "all"))
     asked = [(t.attempt.budget, t.share) for t in runner.asked if t.attempt.candidate == 1 and t.arm == "attack"]
-    assert sorted(asked, key=str) == [(1, 0.125), (1, 1.0), ("all", 0.125), ("all", 1.0)]
+    assert sorted(asked, key=str) == [("all", 0.125), ("all", 1.0), (1, 0.125), (1, 1.0)]
 
 
 def test_a_race_that_was_stopped_ends_as_if_it_had_not_been():
