@@ -232,7 +232,8 @@ def calibration_block(evidence: Sequence[Evidence], prepared: Prepared) -> dict[
     known: dict[str, list[tuple[bool, Record]]] = defaultdict(list)
     for row in evidence:
         # Diagnostics attack nothing, so they have no power to be known.
-        if row.status == "measured" and (attack := row.arms.attack) is not None:
+        # Who was left out of a race is not who was calibrated; who of its family went on speaks for it.
+        if row.status == "measured" and "dropped" not in row.settings and (attack := row.arms.attack) is not None:
             record = look_up(row.adversary, row.settings, n=attack.n, dataset=prepared.dataset.name)
             known[row.adversary].append((row.chosen, record))
     found = {}
