@@ -179,7 +179,7 @@ class EvidenceMaker:
             raise ValueError("expected a measured outcome")
         validation = self._rows(outcome, contestant, "validation")
         metrics = {"validation": board.statistic.value(validation)} if validation is not None else {}
-        metrics |= {**self._checks(contestant, trial), **_exposed(outcome)}
+        metrics |= {**self._checks(contestant, trial), **exposed_by(outcome)}
         metrics |= self.beside if chosen else {}
         steps = {"steps": int(outcome.cost["gradient_steps"])}
         described = {
@@ -226,8 +226,8 @@ class EvidenceMaker:
         return settings
 
 
-def _exposed(outcome: Outcome) -> dict[str, Value]:
-    """The share of targets that an attack on a label picks out and names right, and how many of its picks are right."""
+def exposed_by(outcome: Outcome) -> dict[str, Value]:
+    """The share of targets that an attack picks out and names right, and how many of its picks are right."""
     if f"targets.{EXPOSED}" not in outcome.arrays:
         return {}
     hits, picked = (np.asarray(outcome.arrays[f"targets.{name}"]) for name in (EXPOSED, "picked"))
