@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
+from adversaries.plants import HARD
 from adversaries.statistics import estimates
 from adversaries.threat import Grant, grants
 from protocols.engine.task import EXPOSED, Outcome, Rows
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.flags import health_flags
+from protocols.evaluation.flags import compared_with_planted, health_flags
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.results import Attempt, Trial
 
@@ -165,9 +166,23 @@ class EvidenceMaker:
             rows = self._rows(self.board.results.outcomes.get(other), contestant)
             if rows is not None:
                 found[name] = self.board.statistic.value(rows)
+        found |= self._hard(contestant, trial)
         if self.board.draws(contestant) > 1:
             value = self.board.statistic.value
             found["over_draws"] = self.board.over_seeds(contestant, lambda _contestant, rows, _seed: value(rows))
+        return found
+
+    def _hard(self, contestant: Contestant, trial: Trial) -> dict[str, Value]:
+        """Leaks of kinds that common readers miss, planted in a copy of the release, and whether they were found."""
+        found, outcomes = {}, self.board.results.outcomes
+        once = self._rows(outcomes.get(trial), contestant)
+        for other, outcome in outcomes.items():
+            if other.arm.startswith(HARD) and other._replace(arm=trial.arm) == trial and once is not None:
+                rows = self._rows(outcome, contestant)
+                if rows is not None:
+                    value = self.board.statistic.value(rows)
+                    name = f"planted.{other.arm.removeprefix(HARD)}"
+                    found[name] = value.model_copy(update={"reason": compared_with_planted(once, rows)})
         return found
 
     def _measured(
