@@ -63,6 +63,7 @@ def _start(called: str, entry: str) -> None:
         require_own_packages()
         from protocols import cli
         from vfc.core.guard import refuse_exits
+        from vfc.core.guardian import can_guard, guarded
     except UserError as error:
         _end(f"{called}: error: {error}\n", 2)
     except ImportError as error:
@@ -74,9 +75,17 @@ def _start(called: str, entry: str) -> None:
 
         _end(f"{traceback.format_exc()}{called}: this is a bug in {called}\n", 4)
     else:
-        # To the very end: threads and exit handlers of the defender's code would still choose the exit code.
-        refuse_exits()
-        getattr(cli, entry)()
+
+        def work() -> None:
+            # To the very end: threads and exit handlers of the defender's code would still choose the exit code.
+            refuse_exits()
+            getattr(cli, entry)()
+
+        # A pipe must not take the number of a stream that is closed.
+        cli.open_standard_streams()
+        if can_guard():
+            sys.exit(guarded(work, called))
+        work()
     sys.exit(4)  # the command line exits by itself
 
 

@@ -16,6 +16,8 @@ from adversaries.evidence import Cost
 from adversaries.goals.exposed import confidence, picked
 from adversaries.goals.label import Attribute, LabelGoal
 from adversaries.knowledge import Knowledge
+from adversaries.planting import planted
+from adversaries.plants import HARD, KINDS
 from adversaries.threat import ThreatModel
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
@@ -59,8 +61,12 @@ def arm_world(world: EvaluationData, goal: LabelGoal, arm: str, seed: int) -> Ev
     """The world as one arm sees it: `attack` the releases, `ceiling` the images, `shuffled` permuted labels.
 
     `planted` is a copy of the releases with the label planted in some: an adversary that misses it has no power here.
-    Where the originals are unknown the ceiling is a copy of the releases with the label planted.
+    Where the originals are unknown the ceiling is a copy of the releases with the label planted. Arms whose names begin
+    with `planted:` plant it in a way that common readers miss.
     """
+    if arm.startswith(HARD):
+        kind = next(each for each in KINDS if arm == f"{HARD}{each}")
+        return planted(world, goal.label, kind, PLANTED, torch.Generator().manual_seed(seed))
     if arm == "planted":
         return world.planted(goal.label, PLANTED, torch.Generator().manual_seed(seed))
     if arm == "ceiling":

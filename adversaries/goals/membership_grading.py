@@ -1,18 +1,21 @@
 """Grading of attacks on membership: a threshold fixed on the shadows, the attack itself, and its controls.
 
-Axes: s shadow defenses, u rows of the shadows' universe, m rows that are scored. Torch-free.
+Axes: s shadow defenses, u rows of the shadows' universe, m rows that are scored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from adversaries.evidence import Value
+from adversaries.goals.exposed import picked
 from adversaries.goals.membership import MembershipAdversary, Numbers, Readings, Shadows, Sight, Truth
 from adversaries.statistics import estimates
 from vfc.errors import NotApplicableError
@@ -61,10 +64,14 @@ class Calibrated:
     Args:
         threshold: rows that score at least this are called members.
         advantage: true minus false positive rate on the shadows.
+        scores, truth: what the adversary said of every shadow's universe when it was held out, and who is a member
+            there; (s * u,).
     """
 
     threshold: float
     advantage: float
+    scores: Numbers = field(compare=False)
+    truth: Truth = field(compare=False)
 
 
 def calibrate(adversary: MembershipAdversary, shadows: Shadows) -> Calibrated:
@@ -82,7 +89,29 @@ def calibrate(adversary: MembershipAdversary, shadows: Shadows) -> Calibrated:
     # Halfway to the next lower score, since the real scores fall between those of the shadows.
     following = thresholds[best + 1] if best + 1 < len(thresholds) else thresholds[best]
     threshold = thresholds[best] if best == 0 else (thresholds[best] + following) / 2
-    return Calibrated(threshold=float(threshold), advantage=float(true_rate[best] - false_rate[best]))
+    return Calibrated(
+        threshold=float(threshold),
+        advantage=float(true_rate[best] - false_rate[best]),
+        scores=np.nan_to_num(scores),
+        truth=truth,
+    )
+
+
+def likelihood(calibrated: Calibrated, scores: Numbers) -> Numbers:
+    """The share of members among images of such a score, as the shadows say: never falling with the score, in [0, 1].
+
+    Args:
+        calibrated: scores of the shadows.
+        scores: (m,) finite.
+
+    Source: Zadrozny, Elkan, Transforming classifier scores into accurate multiclass probability estimates, KDD 2002,
+        doi 10.1145/775047.775151 (isotonic regression).
+    """
+    values, position = np.unique(calibrated.scores, return_inverse=True)
+    count = np.bincount(position).astype(np.float64)
+    shares = np.bincount(position, weights=calibrated.truth) / count
+    found: Numbers = np.interp(scores, values, isotonic_regression(shares, weights=count).x)
+    return found
 
 
 def held_out(shadows: Shadows, held: int) -> Sight:
@@ -167,12 +196,17 @@ class GradedMembership:
         scores: per image, finite.
         calibrated: the threshold, fixed on the shadows.
         finite: whether all scores were numbers.
+        exposed: on the shadows' universes and on the images in question, whether the attack picked an image out itself
+            and named it right, as a member or as none.
+        picked: whether it picked an image in question out.
     """
 
     rows: NDArray[np.uint8]
     scores: Numbers
     calibrated: Calibrated
     finite: bool
+    exposed: tuple[Truth, Truth]
+    picked: Truth
 
     @cached_property
     def advantage(self) -> Value:
@@ -208,4 +242,21 @@ def assess_membership(
     finite = bool(np.isfinite(scores).all())
     scores = np.nan_to_num(scores)
     rows = truth.astype(np.uint8) + np.uint8(2) * (scores >= calibrated.threshold).astype(np.uint8)
-    return GradedMembership(rows=rows, scores=scores, calibrated=calibrated, finite=finite)
+    exposed, picks = _exposed(calibrated, scores, truth)
+    return GradedMembership(
+        rows=rows, scores=scores, calibrated=calibrated, finite=finite, exposed=exposed, picked=picks
+    )
+
+
+def _exposed(calibrated: Calibrated, scores: Numbers, truth: Truth) -> tuple[tuple[Truth, Truth], Truth]:
+    """Whom an attack picks out and names right, on the shadows and in question; and whom it picks out in question.
+
+    The shadows alone say how sure is sure enough.
+    """
+    sure, right = [], []
+    for said, answers in ((calibrated.scores, calibrated.truth), (scores, truth)):
+        share = likelihood(calibrated, said)
+        sure.append(torch.from_numpy(np.maximum(share, 1 - share)))
+        right.append(torch.from_numpy((share >= 0.5) == answers))
+    on_shadows, in_question = (picked(sure[0], right[0], each) for each in sure)
+    return ((on_shadows & right[0]).numpy(), (in_question & right[1]).numpy()), in_question.numpy()

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
+from adversaries.plants import HARD
 from adversaries.statistics import estimates
 from adversaries.threat import Grant, grants
 from protocols.engine.task import EXPOSED, Outcome, Rows
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.flags import health_flags
+from protocols.evaluation.flags import compared_with_planted, health_flags
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.results import Attempt, Trial
 
@@ -172,9 +173,23 @@ class EvidenceMaker:
             if outcome is not None and rows is not None:
                 steps = int(outcome.cost["gradient_steps"])
                 found[f"validation_after_{steps}_steps"] = self.board.statistic.value(rows)
+        found |= self._hard(contestant, trial)
         if self.board.draws(contestant) > 1:
             value = self.board.statistic.value
             found["over_draws"] = self.board.over_seeds(contestant, lambda _contestant, rows, _seed: value(rows))
+        return found
+
+    def _hard(self, contestant: Contestant, trial: Trial) -> dict[str, Value]:
+        """Leaks of kinds that common readers miss, planted in a copy of the release, and whether they were found."""
+        found, outcomes = {}, self.board.results.outcomes
+        once = self._rows(outcomes.get(trial), contestant)
+        for other, outcome in outcomes.items():
+            if other.arm.startswith(HARD) and other._replace(arm=trial.arm) == trial and once is not None:
+                rows = self._rows(outcome, contestant)
+                if rows is not None:
+                    value = self.board.statistic.value(rows)
+                    name = f"planted.{other.arm.removeprefix(HARD)}"
+                    found[name] = value.model_copy(update={"reason": compared_with_planted(once, rows)})
         return found
 
     def _measured(
@@ -186,7 +201,7 @@ class EvidenceMaker:
             raise ValueError("expected a measured outcome")
         validation = self._rows(outcome, contestant, "validation")
         metrics = {"validation": board.statistic.value(validation)} if validation is not None else {}
-        metrics |= {**self._checks(contestant, trial), **_exposed(outcome)}
+        metrics |= {**self._checks(contestant, trial), **exposed_by(outcome)}
         metrics |= self.beside if chosen else {}
         steps = {"steps": int(outcome.cost["gradient_steps"])}
         described = {
@@ -242,8 +257,8 @@ class EvidenceMaker:
         return settings
 
 
-def _exposed(outcome: Outcome) -> dict[str, Value]:
-    """The share of targets that an attack on a label picks out and names right, and how many of its picks are right."""
+def exposed_by(outcome: Outcome) -> dict[str, Value]:
+    """The share of targets that an attack picks out and names right, and how many of its picks are right."""
     if f"targets.{EXPOSED}" not in outcome.arrays:
         return {}
     hits, picked = (np.asarray(outcome.arrays[f"targets.{name}"]) for name in (EXPOSED, "picked"))

@@ -6,9 +6,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from adversaries import health
 from adversaries.goals.assess import PLANTED
+from adversaries.plants import FOUND, MISSED, NO_ROOM
 from adversaries.statistics import estimates
+from protocols.engine.task import Rows
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.results import Attempt
 
@@ -44,6 +48,19 @@ def health_flags(board: Leaderboard, contestant: Contestant) -> tuple[str, ...]:
     if competitor.calibrated and attempt == largest and results.share(attempt) == 1.0:
         flags.discard("UNCALIBRATED")
     return tuple(sorted(flags))
+
+
+def compared_with_planted(once: Rows, planted: Rows) -> str:
+    """Whether an attack finds a planted leak: it is right more often than on the same targets without it.
+
+    Args:
+        once: right or wrong on the release.
+        planted: right or wrong on the copy.
+    """
+    gained, lost = int((planted > once).sum()), int((planted < once).sum())
+    if estimates.mcnemar(gained, lost) < health.LEVEL:
+        return FOUND
+    return MISSED if int((1 - once.astype(np.int64)).sum()) * PLANTED >= ROOM else NO_ROOM
 
 
 def silence(board: Leaderboard, chosen: Contestant, attempts: Sequence[Attempt]) -> set[str]:

@@ -12,6 +12,8 @@ from adversaries.entries import length_of
 from adversaries.evidence import Evidence, adversary_name
 from adversaries.goals.assess import reads_labels
 from adversaries.goals.label import LabelGoal
+from adversaries.planting import drawn_kind
+from adversaries.plants import HARD
 from adversaries.threat import parse_level
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
@@ -28,6 +30,9 @@ from protocols.evaluation.results import Arm, Attempt, Competitor, Results, Tria
 from protocols.evaluation.schedule import Choice, Schedule
 from protocols.evaluation.statistic import Statistic
 from vfc.config import configured
+
+DERIVED = ".derived."
+"""Modules of adversaries that read derived features."""
 
 TRANSFORMS = ("gray", "jpeg", "blur", "flip", "down-up")
 
@@ -127,6 +132,7 @@ class LabelEvaluation:
         schedule.double()
         self._add_transforms(levels, schedule)
         schedule.control(lambda: self._choices(levels))
+        schedule.run(self._hard_plants(levels), "hard leaks")
         schedule.draw(self._worth_drawing(levels))
 
     def _worth_drawing(self, levels: Sequence[str]) -> list[Attempt]:
@@ -177,6 +183,24 @@ class LabelEvaluation:
         """The undefended twin, and a label planted in a copy of the release, for the strongest of all."""
         arms: list[Arm] = ["undefended"] if self.undefended is not None else []
         return [*arms, "planted"] if self.board.results.of(attempt).level == "L2" else arms
+
+    def _hard_plants(self, levels: Sequence[str]) -> list[Trial]:
+        """A leak of a kind that common readers miss, planted in a copy of the release.
+
+        The strongest of all looks for it, and beyond the smallest budget those who read derived features.
+        """
+        context, results = self.context, self.board.results
+        kind = drawn_kind(context.prepared.world, self.goal.label, context.settings.seed)
+        group = [a for a in results.attempts(results.grid[-1], levels=levels) if results.of(a).level == "L2"]
+        chosen = self.board.choose(group)
+        if kind is None or chosen is None:
+            return []
+        readers = [chosen.attempt]
+        if context.budget.name != "smoke":
+            cards = ADVERSARIES.cards
+            readers += [a for a in group if DERIVED in cards[results.of(a).candidate.adversary].module]
+        arm: Arm = f"{HARD}{kind}"  # type: ignore[assignment]
+        return results.trials(dict.fromkeys(readers), arm)
 
     def _add_transforms(self, levels: Sequence[str], schedule: Schedule) -> None:
         """Input transforms in front of the chosen adversary, or of all, at the largest K."""

@@ -12,11 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from adversaries.plants import HARD
 from adversaries.threat import Level
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 
-Arm = Literal["attack", "ceiling", "shuffled", "undefended", "planted"]
+Arm = Literal[
+    "attack", "ceiling", "shuffled", "undefended", "planted",
+    "planted:signs", "planted:residue", "planted:scale", "planted:offset", "planted:patch",
+]  # fmt: skip
 Budgeted = int | str | None
 """Labels per class, or pairs; `all` for everything; None where there is no such choice."""
 
@@ -185,11 +189,15 @@ class Results:
         return self.comparisons or max(1, sum(trial.arm == arm and not trial.draw for trial in self.outcomes))
 
     def crashed(self, attempts: Iterable[Attempt]) -> bool:
-        """Whether any of some attempts failed, or a control of theirs with the largest budget."""
+        """Whether any of some attempts failed, or a control of theirs with the largest budget.
+
+        What somebody does to a leak that was planted to be hard says nothing of the release.
+        """
         wanted = set(attempts)
         controlled = {self.largest(attempt) for attempt in wanted}
         return any(
             outcome.status == "failed"
+            and not trial.arm.startswith(HARD)
             and (trial.attempt in wanted or (trial.arm != "attack" and trial.attempt in controlled))
             for trial, outcome in self.outcomes.items()
         )

@@ -42,6 +42,7 @@ class Statistic:
         missed_by: selection has missed a candidate whose lower `bound` exceeds the chosen one's number, or that is
             stronger `paired` with it on the same targets.
         needs_learners: whether there is no number where nobody with labels could be measured.
+        shuffled_by: the statistic that the shuffled control is judged by; None for this one.
     """
 
     goal: str
@@ -58,6 +59,7 @@ class Statistic:
     corrected_for: Literal["trials", "attempts"] = "trials"
     missed_by: Literal["bound", "paired"] = "bound"
     needs_learners: bool = False
+    shuffled_by: Statistic | None = None
 
     def rows(self, arrays: Arrays, part: str, variant: str = "") -> Rows | None:
         """The numbers of one part of an outcome's arrays; None if it holds none."""
@@ -117,6 +119,8 @@ class Statistic:
 
     def above_chance(self, arrays: Arrays, level: float) -> bool:
         """Whether what was found on shuffled labels or pairs is above chance."""
+        if self.shuffled_by is not None:
+            return self.shuffled_by.above_chance(arrays, level)
         if self.kind == "advantage":
             rows = self.rows(arrays, "targets")
             return rows is not None and (self.value(rows, alpha=level).low or 0.0) > 0

@@ -31,7 +31,7 @@ SHARE = 0.8
 UNAFFECTED = ("target", "transfer", "release", "leakage", "evasion")
 """First words of metrics that no trained attacker gives, so that the strength of the ladder says nothing of them."""
 
-PROBES = tuple(Candidate(adversary=name) for name in ("linear", "knn", "mlp"))
+PROBES = tuple(Candidate(adversary=name) for name in ("linear", "knn", "mlp", "trees"))
 """Who is tried on the task label where the protocols of a run do not try the whole ladder."""
 
 

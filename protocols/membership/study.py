@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from adversaries.evidence import AttackBudget, Evidence, Status, Value
+from adversaries.goals.exposed import FALLBACK
 from adversaries.goals.membership import Shadows, Truth
 from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
@@ -22,11 +23,11 @@ from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.settings import digest_of
 from protocols.engine.shadows import Shadow, fitted_shadows, learns
-from protocols.engine.task import Outcome, Rows
+from protocols.engine.task import EXPOSED, Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import collect
 from protocols.evaluation.context import Context
-from protocols.evaluation.evidence import EvidenceMaker, threat_of, unmeasured
+from protocols.evaluation.evidence import EvidenceMaker, exposed_by, threat_of, unmeasured
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.overrides import with_overrides
@@ -45,6 +46,9 @@ MOST, LARGEST_UNIVERSE = 2000, 4000
 
 FALSE_RATE = 0.01
 """False positive rate at which `membership.tpr@0.01` is read; it needs ten non-members per such share."""
+
+BLIND = FALLBACK / 2
+"""The share that is picked out and named right without the release: of as many as are picked at least, every other."""
 
 BUDGET = AttackBudget(releases=1)
 """The attacker holds the image, its label and one release of it."""
@@ -76,6 +80,7 @@ def nothing(context: Context, reason: str, status: Status) -> Findings:
         metrics={
             "membership.advantage": Value.unknown(reason, unit="difference", flags=flags),
             "membership.tpr@0.01": Value.unknown(reason, flags=flags),
+            "membership.exposed": Value.unknown(reason, flags=flags),
         },
     )
 
@@ -218,13 +223,32 @@ def _metrics(board: Leaderboard) -> dict[str, Value]:
     attempts = board.results.attempts()
     rates = replace(board, statistic=replace(board.statistic, name="membership.tpr@0.01", unit="rate"))
 
+    exposed = _exposed_statistic(board.statistic)
+
     def rate(contestant: Contestant, _rows: Rows, seed: int) -> Value:
         return _rate_at(board.results.outcomes[Trial(contestant.attempt, "attack", seed)])
 
     return {
         "membership.advantage": chosen_value(board, attempts, lambda _who, rows, _seed: board.statistic.value(rows)),
         "membership.tpr@0.01": chosen_value(rates, attempts, rate),
+        "membership.exposed": chosen_value(
+            replace(board, statistic=exposed), attempts, lambda _who, rows, _seed: exposed.value(rows)
+        ),
     }
+
+
+def _exposed_statistic(advantage: Statistic) -> Statistic:
+    """The share of the images in question that an attack picks out and names right, beside that of a blind guesser."""
+    asked = len(advantage.floor) if advantage.floor is not None else 0
+    return replace(
+        advantage,
+        name="membership.exposed",
+        array=EXPOSED,
+        kind="rate",
+        unit="rate",
+        floor=np.full(asked, BLIND),
+        shuffled_by=advantage,
+    )
 
 
 def _rate_at(outcome: Outcome) -> Value:
@@ -262,4 +286,6 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         unit="difference",
         reason="this is what the threshold was chosen by",
     )
-    return {"threat": threat_of(LEVEL, BUDGET), "metrics": {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows}}
+    metrics = {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows, **exposed_by(outcome)}
+    metrics["exposed_floor"] = estimates.exact(BLIND, "rate")
+    return {"threat": threat_of(LEVEL, BUDGET), "metrics": metrics}

@@ -20,7 +20,7 @@ from adversaries.evidence import Cost
 from adversaries.goals.membership import ADVERSARIES, Readings, Shadows, Truth
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, assess_membership
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.task import Outcome, Task
+from protocols.engine.task import EXPOSED, Outcome, Task
 from vfc.artifact import load_arrays
 from vfc.config import configured
 from vfc.defense import Defense
@@ -133,6 +133,9 @@ class MembershipTask(Task):
                 "validation": np.array([graded.calibrated.advantage]),
                 "targets": graded.rows,
                 "scores": graded.scores,
+                f"validation.{EXPOSED}": graded.exposed[0].astype(np.uint8),
+                f"targets.{EXPOSED}": graded.exposed[1].astype(np.uint8),
+                "targets.picked": graded.picked.astype(np.uint8),
             },
         )
 

@@ -20,6 +20,12 @@ _METRICS = (
         predicted=True,
     ),
     Metric(name="membership.tpr@0.01", better="down", unit="rate", meaning="true positive rate at 1 % false positives"),
+    Metric(
+        name="membership.exposed",
+        better="down",
+        unit="rate",
+        meaning="share of the images in question that the attack picks out itself and names right, member or not",
+    ),
 )
 
 

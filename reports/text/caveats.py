@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adversaries.evidence import Value
 from adversaries.health import HONESTY, MEANINGS, POWER
+from adversaries.plants import FOUND, MISSED, NO_ROOM
+from adversaries.plants import MEANINGS as PLANTS
 from reports.gate.condition import ACCEPTABLE, secret_words
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import sections
@@ -85,6 +87,7 @@ def controls(index: AttemptIndex) -> list[str]:
         f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
         f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended).",
     ]
+    sentences += _hard_plants(measured)
     decisive = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
     if not decisive:
         guesser = any(f.decides for f in flagged(index))
@@ -92,6 +95,31 @@ def controls(index: AttemptIndex) -> list[str]:
         sentences.append(f"All controls that ran are clean: no flag forbids that a gate holds{but}.")
     if not shuffled:
         sentences.append("No shuffled control ran, so it was not checked that the attacks see no label they must not.")
+    return sentences
+
+
+def _hard_plants(measured: Sequence[Attempt]) -> list[str]:
+    """Whether anybody found the leak of a kind that common readers miss, by goal and kind."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for attempt in measured:
+        for kind, words in PLANTS.items():
+            values = [row.metrics.get(f"planted.{kind}") for row in attempt.rows]
+            reasons = {value.reason for value in values if value is not None and value.reason}
+            if reasons:
+                said = found.setdefault((attempt.goal, words), {})
+                worst = min(reasons, key=(FOUND, MISSED, NO_ROOM).index)
+                said.setdefault(worst, []).append(attempt.name)
+    sentences = []
+    for (goal, words), said in found.items():
+        tried = sum(map(len, said.values()))
+        who = short(", ".join(dict.fromkeys(said.get(FOUND, ()))), 100)
+        if who:
+            end = f"found by {who}"
+        elif MISSED in said:
+            end = f"found by none of {tried} that were tried; nobody here may see a leak of this kind"
+        else:
+            end = "no room to tell, since the release itself is read"
+        sentences.append(f"A leak of {short(goal, 60)} planted in a copy of the release, as {words}: {end}.")
     return sentences
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats as scipy_stats
+from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
@@ -202,6 +203,43 @@ def test_broken_scores_are_seen():
     alone = world(shadows=1)[1]
     with pytest.raises(NotApplicableError, match="needs shadow defenses"):
         calibrate(attack("loss-threshold"), alone.shadows)
+
+
+def test_whom_two_normal_signals_expose_is_known_in_closed_form():
+    """Scores of members and others are 1.5 deviations apart: picked is who lies far enough from the middle."""
+    truth, seen = world(effect=1.5)
+    half = 0.75
+    right, wrong = (lambda far, sign=sign: scipy_stats.norm.cdf(sign * half - far) for sign in (1, -1))
+    far = brentq(lambda far: right(far) / (right(far) + wrong(far)) - 0.9, 0, 3)
+    graded = grade(attack("loss-threshold"), seen, truth)
+    assert graded.exposed[1].mean() == pytest.approx(right(far), abs=0.07)
+    assert graded.picked.mean() == pytest.approx(right(far) + wrong(far), abs=0.09)
+    assert not (graded.exposed[1] & ~graded.picked).any()
+    # On the shadows as many are right as the rule asks for, and those who are picked out are members and others alike.
+    assert graded.exposed[1][truth].mean() > 0.05
+    assert graded.exposed[1][~truth].mean() > 0.05
+
+
+def test_a_mark_that_few_members_carry_exposes_those_although_the_average_hides_them():
+    truth, seen = world(flagged=0.12)
+    graded = grade(attack("shadow-classifier"), seen, truth)
+    assert abs(graded.advantage.value) < 0.25
+    marked = truth & (seen.real.release[:, 2] == 8)
+    assert graded.exposed[1][marked].mean() > 0.9
+    assert graded.exposed[1].mean() == pytest.approx(0.06, abs=0.02)
+
+
+def test_without_a_leak_hardly_anybody_is_exposed():
+    shares = [grade(attack("loss-threshold"), *reversed(world(seed=seed))).exposed[1].mean() for seed in range(10)]
+    assert np.mean(shares) < 0.03
+
+
+def test_who_is_picked_out_does_not_depend_on_who_is_a_member_in_question():
+    truth, seen = world(effect=1.0)
+    graded, turned = (grade(attack("loss-threshold"), seen, answers) for answers in (truth, ~truth))
+    assert (graded.picked == turned.picked).all()
+    assert not (graded.exposed[1] & turned.exposed[1]).any()
+    assert ((graded.exposed[1] | turned.exposed[1]) == graded.picked).all()
 
 
 @dataclass(frozen=True, kw_only=True)

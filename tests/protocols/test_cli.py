@@ -249,7 +249,7 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "hop-skip-jump", "input-transform", "integer-codes", "knn", "known-bits", "linear", "lira", "loss-threshold",
         "majority", "mask-latent", "mask-replay", "matched-bits", "matcher", "mean-image", "mlp", "modular", "moments",
         "noise-projection", "norms", "pgd", "popcounts", "replay", "ridge-decoder", "second-order",
-        "shadow-classifier", "signs", "square", "table", "with-prediction",
+        "shadow-classifier", "signs", "square", "table", "trees", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
         "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",

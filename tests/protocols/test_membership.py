@@ -106,8 +106,15 @@ def test_a_defense_that_remembers_its_members_is_found(attacked):
     found = report["metrics"]["membership.advantage"]
     assert found["low"] > 0.5
     assert "needs 1000 non-members" in report["metrics"]["membership.tpr@0.01"]["reason"]
+    exposed = report["metrics"]["membership.exposed"]
+    assert exposed["low"] > 0.5
+    assert exposed["candidate"] == "shadow-classifier"
+    assert not {"CRASHED", "CEILING_MISSED"} & set(exposed["flags"])
     rows = rows_of(report)
     best = rows["shadow-classifier", None]
+    assert best["metrics"]["exposed"]["value"] == exposed["value"]
+    assert best["metrics"]["precision"]["value"] > 0.8
+    assert best["metrics"]["exposed_floor"]["value"] == 0.01
     # Noise hides the mark from a single number, and no shadow shares the noise of the real release.
     assert rows["lira", "norm"]["arms"]["attack"]["high"] < best["arms"]["attack"]["low"]
     assert best["chosen"]
@@ -168,6 +175,7 @@ def test_a_defense_that_forgets_is_not(attacked):
     _, report, _ = attacked("OWN:forgets")
     found = report["metrics"]["membership.advantage"]
     assert not surely_above_zero(found)
+    assert report["metrics"]["membership.exposed"]["value"] < 0.05
     assert not any(row["status"] == "failed" for row in report["evidence"])
 
 

@@ -171,6 +171,26 @@ def build(num_classes):
 """
 )
 
+BANDS = (
+    COMMON
+    + """
+class Bands(Reader):
+    # Which of eight bands one number lies in tells the class; the others are noise.
+    stochastic = True
+
+    def forward(self, x):
+        r = torch.rand(len(x), 120)
+        r[:, 7] = (2 * torch.randint(0, 4, (len(x),)) + self.label(x) + 0.9 * r[:, 7]) / 8
+        return r
+
+    def predict(self, r):
+        return self.logits((8 * r[:, 7]).long())
+
+def build(num_classes):
+    return Bands(num_classes)
+"""
+)
+
 SECRET = 'secret = {"kind": "symmetric", "what": "how the shares add up", "bits": 3.3, "lifetime": "dataset"}'
 
 
@@ -208,6 +228,14 @@ def test_a_declared_secret_is_told_and_excuses_nobody_by_itself(vfc):
     assert "excuse nothing" in errors
     _, out, _ = vfc("gate", "o", "--gate", gate, "--accept-secret", "symmetric", quick=False)
     assert "TARGET_UNMATCHED" not in out
+
+
+def test_trees_vouch_for_releases_that_only_they_read(vfc):
+    """Without the ladder four probes are fitted on the task label; only trees find the number that tells it."""
+    code, report, said = attack(vfc, BANDS, "membership", "membership.advantage <= 0.9")
+    assert code == 3, said  # smoke has no shadow defenses
+    assert report["target"]["control"]["candidate"] == "trees @all"
+    assert report["target"]["control"]["status"] == "matched"
 
 
 @pytest.mark.parametrize("secret", ["secret = 3", 'secret = {"kind": "magic"}', 'secret = {"kind": "symmetric"}'])

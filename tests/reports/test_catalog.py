@@ -12,7 +12,7 @@ BETTER = {
     "attribute.ink.leakage attribute.ink.worst_class_leakage attribute.ink.transfer_accuracy inversion.psnr "
     "inversion.ssim inversion.identification inversion.reader_accuracy mask.gain mask.recovery membership.advantage "
     "membership.tpr@0.01 linkage.image.top1 linkage.release.top1 adaptive.exposed@1 adaptive.exposed@10 "
-    "attribute.ink.exposed",
+    "attribute.ink.exposed membership.exposed",
     None: "target.clean_accuracy transfer.twin.accuracy transfer.twin.suppression_ratio transfer.picture.accuracy "
     "transfer.picture.suppression_ratio target.picture.accuracy adaptive.accuracy@10 adaptive.accuracy@0 "
     "adaptive.median_accuracy@0 "
