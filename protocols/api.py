@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from protocols.commands.attack import measure
+from protocols.commands.bench import BenchOptions, measure_bench
 from protocols.engine.settings import Settings
-from reports.opened import OpenedReport
+from reports.opened import OpenedBench, OpenedReport
 from vfc.errors import UserError, unknown
 
 OWN = ("release", "dataset", "protocols", "gates", "threat", "budget", "seed", "out", "attributes", "config", "target")
@@ -38,17 +39,16 @@ def attack(
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
-    given = {"defense": _word(defense), "release": _word(release), "images": images is not None, "budget": budget}
     with _folder(out) as place:
         if release is not None:
-            _refuse("release", defense=defense, dataset=dataset, test=test)
+            _refuse("beside release", defense=defense, dataset=dataset, test=test)
             settings = _arrays(place, release, labels, images, attributes, target)
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target, options)
         chosen = Settings(
             **{"executor": "local", **settings, **_checked(options)},
-            protocols=tuple(_texts(protocols, "protocols")),
-            gates=tuple(_texts(gates, "gates")),
+            protocols=_texts(protocols),
+            gates=_texts(gates),
             threat=threat,
             budget=budget,
             seed=seed,
@@ -56,8 +56,46 @@ def attack(
             # A policy of the working folder is for the command line; a program says itself what it asks for.
             config=os.devnull,
         )
-        found = measure(chosen, {}, [_call("vfc.attack", given)])
+        said = _call("vfc.attack", defense if release is None else release, protocols=chosen.protocols, budget=budget)
+        found = measure(chosen, {}, [said])
     return OpenedReport(report=found.report, rows=found.rows)
+
+
+def bench(
+    defenses: object = "all",
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    dataset: str | None = None,
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedBench:
+    """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
+    several = defenses if isinstance(defenses, list | tuple) else [defenses]
+    settings = _data(images, labels, attributes, test, dataset)
+    named = []
+    for each in several:
+        found = _defense(each, None, options)
+        named.append(found.pop("release"))
+        # One split for all rows: who learns nothing is graded like those who do.
+        settings |= {name: value for name, value in found.items() if name != "split"}
+    own = BenchOptions(defenses=",".join(named), sweep=False, files={})
+    with _folder(out) as place:
+        chosen = Settings(
+            **{"executor": "local", **settings, **_checked(options)},
+            threat=threat,
+            budget=budget,
+            seed=seed,
+            out=str(place),
+            config=os.devnull,
+        )
+        found_bench, _ = measure_bench(chosen, own, {}, [_call("vfc.bench", ", ".join(named), budget=budget)])
+    return OpenedBench(bench=found_bench)
 
 
 def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +128,11 @@ def _data(
 ) -> dict[str, Any]:
     """The settings of the data: a name that `--dataset` takes, or images held in this process."""
     if images is None:
-        _refuse("images", labels=labels, test=test)
+        _refuse("without images", labels=labels, test=test)
         if isinstance(attributes, Mapping):
             raise UserError("expected names of labels as attributes without images, got arrays", "give images= too")
         return {"dataset": dataset, "attributes": tuple(attributes or ())}
-    _refuse("images", dataset=dataset)
+    _refuse("beside images", dataset=dataset)
     if labels is None:
         raise UserError("expected labels beside images, got none", "give labels=, one class per image")
 
@@ -110,7 +148,7 @@ def _arrays(
 ) -> dict[str, Any]:
     """Published values as a file of saved arrays, which is attacked like every other."""
     if isinstance(release, str | Path):
-        _refuse("a file", labels=labels, images=images, attributes=attributes, target=target)
+        _refuse("beside a file", labels=labels, images=images, attributes=attributes, target=target)
         return {"release": str(release)}
     if labels is None:
         raise UserError("expected labels beside release, got none", "give labels=, one class per row of the release")
@@ -133,20 +171,16 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def _texts(values: Sequence[str], name: str) -> list[str]:
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
     """Several texts; a single one is meant as one."""
-    return [values] if isinstance(values, str) else [str(value) for value in values]
+    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
 
 
-def _refuse(beside: str, **given: object) -> None:
-    """Refuse what has no meaning beside something else."""
+def _refuse(where: str, **given: object) -> None:
+    """Refuse what has no meaning here; raises `UserError`."""
     for name, value in given.items():
         if value is not None:
-            raise UserError(
-                f"expected no {name} {'without' if beside == 'images' and name != 'dataset' else 'beside'} "
-                f"{beside}, got one",
-                "give one of the two" if name == "dataset" else f"leave {name} out",
-            )
+            raise UserError(f"expected no {name} {where}, got one", f"leave {name} out")
 
 
 @contextmanager
@@ -159,18 +193,8 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _word(value: object) -> str | None:
-    """An object as the record of a call has it."""
-    if value is None or isinstance(value, str):
-        return value
-    return str(getattr(value, "__name__", type(value).__name__))
-
-
-def _call(function: str, given: Mapping[str, object]) -> str:
-    """A call as text, for the record."""
-    words = [
-        f"{name}={value!r}" if name == "budget" else f"{name}={value if value is not True else '...'}"
-        for name, value in given.items()
-        if value not in (None, False)
-    ]
+def _call(function: str, subject: object, **given: object) -> str:
+    """A call as text, for the record; of objects only the name."""
+    word = repr(subject) if isinstance(subject, str) else getattr(subject, "__name__", type(subject).__name__)
+    words = [str(word), "...", *(f"{name}={value!r}" for name, value in given.items())]
     return f"{function}({', '.join(words)})"

@@ -13,6 +13,7 @@ from reports.gate.gate import exit_code
 from reports.model.files import write_all
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import REPORT, SIDECAR, load, load_rows, write
+from reports.studies.bench.data import Bench, Row
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -108,6 +109,53 @@ class OpenedReport:
 
     def __repr__(self) -> str:
         return f"<report on {self.report.release.name}: {self.verdict}. {self.summary}>"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class OpenedBench:
+    """Every defense under the same adversaries. In a notebook it shows its page; `print` shows its table.
+
+    Args:
+        bench: the table.
+    """
+
+    bench: Bench
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row for each defense, in the order of what repurposing costs: `.name`, `.status`, `.values`."""
+        return self.bench.rows
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one page without scripts; raises `UserError` if it cannot be written."""
+        from reports.studies.bench.page import render_bench_html
+
+        return _written(path, render_bench_html(self.bench))
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the table as CSV; raises `UserError` if it cannot be written."""
+        from reports.studies.bench.tables import csv_bench
+
+        return _written(path, csv_bench(self.bench))
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own."""
+        from html import escape
+
+        from reports.studies.bench.page import render_bench_html
+
+        page = escape(render_bench_html(self.bench), quote=True)
+        return f'<iframe title="bench" srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        from reports.studies.bench.tables import render_bench
+
+        return _drawn(lambda console: render_bench(self.bench, console), Console)
+
+    def __repr__(self) -> str:
+        return f"<bench of {', '.join(row.name for row in self.rows)} on {self.bench.dataset}>"
 
 
 def open_report(path: str | Path) -> OpenedReport:

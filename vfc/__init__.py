@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from reports.opened import OpenedReport
+    from protocols.tensors import FittedAdversary
+    from reports.opened import OpenedBench, OpenedReport
 
-__all__ = ["attack", "load_report"]
+__all__ = ["attack", "bench", "fit_adversary", "load_report"]
 
 
 def attack(
@@ -78,6 +79,67 @@ def attack(
         defense, images=images, labels=labels, attributes=attributes, test=test, release=release, target=target,
         dataset=dataset, protocols=protocols, gates=gates, threat=threat, budget=budget, seed=seed, out=out, **options,
     )  # fmt: skip
+
+
+def bench(
+    defenses: object = "all",
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    dataset: str | None = None,
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedBench:
+    """Put defenses under the same adversaries and into one table, as `vfc bench` does.
+
+    Args:
+        defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
+        images, labels, attributes, test, dataset: the data, as for `attack`.
+        threat, budget, seed, out, options: as for `attack`.
+
+    Returns:
+        The table, which shows itself in a notebook.
+
+    Raises:
+        vfc.errors.UserError: something must be changed, and it says what.
+    """
+    _require_own_packages()
+    from protocols import api
+
+    return api.bench(
+        defenses, images=images, labels=labels, attributes=attributes, test=test, dataset=dataset, threat=threat,
+        budget=budget, seed=seed, out=out, **options,
+    )  # fmt: skip
+
+
+def fit_adversary(
+    name: str, release: object, labels: object, *, images: object = None, seed: int = 0, **settings: Any
+) -> FittedAdversary:
+    """Fit one adversary on labelled releases, without any protocol and without controls.
+
+    Args:
+        name: of an adversary that guesses labels, as in `vfc list adversaries`, such as "linear".
+        release: numpy array or tensor, shape (n, ...).
+        labels: classes from 0, shape (n,).
+        images: the originals, shape (n, c, side, side) in [0, 1], for adversaries that read them.
+        seed: of everything that it draws.
+        settings: options of the adversary, as `vfc list adversaries NAME` shows them.
+
+    Returns:
+        What has learned: `guess(release)` gives classes (n,), `scores(release)` a score per class (n, k).
+
+    Raises:
+        vfc.errors.UserError: there is no such adversary, it does not apply, or the arrays have another form.
+    """
+    _require_own_packages()
+    from protocols import tensors
+
+    return tensors.fit_adversary(name, release, labels, images=images, seed=seed, **settings)
 
 
 def load_report(path: str | Path) -> OpenedReport:

@@ -65,8 +65,8 @@ def content_of(spec: ReleaseSpec) -> str:
 def code_of_factory(spec: ReleaseSpec) -> str:
     """Digest of a factory's file, and of all modules of the user's own that it imports, directly or not.
 
-    An object has its own. Of a module the whole package counts. Neither the standard library nor what is installed is followed: whoever
-    imports that has it from a version.
+    An object has a digest of its own. Of a module the whole package counts. Neither the standard library nor what is
+    installed is followed: whoever imports that has it from a version.
 
     Raises:
         UserError: the file cannot be read.
