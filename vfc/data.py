@@ -22,6 +22,7 @@ from torch import Tensor
 from vfc.config import user_cache_folder
 from vfc.datasets.labels import parse_label
 from vfc.errors import UserError, unknown
+from vfc.handed.held import DATASETS_HELD
 from vfc.registries import DATASETS as DATASETS
 
 
@@ -156,8 +157,10 @@ def load_dataset(
         UserError: an unknown name, missing or malformed files, or unusable images or labels.
     """
     name, _, argument = spec.partition(":")
-    dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download))
-    check_dataset(dataset)
+    dataset = DATASETS_HELD.get(spec)
+    if dataset is None:
+        dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download))
+        check_dataset(dataset)
     for text in labels:
         dataset = _derive(dataset, text)
     if task is not None:

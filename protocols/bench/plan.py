@@ -66,7 +66,7 @@ def specs_of(names: Sequence[str]) -> dict[str, ReleaseSpec]:
         if name not in DEFENSES.cards and not any(sign in name for sign in ":/."):
             raise unknown("defense", name, [*DEFENSES.cards, ALL])
         spec = resolve(name)
-        if spec.kind not in ("registered", "factory"):
+        if spec.kind not in ("registered", "factory", "object"):
             raise UserError(
                 f"expected defenses that are fitted on the same data, got {name!r}, which brings its own",
                 "name registered defenses or factories, and attack this one with vfc attack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adversaries.threat import parse_level
 from protocols.commands.output import printing
@@ -13,6 +13,9 @@ from protocols.engine.executors import LocalExecutor, warm_up
 from protocols.engine.settings import Settings, digest_of
 from reports.model.files import write_all
 from reports.studies.bench.data import Bench, bench_of
+
+if TYPE_CHECKING:
+    from protocols.engine.workspace import Workspace
 
 STEM = "bench"
 
@@ -33,10 +36,22 @@ class BenchOptions:
 
 
 def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any], argv: Sequence[str]) -> int:
-    """Grade every row, write the table, and show it.
+    """Grade every row, write the table, and show it; arguments and errors as for `measure_bench`.
 
     Returns:
         0; 3 if a row failed, if an adversary was not measured, or if no row applies.
+    """
+    bench, place = measure_bench(settings, options, passed, argv)
+    with printing():
+        _tell(bench, settings)
+    place.reporter.note(f"drawn in {place.out / STEM}.html")
+    return 0 if bench.complete else 3
+
+
+def measure_bench(
+    settings: Settings, options: BenchOptions, passed: dict[str, Any], argv: Sequence[str]
+) -> tuple[Bench, Workspace]:
+    """Grade every row and write the table.
 
     Raises:
         UserError: anything that the user must change; finished rows are kept.
@@ -83,10 +98,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
             threat=settings.threat,
         )
         _write(bench, out, options.files)
-    with printing():
-        _tell(bench, settings)
-    place.reporter.note(f"drawn in {out / STEM}.html")
-    return 0 if bench.complete else 3
+    return bench, place
 
 
 def _write(bench: Bench, out: Path, files: Mapping[str, str]) -> None:
