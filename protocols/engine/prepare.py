@@ -225,10 +225,10 @@ def _sources(
         return source, replace(source, file="undefended") if run["undefended"] else None, families, models
     if spec.kind == "registered":
         families = Families.of(settings, dataset)
-        target, models = trainer.models(dataset, parts, families)
+        trained, models = trainer.models(dataset, parts, families)
         options = defense_options(settings, spec.source)
-        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target, undefended=bare)
-        source = DefenseSource(target=target, folder=fitted)
+        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, trained, undefended=bare)
+        source = DefenseSource(target=trained, folder=fitted)
         return source, None if twin is None else replace(source, folder=twin), families, models
     # A plain module brings its own target, if any.
     seed = defense_seed(settings, spec)

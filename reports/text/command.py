@@ -13,7 +13,6 @@ from rich.cells import cell_len
 from reports.model.harmless import escape, prints
 from reports.model.report import Report
 
-
 PYTHON = "vfc."
 """How a call from Python starts, which is recorded as one text."""
 

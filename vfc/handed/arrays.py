@@ -41,7 +41,7 @@ def hold_images(images: object, labels: object, attributes: Mapping[str, object]
     if test is not None:
         if not isinstance(test, tuple) or len(test) not in (2, 3):
             raise UserError("expected test=(images, labels) or (images, labels, attributes)", "give a tuple")
-        held = image_set(*test, *(({},) if len(test) == 2 else ()), where="test images")
+        held = image_set(test[0], test[1], test[2] if len(test) == 3 else {}, where="test images")
         if set(held.labels) != set(train.labels):
             names = " and ".join(", ".join(part.labels) for part in (train, held))
             raise UserError(f"expected the same labels for images and test, got {names}", "give both the same")
