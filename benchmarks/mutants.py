@@ -66,7 +66,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"protocols/evaluation/{name}.py": _BOARDS
         for name in ("flags", "label_evaluation", "leaderboard", "metrics", "pairs", "results", "schedule", "statistic")
     },
-    "protocols/evaluation/bound_check.py": ("tests/protocols/test_bound_check.py",),
+    "protocols/evaluation/checks/bound_check.py": ("tests/protocols/test_bound_check.py",),
     "protocols/evaluation/cross_protocol.py": ("tests/protocols/test_cross_protocol.py",),
     "protocols/evaluation/protocol.py": ("tests/protocols/test_cross_protocol.py",),
 }

@@ -20,13 +20,13 @@ from protocols.engine.prepare import prepare
 from protocols.engine.prepared import Prepared
 from protocols.engine.provenance import provenance
 from protocols.engine.workspace import Workspace
-from protocols.evaluation.bound_check import below_bound
+from protocols.evaluation.checks.bound_check import below_bound
+from protocols.evaluation.checks.target_control import affected, target_control, with_flags
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
 from protocols.evaluation.metrics import target_metrics
 from protocols.evaluation.protocol import PROTOCOLS, Findings
-from protocols.evaluation.target_control import affected, target_control, with_flags
 from reports.model.report import LadderControl, Report
 from vfc.core.secret import NO_SECRET, Secret
 from vfc.data import Dataset
