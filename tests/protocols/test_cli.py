@@ -31,6 +31,13 @@ plan:
     --assume --confidence --gate --power --report
 baseline accept:
     --reason --to REPORT
+cache list:
+cache prune:
+    --age --all --dry-run --size
+cache verify:
+    --remove
+reproduce:
+    --out --scale --seeds --show --with FURTHER NAME
 schema:
 calibrate:
     --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
