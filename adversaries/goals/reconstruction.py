@@ -19,6 +19,7 @@ from torch import Tensor
 from adversaries.attacker import Attacker
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
+from adversaries.goals.exposed import confidence, picked
 from adversaries.goals.gallery import GALLERY, alike_rows, beside, ranks
 from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.knowledge import Knowledge
@@ -110,6 +111,7 @@ class ImageScores:
             own original.
         beside: for the same rows, mean PSNR against the gallery's other images with the same prediction; NaN without.
         read: by reader, whether a clean model recognizes the task label.
+        sure: by reader, the probability that it gives to what it sees.
         majority: how often the best constant guess of that label is right.
     """
 
@@ -119,6 +121,7 @@ class ImageScores:
     chance: Float[Tensor, " m"]
     beside: Float[Tensor, " m"]
     read: Mapping[str, Bool[Tensor, " n"]]
+    sure: Mapping[str, Float[Tensor, " n"]]
     majority: float
 
 
@@ -128,7 +131,9 @@ class GradedImages:
 
     Args:
         validation, targets: scores on the attacker's validation part and on the targets.
-        shown: positions of the targets that leak most, worst first.
+        shown: positions of the targets that leak most: those that are exposed, the surest first, then the best rebuilt.
+        exposed: whether a clean model picks out the reconstruction of such a target itself and names its label right.
+        sure: how sure that model is of each.
         images: what was rebuilt for them.
         flags: health flags that the fit itself raised.
         cost: what it took.
@@ -137,6 +142,8 @@ class GradedImages:
     validation: ImageScores
     targets: ImageScores
     shown: Int[Tensor, " s"]
+    exposed: Bool[Tensor, " s"]
+    sure: Float[Tensor, " s"]
     images: Float[Tensor, "s c h w"]
     flags: tuple[str, ...]
     cost: Cost
@@ -214,11 +221,13 @@ def assess_images(
         rebuilt = torch.nan_to_num(rebuilt).clamp(0, 1)
         # The task label must not be guessed from the target's own prediction of it.
         scores.append(_scores(rebuilt, torch.nan_to_num(read).clamp(0, 1), part, seen, task))
-    worst = scores[1].psnr[: len(scores[1].chance)].argsort(descending=True, stable=True)[:SHOWN]
+    worst, exposed, sure = _worst(scores[0], scores[1])
     return GradedImages(
         validation=scores[0],
         targets=scores[1],
         shown=worst,
+        exposed=exposed,
+        sure=sure,
         images=rebuilt[worst],
         flags=tuple(sorted(flags)),
         cost=Cost(
@@ -240,7 +249,7 @@ def _scores(
     prediction = None if part.prediction is None else part.prediction[:GALLERY].cpu()
     m = min(len(rebuilt), len(gallery))
     truth = part.labels[task][: len(rebuilt)].cpu()
-    readers = {name: predict_logits(model, read).argmax(1) == truth for name, model in world.models.items()}
+    logits = {name: predict_logits(model, read) for name, model in world.models.items()}
     own = images[: len(rebuilt)]
     alike = alike_rows(len(gallery), prediction)[:m]
     return ImageScores(
@@ -251,9 +260,26 @@ def _scores(
         rank=ranks(rebuilt[:m], gallery, prediction),
         chance=1 / alike.sum(1),
         beside=beside(rebuilt[:m], gallery, alike),
-        read=readers,
+        read={name: found.argmax(1) == truth for name, found in logits.items()},
+        sure={name: confidence(found, "logits") for name, found in logits.items()},
         majority=float(torch.bincount(truth).max() / len(truth)),
     )
+
+
+def _worst(validation: ImageScores, targets: ImageScores) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions of the targets that are shown, whether each is exposed, and how sure the reader of it is.
+
+    The reader is the one that does best on the validation part, which also says how sure is sure enough.
+    """
+    count = len(targets.chance)
+    sure, exposed = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
+    if validation.read:
+        best = max(validation.read, key=lambda name: float(validation.read[name].double().mean()))
+        sure = targets.sure[best][:count]
+        exposed = picked(validation.sure[best], validation.read[best], sure) & targets.read[best][:count]
+    order = targets.psnr[:count].argsort(descending=True, stable=True)
+    order = order[torch.where(exposed, sure, -1.0)[order].argsort(descending=True, stable=True)][:SHOWN]
+    return order, exposed[order], sure[order]
 
 
 def _rebuilt(attack: Reconstruction, part: Part, limit: int | None, *, known: bool) -> Tensor:

@@ -206,6 +206,8 @@ def _show(context: Context, evaluation: PairsEvaluation) -> None:
     rows = context.rows
     rows["gallery/original"] = targets.images[torch.from_numpy(picked)].numpy()
     rows["gallery/reconstruction"] = np.asarray(arrays["shown.images"])
+    if evaluation.boards[-1].statistic.variants != ("",):
+        rows["gallery/exposed"], rows["gallery/sure"] = arrays["shown.exposed"], arrays["shown.sure"]
     rows["gallery/psnr"], rows["gallery/ssim"] = (arrays[f"targets.{name}"][picked] for name in ("psnr", "ssim"))
     rows["gallery/rank"] = (
         np.minimum(*(arrays[f"targets.rank.{rule}"] for rule in ("nearest", "direction")))[picked] + 1

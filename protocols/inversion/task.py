@@ -58,6 +58,7 @@ class InversionTask(PairsTask):
         arrays = {**_scores("validation", graded.validation), **_scores("targets", graded.targets)}
         if self.arm == "attack":
             arrays |= {"shown.rows": _array(graded.shown), "shown.images": _array(graded.images)}
+            arrays |= {"shown.exposed": _array(graded.exposed), "shown.sure": _array(graded.sure)}
         return Outcome(status="measured", flags=graded.flags, cost=graded.cost.model_dump(), arrays=arrays)
 
 

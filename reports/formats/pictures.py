@@ -35,6 +35,7 @@ def picture_on_terminal(picture: Picture, *, width: int, plain: bool, color: boo
     match picture:
         case Gallery():
             yield from thumbnails.draw(picture.leaks, width=width, color=color)
+            yield Text(picture.order, "dim")
         case Mask():
             yield from thumbnails.mask_map(picture, width=width, plain=plain)
             yield Text(f"{100 * picture.kept:.1f} % of {picture.size:,} latent numbers are kept.", "dim")

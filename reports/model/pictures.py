@@ -27,17 +27,24 @@ class Leak:
     Args:
         pictures: uint8 pixels, (h, w) or (h, w, 3), of the parts at hand.
         psnr, ssim, rank: how good the reconstruction is; None if unknown.
+        exposed: whether a clean model picks out the reconstruction itself and names its label right.
+        sure: how sure that model is, in [0, 1]; None if unknown.
     """
 
     pictures: Mapping[Part, Pixels]
     psnr: float | None
     ssim: float | None
     rank: int | None
+    exposed: bool = False
+    sure: float | None = None
 
     @property
     def quality(self) -> str:
         """How good the reconstruction is; empty if nothing is known."""
-        parts = [] if self.psnr is None else [f"{self.psnr:.1f} dB"]
+        parts = []
+        if self.exposed:
+            parts.append("exposed" if self.sure is None else f"exposed (read right, {100 * self.sure:.0f} % sure)")
+        parts += [] if self.psnr is None else [f"{self.psnr:.1f} dB"]
         parts += [] if self.ssim is None else [f"SSIM {self.ssim:.3f}"]
         if self.rank is not None:
             found = "found: nearest to its own original"
@@ -47,10 +54,29 @@ class Leak:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Reconstructions beside their originals, the worst leaks first."""
+    """Reconstructions beside their originals, the worst leaks first.
+
+    Args:
+        leaks: in that order.
+        judged: whether it is known who is exposed.
+    """
 
     kind: ClassVar[Literal["gallery"]] = "gallery"
     leaks: tuple[Leak, ...]
+    judged: bool = False
+
+    @property
+    def order(self) -> str:
+        """In which order they stand, in words."""
+        best = "then those found in a gallery, then by PSNR"
+        if not self.judged:
+            return "Order: reconstructions that are found in a gallery first, then by PSNR."
+        exposed = sum(leak.exposed for leak in self.leaks)
+        who = f"{exposed} of these {len(self.leaks)} are" if exposed else "nobody here is"
+        return (
+            "Order: first the exposed, whose reconstruction a clean model picks out itself and names right, the surest "
+            f"first; {best}. {who[0].upper()}{who[1:]} exposed."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ Keys of the sidecar that are looked for, all of them optional:
 | `gallery/release` | (m, c, h, w) | their releases, rescaled to [0, 1]; none where a release is no image |
 | `gallery/reconstruction` | (m, c, h, w) | the best reconstructions |
 | `gallery/psnr`, `gallery/ssim` | (m,) | of each reconstruction; dB, and in [-1, 1] |
+| `gallery/exposed` | (m,) | 1 if a clean model picks out the reconstruction itself and names its label right |
+| `gallery/sure` | (m,) | how sure that model is, in [0, 1] |
 | `gallery/rank` | (m,) | place of the own original among a gallery's, nearest first; 1 is found |
 
 Images have 1 or 3 channels; of others the mean is drawn. Numbers that are not finite are drawn black.
@@ -81,11 +83,11 @@ def _sentences(index: AttemptIndex) -> list[str]:
 
 def _pictures(index: AttemptIndex, rows: Arrays) -> list[Gallery]:  # noqa: ARG001  (a section's shape)
     leaks = gallery(rows)
-    return [Gallery(leaks=tuple(leaks))] if leaks else []
+    return [Gallery(leaks=tuple(leaks), judged="gallery/exposed" in rows)] if leaks else []
 
 
 def gallery(rows: Arrays) -> list[Leak]:
-    """The worst leaks first: by rank, then by PSNR; without both, as they are stored.
+    """The worst leaks first: the exposed by how sure their reader is, then by rank and PSNR; else as they are stored.
 
     Args:
         rows: the sidecar's arrays. Those whose length differs from the reconstructions' are not used.
@@ -96,14 +98,15 @@ def gallery(rows: Arrays) -> list[Leak]:
     count = len(best)
     arrays = {part: rows[f"gallery/{part}"] for part in PARTS if _fits(rows.get(f"gallery/{part}"), count, 4)}
     numbers: dict[str, list[float | None]] = {}
-    for name in ("psnr", "ssim", "rank"):
+    for name in ("psnr", "ssim", "rank", "exposed", "sure"):
         fits = _fits(rows.get(f"gallery/{name}"), count, 1)
         numbers[name] = [_finite(entry) for entry in rows[f"gallery/{name}"]] if fits else [None] * count
     ranks, quality = numbers["rank"], numbers["psnr"]
 
-    def worst(place: int) -> tuple[float, float, int]:
+    def worst(place: int) -> tuple[float, float, float, int]:
         rank, psnr = ranks[place], quality[place]
-        return math.inf if rank is None else rank, math.inf if psnr is None else -psnr, place
+        sure = -(numbers["sure"][place] or 0.0) - 1 if numbers["exposed"][place] else 0.0
+        return sure, math.inf if rank is None else rank, math.inf if psnr is None else -psnr, place
 
     return [
         Leak(
@@ -111,6 +114,8 @@ def gallery(rows: Arrays) -> list[Leak]:
             psnr=quality[place],
             ssim=numbers["ssim"][place],
             rank=None if (rank := ranks[place]) is None else int(rank),
+            exposed=bool(numbers["exposed"][place]),
+            sure=numbers["sure"][place],
         )
         for place in sorted(range(count), key=worst)[:MOST]
     ]

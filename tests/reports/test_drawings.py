@@ -69,6 +69,20 @@ def test_worst_leaks_come_first():
     assert "2 SSIM 0.100, its original is number 2" in text
 
 
+def test_the_exposed_come_before_the_best_rebuilt_and_the_order_is_told():
+    more = {"gallery/exposed": np.array([0, 0, 0, 1, 1, 0]), "gallery/sure": np.array([0.9, 0.1, 0.2, 0.7, 0.95, 0.2])}
+    leaks = gallery({**rows(), **more})
+    assert [leak.psnr for leak in leaks] == [None, 8.0, 21.5, 14.0, 12.0, 9.0]
+    assert [leak.exposed for leak in leaks] == [True, True, False, False, False, False]
+    text = page(full(), {**rows(), **more}).text
+    assert "1 exposed (read right, 95 % sure), SSIM 0.100, its original is number 2" in text
+    assert "Order: first the exposed" in text
+    assert "2 of these 6 are exposed." in text
+    none = {**rows(), "gallery/exposed": np.zeros(6), "gallery/sure": np.ones(6)}
+    assert "Nobody here is exposed." in page(full(), none).text
+    assert "exposed" not in page(full(), rows()).text.split("The worst leaks first")[1].split("dB: peak")[0]
+
+
 def test_resizing_averages_down_and_repeats_up():
     pixels = np.array([[0, 100, 200, 100], [100, 200, 0, 100]], dtype=np.uint8)
     assert pixel.resized(pixels, 1, 2).tolist() == [[100, 100]]
