@@ -53,6 +53,8 @@ class TaskRunner:
         for path, found in zip(paths, outcomes, strict=True):
             if found is not None:
                 touch(path)
+        if orders and len(missing) < len(orders):
+            self.reporter.note(f"{stage}: resumed {len(orders) - len(missing)} of {len(orders)}")
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
         give_back()  # what preparing took, workers can use
         with self.reporter.stage(stage, len(jobs)) as progress:

@@ -18,6 +18,8 @@ from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.race import Runner, going_on
 from protocols.evaluation.results import Attempt, Trial
 from protocols.evaluation.schedule import Choice, Schedule
+from reports.model.attempt_index import Attempt as Shown
+from reports.text.phrases import granted
 from tests.adversaries.attacks.conftest import make_world
 from tests.protocols.builders import board, change, chosen, outcome
 
@@ -285,3 +287,16 @@ def test_no_trial_is_known_by_the_share_it_was_run_with():
     b, _ = raced(steady([0.5, 0.8, 0.3]))
     assert {trial.share for trial in b.results.outcomes} == {1.0}
     assert b.results.rounds[Trial(Attempt(1, "all"), "attack", 0)].keys() == {0.125, 1.0}
+
+
+def test_tables_say_after_which_round_somebody_was_left_out():
+    b, _ = raced(steady([0.5, 0.8, 0.3]))
+    rows = EvidenceMaker(board=b, protocol="p", sidecar={}).rows([], {})
+    said = [
+        granted(
+            Shown(adversary=row.adversary, settings=row.settings, goal=row.goal, level="L2", labels="all", rows=(row,))
+        )
+        for row in rows
+    ]
+    assert ["left out after round 1" in text for text in said] == [True, False, True]
+    assert all("10 steps" in text for text in said)
