@@ -35,9 +35,9 @@ def of_torchvision(name: str) -> Callable[[Shape], tuple[nn.Module, int]] | None
             )
         body = _made(name)
         head = _head_name(body, name)
-        linear = body.get_submodule(head)
+        weight = body.get_parameter(f"{head}.weight")
         body.set_submodule(head, nn.Identity())
-        return body, int(linear.in_features)
+        return body, weight.shape[1]
 
     return build
 
