@@ -234,14 +234,14 @@ def _sources(
     seed = defense_seed(settings, spec)
     own = isinstance(own_defense(settings, spec, dataset), ModuleDefense)
     families = Families.of(settings, dataset, twin=not own)
-    target: Path | None = None
+    needed: Path | None = None
     if own:
         models = trainer.unintended(dataset, parts, families)
     else:
-        target, models = trainer.models(dataset, parts, families)
+        needed, models = trainer.models(dataset, parts, families)
     data, validation = trainer.defender_arrays(parts)
     source = DefenseSource(
-        target=target,
+        target=needed,
         spec=spec,
         code=code_of_factory(spec),
         classes=dataset.classes[parts.task],

@@ -35,9 +35,9 @@ def of_torchvision(name: str) -> Callable[[Shape], tuple[nn.Module, int]] | None
             )
         body = _made(name)
         head = _head_name(body, name)
-        width = next(body.get_submodule(head).parameters()).shape[1]
+        weight = body.get_parameter(f"{head}.weight")
         body.set_submodule(head, nn.Identity())
-        return body, int(width)
+        return body, weight.shape[1]
 
     return build
 
