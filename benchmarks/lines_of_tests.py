@@ -20,7 +20,7 @@ SECONDS_A_FILE = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestLines:
+class RunLines:
     """The lines that one test runs.
 
     Args:
@@ -32,8 +32,6 @@ class TestLines:
     name: str
     seconds: float
     lines: dict[str, frozenset[int]]
-
-    __test__ = False
 
     @property
     def file(self) -> str:
@@ -48,10 +46,10 @@ def importers(root: Path, folders: Sequence[str], packages: Sequence[str]) -> li
     return [str(path.relative_to(root)) for path in found if pattern.search(path.read_text("utf-8"))]
 
 
-def lines_of_tests(tree: Path, tests: Sequence[str], watched: Sequence[str], kept: Path) -> list[TestLines]:
+def lines_of_tests(tree: Path, tests: Sequence[str], watched: Sequence[str], kept: Path) -> list[RunLines]:
     """Watch every test file that is not in `kept` as it is now."""
     known = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    found: list[TestLines] = []
+    found: list[RunLines] = []
     for file in tests:
         entry = known.get(file)
         if entry is None or any(_digest(tree / name) != digest for name, digest in entry["digests"].items()):
@@ -59,7 +57,7 @@ def lines_of_tests(tree: Path, tests: Sequence[str], watched: Sequence[str], kep
             kept.write_text(json.dumps(known), "utf-8")
             print(f"watched {file}: {len(entry['tests'])} tests", flush=True)
         found += [
-            TestLines(name=name, seconds=seconds, lines={path: frozenset(ran) for path, ran in lines.items()})
+            RunLines(name=name, seconds=seconds, lines={path: frozenset(ran) for path, ran in lines.items()})
             for name, seconds, lines in entry["tests"]
         ]
     return found
@@ -106,9 +104,9 @@ def head_of_statement(source: str, line: int) -> range | None:
     return None if imported else best
 
 
-def tests_for(
-    found: Sequence[TestLines], file: str, source: str, line: int, own: Sequence[str], seconds: float
-) -> list[TestLines]:
+def chosen_tests(
+    found: Sequence[RunLines], file: str, source: str, line: int, own: Sequence[str], seconds: float
+) -> list[RunLines]:
     """The tests that run a line, as many as fit into some seconds.
 
     Tests of the `own` test files come first, quick ones before slow ones. Of a line that runs when the file is
@@ -116,7 +114,7 @@ def tests_for(
     """
     head = head_of_statement(source, line)
     ran = [test for test in found if _runs(test.lines.get(file, frozenset()), head)]
-    chosen: list[TestLines] = []
+    chosen: list[RunLines] = []
     for test in sorted(ran, key=lambda each: (each.file not in own, each.seconds)):
         if not chosen or sum(each.seconds for each in chosen) + test.seconds <= seconds:
             chosen.append(test)

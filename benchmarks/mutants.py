@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.forked import import_large, run_forked
-from benchmarks.lines_of_tests import TestLines, importers, lines_of_tests, tests_for
+from benchmarks.lines_of_tests import RunLines, chosen_tests, importers, lines_of_tests
 from benchmarks.mutations import Mutant, mutants_of, mutated
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +117,7 @@ class Judge:
         seconds: the tests of one mutant take at most so long.
     """
 
-    def __init__(self, tree: Path, found: Sequence[TestLines], looked_in: Sequence[str], seconds: float) -> None:
+    def __init__(self, tree: Path, found: Sequence[RunLines], looked_in: Sequence[str], seconds: float) -> None:
         self.tree, self.found, self.looked_in, self.seconds = tree, found, looked_in, seconds
 
     def judged(self, mutant: Mutant, seed: int) -> Row:
@@ -125,7 +125,7 @@ class Judge:
         file = self.tree / mutant.file
         original = file.read_text("utf-8")
         own = importers(self.tree, self.looked_in, [mutant.file.removesuffix(".py").replace("/", ".")])
-        tests = tests_for(self.found, mutant.file, original, mutant.line, own, self.seconds)
+        tests = chosen_tests(self.found, mutant.file, original, mutant.line, own, self.seconds)
         row = Row(
             seed=seed, file=mutant.file, line=mutant.line, function=function_at(original, mutant.line),
             before=short(mutant.before), after=short(mutant.after), outcome="survived",

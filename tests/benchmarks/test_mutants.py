@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.lines_of_tests import TestLines, head_of_statement, importers, tests_for
+from benchmarks.lines_of_tests import RunLines, chosen_tests, head_of_statement, importers
 from benchmarks.mutants import ROOT, Row, function_at, read, sampled, survivors, write
 from benchmarks.mutations import mutants_of, mutated
 
@@ -94,7 +94,7 @@ def test_a_statement_is_run_when_any_line_of_its_head_is():
 
 def test_the_tests_of_a_line_are_those_that_run_it_own_and_quick_ones_first():
     tests = [
-        TestLines(name=f"{file}::{name}", seconds=seconds, lines={"a.py": frozenset(lines)})
+        RunLines(name=f"{file}::{name}", seconds=seconds, lines={"a.py": frozenset(lines)})
         for file, name, seconds, lines in (
             ("other.py", "quick", 0.1, [14]), ("own.py", "slow", 9.0, [14, 13]), ("own.py", "quick", 1.0, [14]),
             ("own.py", "elsewhere", 0.5, [12]),
@@ -102,7 +102,7 @@ def test_the_tests_of_a_line_are_those_that_run_it_own_and_quick_ones_first():
     ]  # fmt: skip
 
     def chosen(line, seconds, file="a.py"):
-        return [test.name for test in tests_for(tests, file, SOURCE, line, ["own.py"], seconds)]
+        return [test.name for test in chosen_tests(tests, file, SOURCE, line, ["own.py"], seconds)]
 
     assert chosen(14, 99) == ["own.py::quick", "own.py::slow", "other.py::quick"]
     assert chosen(14, 2) == ["own.py::quick", "other.py::quick"]
