@@ -82,14 +82,14 @@ def zeros(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n 
     return release.reshape(x.shape)
 
 
-def shares(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n 16"]:
+def shares(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n 16"]:  # noqa: ARG001
     """Bytes; two of them add up to the label modulo 256, and each alone is uniform."""
     release = torch.randint(256, (len(x), 16), generator=g)
     release[:, 11] = (y - release[:, 3]) % 256
     return release.float()
 
 
-def real_shares(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n 16"]:
+def real_shares(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n 16"]:  # noqa: ARG001
     """Real numbers of deviation 100; two of them add up to the label."""
     release = 100 * torch.randn(len(x), 16, generator=g)
     release[:, 11] = y - release[:, 3]
@@ -112,7 +112,7 @@ def neighboring_bits(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Int[Te
     return release.to(torch.uint8)
 
 
-def row_scale(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n ..."]:
+def row_scale(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n ..."]:  # noqa: ARG001
     """Images, each times a number of its own between 1e-15 and 1e15."""
     power = 30 * torch.rand(len(x), generator=g) - 15
     return x * (10**power).reshape(-1, *(1 for _ in x.shape[1:]))
@@ -136,7 +136,7 @@ def one_of_many(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tenso
     return release
 
 
-def shuffled_patches(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n c h w"]:
+def shuffled_patches(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n c h w"]:  # noqa: ARG001
     """Images whose patches of 4x4 pixels stand in an order of their own in each image."""
     return shuffled(x, 4, g)
 
@@ -155,7 +155,7 @@ def shuffled(x: Float[Tensor, "n c h w"], side: int, g: torch.Generator) -> Floa
     return torch.nn.functional.fold(mixed, x.shape[-2:], side, stride=side)
 
 
-def index_value(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n d 2"]:
+def index_value(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Float[Tensor, "n d 2"]:  # noqa: ARG001
     """Every fourth pixel as a pair of its number and its value, in an order of its own in each image."""
     values = x[..., ::2, ::2].flatten(1)
     order = torch.rand(values.shape, generator=g).argsort(1)
@@ -166,8 +166,8 @@ FAMILIES: Mapping[str, Family] = {
     "sign-products": Family(make=sign_products, reader=_read_sign_products),
     "residue": Family(make=residue, reader=lambda r, k: r[:, 5].long() % _modulus(k)),
     "zeros-modulo": Family(make=zeros, reader=lambda r, k: (r.flatten(1) == 0).sum(1) % _modulus(k)),
-    "shares": Family(make=shares, reader=lambda r, k: (r[:, 3] + r[:, 11]).long() % 256),
-    "real-shares": Family(make=real_shares, reader=lambda r, k: (r[:, 3] + r[:, 11]).round().long()),
+    "shares": Family(make=shares, reader=lambda r, _: (r[:, 3] + r[:, 11]).long() % 256),
+    "real-shares": Family(make=real_shares, reader=lambda r, _: (r[:, 3] + r[:, 11]).round().long()),
     "bit-eight": Family(make=bit_eight, reader=lambda r, k: (r[:, :k] >> 8 & 1).argmax(1)),
     "neighboring-bits": Family(make=neighboring_bits, reader=lambda r, k: ((r >> 3 ^ r >> 4) & 1)[:, :k].argmax(1)),
     "row-scale": Family(make=row_scale),
@@ -182,7 +182,9 @@ FAMILIES: Mapping[str, Family] = {
 """By name. `shuffled-patches` needs sides that are multiples of four, `argmax` at most a hundred classes."""
 
 
-def planted(name: str, images: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], k: int, seed: int) -> Shaped[Tensor, "n ..."]:
+def planted(
+    name: str, images: Float[Tensor, "n c h w"], y: Int[Tensor, " n"], k: int, seed: int
+) -> Shaped[Tensor, "n ..."]:
     """Releases that carry a leak of one family.
 
     Args:

@@ -6,7 +6,7 @@ Axes: n rows, d columns, k classes, b bins, s columns that are kept.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from adversaries.learning.kernels import spread
@@ -25,7 +25,9 @@ def require_several(y: Int[Tensor, " n"], least: int = 4) -> None:
     """
     counts = torch.bincount(y)
     if float(counts[counts > 0].double().median()) < least:
-        raise NotApplicableError(f"it chooses among columns, for which it needs {least} labels of a class, not one or two")
+        raise NotApplicableError(
+            f"it chooses among columns, for which it needs {least} labels of a class, not one or two"
+        )
 
 
 def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
@@ -44,7 +46,7 @@ def between(x: Float[Tensor, "n d"], y: Int[Tensor, " n"], classes: int) -> Floa
     return (explained / centered.square().sum(0).clamp_min(1e-12)).clamp(0, 1)
 
 
-def binned(x: Float[Tensor, "n d"], bins: int = BINS) -> Int[Tensor, "n d"]:
+def binned(x: Float[Tensor, "n d"], bins: int = BINS) -> Integer[Tensor, "n d"]:
     """In which of some equally full bins every value of a column lies; equal values share one."""
     ordered = x.sort(0).values
     bucket = torch.zeros(x.shape, dtype=torch.uint8, device=x.device)
@@ -53,9 +55,7 @@ def binned(x: Float[Tensor, "n d"], bins: int = BINS) -> Int[Tensor, "n d"]:
     return bucket
 
 
-def surprise(
-    codes: Int[Tensor, "n d"], y: Int[Tensor, " n"], classes: int, values: int = BINS
-) -> Float[Tensor, " d"]:
+def surprise(codes: Integer[Tensor, "n d"], y: Int[Tensor, " n"], classes: int, values: int = BINS) -> Float[Tensor, " d"]:
     """How much more columns of few values tell of the label than chance would, in standard deviations.
 
     The likelihood-ratio statistic of the table of value and class, minus its mean and over its deviation where both

@@ -52,7 +52,9 @@ moments model=b match=histogram
 matched-bits key=dataset
 matched-bits key=release
 linear
+scaled-linear
 knn
+row-views
 mlp
 cnn
 bit-planes
@@ -62,6 +64,11 @@ signs
 second-order
 modular
 popcounts
+trees
+products
+residues
+ranks
+signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
 adapter model=a
@@ -90,7 +97,9 @@ moments model=b match=histogram
 matched-bits key=dataset
 matched-bits key=release
 linear
+scaled-linear
 knn
+row-views
 mlp
 cnn
 bit-planes
@@ -100,6 +109,11 @@ signs
 second-order
 modular
 popcounts
+trees
+products
+residues
+ranks
+signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
 adapter model=a

@@ -1,6 +1,6 @@
 """Gradient-boosted trees on raw and derived columns.
 
-Axes: n rows, d columns, k classes.
+Axes: n rows, d columns, a axes, k classes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.goals.label import Scores
 from adversaries.knowledge import Knowledge
-from adversaries.learning.kernels import flat, spread
+from adversaries.learning.kernels import Columns, flat, spread, wide
 from adversaries.learning.screening import require_several, telling
 from adversaries.learning.summaries import summaries
 from adversaries.threat import Level
 from vfc.errors import NotApplicableError
 
 _TREES = 600
-_FEWEST_ROUNDS = 10
+_MOST_AXES, _MOST_ROWS, _FAR = 512, 4096, 100.0
+_FEWEST_ROUNDS, _MOST_CLASSES = 10, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ class TreeAttack(Attack):
 class Trees(Adversary):
     """Gradient-boosted trees on the values of a release and on summaries of it.
 
-    Knows: labelled releases.
-    Does: puts norms, moments, counts, residues of counts, ranks of extremes and their positions beside the values,
+    Knows: labelled releases; unlabelled ones for their principal axes.
+    Does: puts norms, moments, counts, residues of counts, positions of extremes and principal axes beside the values,
     keeps the columns that tell most of the label inside the labelled rows, and boosts trees on them for a fixed number
     of rounds. One label per class is too few to choose columns by.
     Source: Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NIPS 2017, as scikit-learn
@@ -87,16 +88,24 @@ class Trees(Adversary):
         """Choose columns and boost; raises `NotApplicableError` for few labels of a class or very many classes."""
         release, y = view.labelled
         require_several(y)
-        if view.num_classes * _FEWEST_ROUNDS > 10 * _TREES:
-            raise NotApplicableError(f"every round takes a tree for each of {view.num_classes} classes, which is too many")
+        if view.num_classes > _MOST_CLASSES:
+            raise NotApplicableError(
+                f"every round takes a tree for each of {view.num_classes} classes, which is too many"
+            )
         some = spread(len(y), self.rows).to(y.device)
         release, y = release[some], y[some]
-        x = _columns(release)
+        axes = _Axes.fit(flat(view.unlabelled))
+
+        def columns(rows: Tensor) -> Tensor:
+            values = flat(rows)
+            return torch.cat([values, summaries(rows), axes(values)], dim=1)
+
+        x = columns(release)
         kept = telling(x, y, view.num_classes, self.columns)
         trees = 1 if view.num_classes == 2 else view.num_classes
         rounds = max(_FEWEST_ROUNDS, min(self.rounds, _TREES // trees)) * self.times
         return TreeAttack(
-            features=lambda rows: _columns(rows)[:, kept],
+            features=lambda rows: columns(rows)[:, kept],
             ensemble=self._boost(x[:, kept], y, rounds, generator),
             classes=view.num_classes,
             gradient_steps=rounds,
@@ -124,6 +133,27 @@ class Trees(Adversary):
         return ensemble.fit(x.cpu().numpy(), y.cpu().numpy())
 
 
-def _columns(release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
-    """The values, then the summaries."""
-    return torch.cat([flat(release), summaries(release)], dim=1)
+@dataclass(frozen=True, kw_only=True)
+class _Axes:
+    """Principal axes of releases: what adds up to little, as the parts of a split number do, stands on one of the last.
+
+    Args:
+        scale: of every column.
+        axes: unit vectors, the axis of the smallest spread first; none for wide releases.
+    """
+
+    scale: Columns
+    axes: Float[Tensor, "d a"]
+
+    @classmethod
+    def fit(cls, pool: Float[Tensor, "n d"]) -> _Axes:
+        """The axes of up to 4,096 releases of up to 512 values."""
+        scale = Columns.fit(pool)
+        if pool.shape[1] > _MOST_AXES:
+            return cls(scale=scale, axes=pool.new_zeros((pool.shape[1], 0)))
+        z = scale(pool[spread(len(pool), _MOST_ROWS).to(pool.device)]).clamp(-_FAR, _FAR).to(wide(pool.device))
+        return cls(scale=scale, axes=torch.linalg.eigh(z.T @ z / len(z)).eigenvectors)
+
+    def __call__(self, values: Float[Tensor, "n d"]) -> Float[Tensor, "n a"]:
+        """Where every release stands on every axis."""
+        return (self.scale(values).clamp(-_FAR, _FAR).to(self.axes.dtype) @ self.axes).float()
