@@ -55,7 +55,9 @@ def binned(x: Float[Tensor, "n d"], bins: int = BINS) -> Integer[Tensor, "n d"]:
     return bucket
 
 
-def surprise(codes: Integer[Tensor, "n d"], y: Int[Tensor, " n"], classes: int, values: int = BINS) -> Float[Tensor, " d"]:
+def surprise(
+    codes: Integer[Tensor, "n d"], y: Int[Tensor, " n"], classes: int, values: int = BINS
+) -> Float[Tensor, " d"]:
     """How much more columns of few values tell of the label than chance would, in standard deviations.
 
     The likelihood-ratio statistic of the table of value and class, minus its mean and over its deviation where both
