@@ -43,10 +43,12 @@ frozen-picture model=b form=clip
 frozen-picture model=b form=rescale
 batchnorm model=a
 entropy model=a
+shot model=a
 moments model=a match=moments
 moments model=a match=histogram
 batchnorm model=b
 entropy model=b
+shot model=b
 moments model=b match=moments
 moments model=b match=histogram
 matched-bits key=dataset
@@ -55,8 +57,11 @@ linear
 scaled-linear
 knn
 row-views
+spreading
 mlp
 cnn
+bag
+deep-set
 bit-planes
 integer-codes
 norms
@@ -71,9 +76,11 @@ ranks
 signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
+spreading-features model=a
 adapter model=a
 fine-tune model=b scope=head
 fine-tune model=b scope=all
+spreading-features model=b
 adapter model=b
 batchnorm model=twin (apart)
 fine-tune model=twin scope=all (apart)
@@ -88,10 +95,12 @@ frozen-picture model=b form=clip
 frozen-picture model=b form=rescale
 batchnorm model=a
 entropy model=a
+shot model=a
 moments model=a match=moments
 moments model=a match=histogram
 batchnorm model=b
 entropy model=b
+shot model=b
 moments model=b match=moments
 moments model=b match=histogram
 matched-bits key=dataset
@@ -100,8 +109,11 @@ linear
 scaled-linear
 knn
 row-views
+spreading
 mlp
 cnn
+bag
+deep-set
 bit-planes
 integer-codes
 norms
@@ -116,9 +128,11 @@ ranks
 signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
+spreading-features model=a
 adapter model=a
 fine-tune model=b scope=head
 fine-tune model=b scope=all
+spreading-features model=b
 adapter model=b
 with-prediction probe=linear
 with-prediction probe=mlp

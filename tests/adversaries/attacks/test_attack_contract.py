@@ -13,6 +13,7 @@ from adversaries.threat import ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError
 
 SHORT = {"mlp": {"steps": 20}, "cnn": {"steps": 20}, "fine-tune": {"steps": 20}, "adapter": {"steps": 20}}
+SHORT |= {"deep-set": {"steps": 20}, "shot": {"steps": 5}, "trees": {"rounds": 10}}
 SHORT |= {"entropy": {"steps": 5}, "input-transform": {"inner": "linear"}}
 TOLD = {"with-prediction"}
 """Adversaries that mean nothing without the target's predictions; see test_informed.py."""
@@ -177,7 +178,7 @@ def test_settings_are_json_and_doubling_doubles(bench, name):
     doubled = adversary.doubled()
     if doubled is None:
         assert bench.fit(name, world, **SHORT.get(name, {})).gradient_steps == 0
-    elif name in {"mlp", "cnn", "fine-tune", "adapter", "entropy"}:
+    elif name in {"mlp", "cnn", "fine-tune", "adapter", "entropy", "shot", "deep-set"}:
         steps = [a.fit(bench.view(world), torch.Generator()).gradient_steps for a in (adversary, doubled)]
         assert steps == [SHORT[name]["steps"], 2 * SHORT[name]["steps"]]
     else:
