@@ -47,7 +47,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
         warm_up()
 
     from protocols.bench.grading import Grader
-    from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of
+    from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of, with_attributes
     from protocols.bench.study import Study
     from protocols.engine.prepare import data_of
     from protocols.engine.provenance import code_digest
@@ -61,6 +61,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
     device = start_torch(settings)
     nobody = ReleaseSpec(kind="registered", text="", source="")
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
+    settings = with_attributes(settings, dataset)
     Families.of(settings, dataset.shape[1])  # says now what would fail every row
     rows = planned(settings, specs, dataset, sweep=options.sweep)
     identity = {"verb": STEM, **settings.identity()}
