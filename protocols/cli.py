@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import rich_click as click
 
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
-from protocols.verbs import looking, reading, running
+from protocols.verbs import looking, outside, reading, running
 from protocols.verbs.program import program
 from vfc.errors import NotApplicableError, UserError, unknown
 
-VERBS = (running, reading, looking)
+VERBS = (running, reading, outside, looking)
 """Whose import puts their verbs into the program."""
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130

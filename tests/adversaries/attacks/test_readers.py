@@ -153,7 +153,7 @@ def test_spread_labels_are_scikit_learns_and_leaving_out_needs_no_new_solution()
     assert right == options[best][0]
     np.testing.assert_allclose(scores.numpy(), options[best][1], rtol=1e-8, atol=1e-12)
     raw = _unnormalized(x.double(), 5)
-    theirs = LabelSpreading(kernel=lambda a, b: raw, alpha=best, max_iter=2000, tol=1e-9).fit(x.numpy(), given)
+    theirs = LabelSpreading(kernel=lambda _a, _b: raw, alpha=best, max_iter=2000, tol=1e-9).fit(x.numpy(), given)
     assert (theirs.transduction_ == scores.argmax(1).numpy()).mean() >= 0.98
 
 
