@@ -57,7 +57,7 @@ def run_make(settings: Settings, name: str, defenses: str, passed: dict[str, Any
     nobody = ReleaseSpec(kind="registered", text="", source="")
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
     settings = with_attributes(settings, dataset)
-    Families.of(settings, dataset.shape[1])  # says now what would fail every row
+    Families.of(settings, dataset)  # says now what would fail every row
     grid = tuple(count for count in get_budget(settings.budget).labels if isinstance(count, int))
     freezer = Freezer(
         suite=name, seed=settings.seed, labels=grid, attributes=settings.attributes or tuple(dataset.attributes)
