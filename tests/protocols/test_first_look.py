@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 SPLIT = '''
@@ -147,3 +148,26 @@ def test_a_release_that_cannot_read_the_images_ends_before_training(vfc, write):
     assert code == 2
     assert "training models" not in err
     assert "raised" in err
+
+
+def test_saved_arrays_may_hold_what_the_target_says_without_a_defense(vfc, tmp_path):
+    generator = np.random.default_rng(0)
+    label = np.arange(400) % 2
+    clean = np.where(generator.random(400) < 0.9, label, 1 - label)
+    answer = np.where(generator.random(400) < 0.5, clean, label)
+    release = label[:, None] + generator.normal(0, 1, (400, 3))
+    arrays = {"release": release.astype(np.float32), "label": label, "prediction": answer}
+    found = {}
+    for name, more in (("with", {"clean_prediction": clean}), ("without", {})):
+        np.savez(tmp_path / f"{name}.npz", **arrays, **more)
+        code, _, err = vfc("attack", "--release", f"{name}.npz", "--protocol", "leakage", "--out", name, quick=False)
+        assert code in (0, 3), err
+        found[name] = report_of(tmp_path / name)["metrics"]
+    shares = [found["with"][f"target.{each}"]["value"] for each in ("accuracy", "clean_accuracy", "retention")]
+    assert shares[2] == pytest.approx(shares[0] / shares[1])
+    assert 0.8 < shares[1] < shares[0] < 1
+    assert found["without"]["target.retention"]["value"] is None
+    np.savez(tmp_path / "odd.npz", **arrays, clean_prediction=clean + 1)
+    code, _, err = vfc("attack", "--release", "odd.npz", "--out", "odd", quick=False)
+    assert code == 2
+    assert "predictions below 2" in err
