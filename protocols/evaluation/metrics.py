@@ -197,7 +197,7 @@ def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:
     if target.release is None or target.clean is None:
         reason = (
             reason
-            or "nobody knows the target's predictions on the images (`clean_target` of a module, `clean_prediction` in arrays)"
+            or "nobody knows the target's predictions on the images (`clean_target`, `clean_prediction`)"
         )
         metrics["target.clean_accuracy"] = Value.unknown(reason) if target.clean is None else rate(target.clean)
         metrics["target.retention"] = Value.unknown(reason, unit="ratio")
