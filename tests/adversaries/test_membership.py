@@ -128,7 +128,7 @@ def test_the_predictive_law_is_students_t():
 
 
 def test_an_image_stands_out_over_as_many_others_as_its_ratio_exceeds():
-    truth, seen = world(effect=1.0, online=True)
+    _, seen = world(effect=1.0, online=True)
     sight = real(seen.shadows, seen.real)
     scores = attack("rmia").score(sight)
     own = np.log(special.expit(sight.readings.signals[:, 0]))
