@@ -14,13 +14,17 @@ WITHOUT_LABELS = ("clean", "on the release", "as a picture", "unlabelled")
 LABELLED = "L2"
 """The columns of K are of this level; attackers with more knowledge stand in rows of their own."""
 
-FEATURES = ("bit-planes", "integer-codes", "norms", "signs", "second-order")
+FEATURES = (
+    *("bit-planes", "integer-codes", "norms", "signs", "second-order"),
+    *("trees", "products", "residues", "ranks", "signed-planes"),
+)
 """Probes that learn from derived features; the table shows the best of them as one row."""
 
 _SHORT = {
     "second-order": "pairs",
     "integer-codes": "codes",
     "bit-planes": "bits",
+    "signed-planes": "planes",
 }
 """Names of derived features for narrow columns."""
 

@@ -251,14 +251,14 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "transfer",
     ]  # fmt: skip
     assert list(ADVERSARIES.cards) == [
-        "adapter", "apgd", "averaging", "bag", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn",
-        "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
+        "adapter", "apgd", "averaging", "bag", "batchnorm", "bavaria", "bit-planes", "boundary", "carlini-wagner",
+        "cnn", "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
         "frozen-picture", "gradient-inversion", "hop-skip-jump", "input-transform", "integer-codes", "knn",
         "known-bits", "linear", "lira", "loss-threshold", "majority", "mask-latent", "mask-replay", "matched-bits",
         "matcher", "mean-image", "mlp", "modular", "moments", "noise-projection", "norms", "pgd", "popcounts",
-        "products", "ranks", "replay", "residues", "ridge-decoder", "row-views", "scaled-linear", "second-order",
-        "shadow-classifier", "shot", "signed-planes", "signs", "spreading", "spreading-features", "square", "table",
-        "trees", "with-prediction",
+        "products", "ranks", "replay", "residues", "ridge-decoder", "rmia", "row-views", "scaled-linear",
+        "second-order", "shadow-classifier", "shot", "signed-planes", "signs", "spreading", "spreading-features",
+        "square", "table", "trees", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
         "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",
