@@ -13,7 +13,7 @@ together, until one fails, in a fork of this process (`benchmarks/forked.py`). O
 - `unsure`: the test that failed fails without a mutant as well.
 
 What was run is in `benchmarks/mutants.tsv`; its last column is written by hand and says of each survivor what became
-of it. `--again` runs the survivors of the record once more (with tests written since) and changes their outcome.
+of it. `--again` runs what is not killed in the record once more (with tests written since) and changes its outcome.
 This is no part of the test suite.
 """
 
@@ -135,8 +135,8 @@ class Judge:
         try:
             _write(file, mutated(original, mutant))
             names = [each.name for each in tests]
-            limit = max(LEAST_SECONDS, SLOWER * sum(each.seconds for each in tests))
-            ran = run_forked(self.tree, sorted({each.file for each in tests}), limit, wanted=names)
+            files = sorted({each.file for each in tests})
+            ran = run_forked(self.tree, files, self._limit(tests, files), wanted=names)
         finally:
             _write(file, original)
         if ran.outcome == "timeout":
@@ -144,6 +144,12 @@ class Judge:
         if ran.outcome == "failed":
             return dataclasses.replace(row, outcome="killed", by=ran.by[0] if ran.by else "the tests do not start")
         return row
+
+    def _limit(self, tests: Sequence[RunLines], files: Sequence[str]) -> float:
+        """Seconds after which tests have taken too long."""
+        # What a file's tests share was set up in one of them, and now may be in another one.
+        shared = sum(max(each.seconds for each in self.found if each.file == file) for file in files)
+        return max(LEAST_SECONDS, SLOWER * (sum(each.seconds for each in tests) + shared))
 
     def sure(self, rows: Sequence[Row]) -> list[Row]:
         """Without any mutant, run all tests that killed one: a kill by a test that fails then is `unsure`."""
@@ -187,8 +193,8 @@ def short(code: str, most: int = 90) -> str:
 
 
 def survivors(root: Path, rows: Iterable[Row]) -> list[tuple[Mutant, Row]]:
-    """The mutants of a record that no test saw, as far as their code still stands."""
-    lived = {(row.file, row.function, row.before, row.after): row for row in rows if row.outcome == "survived"}
+    """The mutants of a record that no test saw for sure, as far as their code still stands."""
+    lived = {(row.file, row.function, row.before, row.after): row for row in rows if row.outcome != "killed"}
     found: dict[Row, Mutant] = {}
     for name in {row.file for row in lived.values()}:
         for mutant in mutants_of((root / name).read_text("utf-8"), name):
@@ -207,7 +213,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=14.0, help="no mutant is begun after that")
     parser.add_argument("--seconds", type=float, default=20.0, help="of tests for one mutant")
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
-    parser.add_argument("--again", action="store_true", help="run the survivors of the record again")
+    parser.add_argument("--again", action="store_true", help="run what is not killed in the record again")
     parser.add_argument("--root", type=Path, default=ROOT, help="of the tree")
     parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "mutants.tsv")
     parser.add_argument("--lines", type=Path, default=Path(tempfile.gettempdir()) / "lines_of_tests.json")
