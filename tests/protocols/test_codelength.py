@@ -12,6 +12,7 @@ from protocols.engine.settings import Settings
 from protocols.engine.task import Outcome
 from protocols.evaluation.codelength import Codelength, codelengths
 from protocols.evaluation.context import Context
+from protocols.evaluation.statistic import FEW
 
 N = 60
 
@@ -56,9 +57,14 @@ def test_every_label_is_told_as_it_is_and_permuted_on_the_world_that_is_attacked
     assert found.evidence == []
 
 
+@pytest.mark.parametrize(("targets", "flags"), [(FEW - 1, ("TOO_FEW_TARGETS",)), (FEW, ())])
+def test_few_targets_are_a_flag(targets, flags):
+    found = codelengths(context([told(1.0, 3.0), told(2.0, 4.0)], targets=targets), "p", ["a"])
+    assert [value.flags for value in found.metrics.values()] == [flags, flags]
+
+
 def test_a_codelength_that_could_not_be_had_is_said_with_its_reason():
-    found = codelengths(context([told(1.0, 3.0), Outcome.empty("failed", "boom")], targets=5), "p", ["a"])
-    assert found.metrics["mdl.a.bits"].flags == ("TOO_FEW_TARGETS",)
+    found = codelengths(context([told(1.0, 3.0), Outcome.empty("failed", "boom")]), "p", ["a"])
     value = found.metrics["mdl.a.control_bits"]
     assert (value.value, value.reason, value.unit) == (None, "boom", "bits")
     (row,) = found.evidence

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import t
 
 from adversaries.evaluation_data import reordered
+from adversaries.evidence import Value
 from adversaries.statistics import estimates
 from adversaries.statistics.levels import over_draws, recompute
 from protocols.engine.budget import get_budget
@@ -64,6 +65,14 @@ def test_two_draws_already_have_a_mean_in_the_evidence():
 def test_draws_change_no_level_of_flags():
     b, _ = drawn_board(0.6, 0.7, 0.8)
     assert b.results.count("attack") == 1
+
+
+def test_a_draw_without_a_number_says_why_there_is_no_mean():
+    known, lost = estimates.rate(240, 400), Value.unknown("the attack crashed", unit="rate", flags=("CRASHED",))
+    found = over_draws([known, lost, Value.unknown("later", unit="rate")])
+    assert (found.value, found.reason, found.unit) == (None, "the attack crashed", known.unit)
+    assert found.flags == ("CRASHED",)
+    assert over_draws([lost]) == lost
 
 
 def test_bounds_at_another_level_need_nothing_but_what_is_stored():
