@@ -226,19 +226,17 @@ def mutant_of(root: Path, row: Row) -> Mutant | None:
 
 
 def again(root: Path, judge: Judge, rows: Sequence[Row]) -> list[Row]:
-    """The record after the tests that its survivors name were tried on them, and what took too long was run again."""
-    tried: dict[int, Row] = {}
-    for position, row in enumerate(rows):
-        mutant = mutant_of(root, row) if row.now.startswith("tests/") or row.outcome == "timeout" else None
+    """The record after the tests that its rows name were tried on their mutants."""
+    tried: list[Row] = []
+    for row in rows:
+        mutant = mutant_of(root, row) if row.now.startswith("tests/") else None
         if mutant is None:
+            tried.append(row)
             continue
-        if row.now.startswith("tests/"):
-            test = judge.seen(mutant, row.now)
-            tried[position] = dataclasses.replace(row, now=f"killed by {test}" if test else f"lives: {row.now}")
-        else:
-            tried[position] = judge.judged(mutant, row.seed)
-        print(f"{tried[position].outcome:9s} {row.file}:{row.line}  {tried[position].now}", flush=True)
-    return [tried.get(position, row) for position, row in enumerate(rows)]
+        test = judge.seen(mutant, row.now)
+        tried.append(dataclasses.replace(row, now=f"killed by {test}" if test else f"lives: {row.now}"))
+        print(f"{row.file}:{row.line}  {tried[-1].now}", flush=True)
+    return tried
 
 
 def main() -> None:
@@ -260,24 +258,26 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Judge a sample, or look again at the survivors of the record."""
-    started, rows = time.monotonic(), read(options.record)
+    """Judge a sample, or try the tests that the record names."""
+    rows = read(options.record)
+    if options.again:
+        with tempfile.TemporaryDirectory() as folder:
+            judge = Judge(copied(options.root, Path(folder).resolve() / "tree"), (), LOOKED_IN, options.seconds)
+            rows = again(options.root, judge, rows)
+            write(options.record, rows)
+            write(options.record, judge.sure(rows))
+        return
     drawn, of = sampled(options.root, options.prefixes, options.sample, options.seed, rows)
-    if not options.again:
-        print(f"{len(drawn)} of {of} mutants, seed {options.seed}")
+    print(f"{len(drawn)} of {of} mutants, seed {options.seed}", flush=True)
     if options.list:
         print("\n".join(f"{mutant.file}:{mutant.line}  {mutant.before}  ->  {mutant.after}" for mutant in drawn))
         return
+    started, new = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(options.root, Path(folder).resolve() / "tree")
         packages = [each.replace("/", ".") for each in FOLDERS]
         found = lines_of_tests(tree, importers(tree, LOOKED_IN, packages), files_of(tree), options.lines)
-        judge, new = Judge(tree, found, LOOKED_IN, options.seconds), []
-        if options.again:
-            rows = again(options.root, judge, rows)
-            write(options.record, rows)
-            write(options.record, judge.sure(rows))
-            return
+        judge = Judge(tree, found, LOOKED_IN, options.seconds)
         for mutant in drawn:
             if time.monotonic() - started > 60 * options.minutes:
                 break
