@@ -147,7 +147,8 @@ class Judge:
     def seen(self, mutant: Mutant, test: str) -> str | None:
         """The test, or the first of its cases, that fails on a mutant; None if none does."""
         ran = self._run(mutant, [test], NAMED_SECONDS, None)
-        return ran.by[0] if ran.by else None
+        # What cannot even be imported has no first failure.
+        return (*ran.by, test)[0] if ran.outcome == "failed" else None
 
     def _run(self, mutant: Mutant, files: Sequence[str], seconds: float, wanted: Sequence[str] | None) -> Ran:
         """Run tests of the tree with the mutant in it."""
