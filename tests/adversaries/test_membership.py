@@ -374,3 +374,14 @@ def test_a_planted_leak_moves_some_members_by_six_deviations():
         assert not marked[~truth].any()
         assert marked.sum() / truth.sum() == pytest.approx(PLANTED, abs=0.12)
         assert np.allclose(after[marked] - before[marked], 6 * before.std(axis=0) + 1e-6)
+
+
+def test_a_threshold_lies_halfway_between_members_and_others_that_are_all_told_apart():
+    member = np.arange(10) < 5
+    told = Readings(signals=np.where(member, 7.0, 4.0)[:, None], release=np.zeros((10, 2)))
+    rows = np.stack([member, member])
+    shadows = Shadows(
+        names=("confidence",), universe=[told, told], member=rows, candidates=[told, told], inside=rows, online=False
+    )
+    found = calibrate(attack("loss-threshold"), shadows)
+    assert (found.threshold, found.advantage) == (5.5, 1.0)
