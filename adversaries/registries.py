@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from adversaries.adversary import Adversary
 
 ADVERSARIES: Registry[type[Adversary]] = Registry(
-    "adversary", "adversaries.attacks", "ADVERSARIES", "vfc.adversaries", facts=("goals", "variants", "order")
+    "adversary",
+    "adversaries.attacks",
+    "ADVERSARIES",
+    "vfc.adversaries",
+    facts=("goals", "variants", "order", "length"),
 )
 """Adversaries, by name; `adversaries.entries` says what the facts mean."""

@@ -1,91 +1,99 @@
 """Which small faults would the tests not see? Plants sampled faults, one at a time, and lists those that live.
 
-    python -m benchmarks.mutants [--sample 60] [--seed 0] [--minutes 25] [--jobs 2] [--list] [PREFIX ...]
+    python -m benchmarks.mutants [--sample 60] [--seed 0] [--minutes 14] [--seconds 20] [--list] [PREFIX ...]
 
 A mutant is one file with one change (`benchmarks/mutations.py`). The sample is drawn with the seed from all mutants of
-the files under the prefixes (paths; default: all that `TESTS` knows). Each mutant stands in a temporary copy of the
-tree, and only the tests that `TESTS` names for its file are run, until the first failure. A mutant that no test fails
-on is a survivor: a missing test, or a change that changes nothing ("equivalent"). A run that takes SLOWER times as long
-as without the mutant counts as seen, and is said.
+the files under the prefixes that are not in the record yet. Each mutant stands in a temporary copy of the tree, and
+meets the tests that run its line (`benchmarks/lines_of_tests.py`), the file's own first, as many as take `--seconds`
+together, until one fails, in a fork of this process (`benchmarks/forked.py`). Outcomes:
 
-This is no part of the test suite. `benchmarks/README.md` holds what was run, and why each survivor lives.
+- `killed`: a test failed, which passes without any mutant (all such tests are run again in the end);
+- `timeout`: the tests took SLOWER times as long as without the mutant, which counts as seen;
+- `survived`: all tests passed; a missing test, or a change that changes nothing;
+- `unsure`: the test that failed fails without a mutant as well.
+
+What was run is in `benchmarks/mutants.tsv`; its last column is written by hand and says of each survivor what became
+of it. `--again` runs the survivors of the record once more (with tests written since) and changes their outcome.
+This is no part of the test suite.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import ast
+import csv
+import dataclasses
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 
+from benchmarks.forked import import_large, run_forked
+from benchmarks.lines_of_tests import RunLines, chosen_tests, importers, lines_of_tests
 from benchmarks.mutations import Mutant, mutants_of, mutated
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "pyproject.toml")
-SLOWER, LEAST_SECONDS = 5, 60
-
-_BOARDS = tuple(
-    f"tests/protocols/test_{name}.py"
-    for name in ("statistic", "leaderboard", "label_metrics", "flags", "pairs_leaderboard", "cross_protocol", "arms")
-)
-_CORE = tuple(f"tests/vfc/test_{name}.py" for name in ("latents", "mask", "objective", "vfc_core"))
-_STATS = ("tests/adversaries/test_stats.py", "tests/adversaries/test_difference.py")
-_LABEL = ("tests/adversaries/test_goal.py", "tests/adversaries/test_masked.py", "tests/protocols/test_flags.py")
-
-TESTS: dict[str, tuple[str, ...]] = {
-    **{f"vfc/core/{name}.py": _CORE for name in ("decoder", "encoder", "mask", "objective", "trainer")},
-    "adversaries/statistics/estimates.py": (*_STATS, *_BOARDS[:4]),
-    "adversaries/statistics/intervals.py": _STATS,
-    "adversaries/statistics/levels.py": (*_STATS, *_BOARDS[:5]),
-    "adversaries/statistics/rank_correlation.py": ("tests/adversaries/test_rank_correlation.py",),
-    "adversaries/statistics/special.py": ("tests/adversaries/test_special.py", *_STATS),
-    "adversaries/statistics/training_course.py": (
-        "tests/adversaries/test_training_course.py",
-        "tests/reports/test_overtraining_findings.py",
-    ),
-    "adversaries/statistics/worst_class.py": ("tests/adversaries/test_worst_class.py", *_STATS),
-    "adversaries/goals/assess.py": _LABEL,
-    "adversaries/goals/evasion.py": ("tests/adversaries/test_evasion.py",),
-    "adversaries/goals/gallery.py": ("tests/adversaries/test_gallery.py",),
-    "adversaries/goals/image_metrics.py": ("tests/adversaries/test_image_metrics.py",),
-    "adversaries/goals/label.py": _LABEL,
-    "adversaries/goals/matching.py": ("tests/adversaries/test_matching.py",),
-    "adversaries/goals/membership.py": ("tests/adversaries/test_membership.py",),
-    "adversaries/goals/membership_grading.py": ("tests/adversaries/test_membership.py",),
-    "adversaries/goals/reconstruction.py": ("tests/adversaries/test_reconstruction.py",),
-    **{
-        f"protocols/evaluation/{name}.py": _BOARDS
-        for name in ("flags", "label_evaluation", "leaderboard", "metrics", "pairs", "results", "schedule", "statistic")
-    },
-    "protocols/evaluation/bound_check.py": ("tests/protocols/test_bound_check.py",),
-    "protocols/evaluation/cross_protocol.py": ("tests/protocols/test_cross_protocol.py",),
-    "protocols/evaluation/protocol.py": ("tests/protocols/test_cross_protocol.py",),
-}
-"""The tests of each file, quick ones first; a file that is not here is not mutated."""
+FOLDERS = ("vfc/core", "adversaries/statistics", "adversaries/goals", "protocols/evaluation")
+LOOKED_IN = ("tests/vfc", "tests/adversaries", "tests/protocols")
+SLOWER, LEAST_SECONDS = 5, 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the tests said of a mutant: `killed`, `timeout`, `survived`, or `not run`."""
+class Row:
+    """One line of the record.
 
-    mutant: Mutant
+    Args:
+        seed: of the sample.
+        file, line, function: where the change is.
+        before, after: the changed piece of code.
+        outcome: see the head of this file.
+        by: the test that failed.
+        now: by hand, what became of a survivor.
+    """
+
+    seed: int
+    file: str
+    line: int
+    function: str
+    before: str
+    after: str
     outcome: str
+    by: str = ""
+    now: str = ""
 
 
-def sampled(root: Path, prefixes: Iterable[str], count: int, seed: int) -> tuple[list[Mutant], int]:
-    """`count` of all mutants under the prefixes, and how many there are in all."""
-    files = [file for file in sorted(TESTS) if any(file.startswith(prefix) for prefix in prefixes)]
-    everything = [mutant for file in files for mutant in mutants_of((root / file).read_text("utf-8"), file)]
-    return random.Random(seed).sample(everything, min(count, len(everything))), len(everything)
+def sampled(
+    root: Path, prefixes: Iterable[str], count: int, seed: int, without: Iterable[Row] = ()
+) -> tuple[list[Mutant], int]:
+    """`count` of all mutants under the prefixes, none of which is in the record, and how many there are in all."""
+    names = [name for name in files_of(root) if any(name.startswith(prefix) for prefix in prefixes)]
+    everything = [mutant for name in names for mutant in mutants_of((root / name).read_text("utf-8"), name)]
+    known = {(row.file, row.function, row.before, row.after) for row in without}
+    new = [mutant for mutant in everything if _key(root, mutant) not in known] if known else everything
+    return random.Random(seed).sample(new, min(count, len(new))), len(everything)
+
+
+def files_of(root: Path) -> list[str]:
+    """The files that are mutated, relative to the root."""
+    return sorted(str(path.relative_to(root)) for folder in FOLDERS for path in (root / folder).glob("*.py"))
+
+
+def _key(root: Path, mutant: Mutant) -> tuple[str, str, str, str]:
+    source = (root / mutant.file).read_text("utf-8")
+    return mutant.file, function_at(source, mutant.line), short(mutant.before), short(mutant.after)
+
+
+def function_at(source: str, line: int) -> str:
+    """The innermost function or class at a line."""
+    name = ""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.lineno <= line <= (node.end_lineno or 0):
+            name = node.name
+    return name
 
 
 def copied(root: Path, to: Path) -> Path:
@@ -99,29 +107,54 @@ def copied(root: Path, to: Path) -> Path:
     return to
 
 
-def run_tests(tree: Path, tests: Iterable[str], seconds: float | None) -> str:
-    """`survived` if all tests pass in a tree, `killed` if not, or `timeout`."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds,
-            check=False,
+class Judge:
+    """Runs the tests of mutants in one copy of the tree.
+
+    Args:
+        tree: the copy.
+        found: the lines that tests run.
+        looked_in: folders of tests.
+        seconds: the tests of one mutant take at most so long.
+    """
+
+    def __init__(self, tree: Path, found: Sequence[RunLines], looked_in: Sequence[str], seconds: float) -> None:
+        self.tree, self.found, self.looked_in, self.seconds = tree, found, looked_in, seconds
+
+    def judged(self, mutant: Mutant, seed: int) -> Row:
+        """Put a mutant in the copy of the tree, run its tests, and take it away again."""
+        file = self.tree / mutant.file
+        original = file.read_text("utf-8")
+        own = importers(self.tree, self.looked_in, [mutant.file.removesuffix(".py").replace("/", ".")])
+        tests = chosen_tests(self.found, mutant.file, original, mutant.line, own, self.seconds)
+        row = Row(
+            seed=seed, file=mutant.file, line=mutant.line, function=function_at(original, mutant.line),
+            before=short(mutant.before), after=short(mutant.after), outcome="survived",
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    return "killed" if done.returncode else "survived"
+        if not tests:
+            return dataclasses.replace(row, by="no test runs this line")
+        try:
+            _write(file, mutated(original, mutant))
+            names = [each.name for each in tests]
+            limit = max(LEAST_SECONDS, SLOWER * sum(each.seconds for each in tests))
+            ran = run_forked(self.tree, sorted({each.file for each in tests}), limit, wanted=names)
+        finally:
+            _write(file, original)
+        if ran.outcome == "timeout":
+            return dataclasses.replace(row, outcome="timeout")
+        if ran.outcome == "failed":
+            return dataclasses.replace(row, outcome="killed", by=ran.by[0] if ran.by else "the tests do not start")
+        return row
 
-
-def judged(tree: Path, mutant: Mutant, tests: Iterable[str], seconds: float | None) -> str:
-    """Put a mutant in a copy of the tree, run its tests, and take it away again."""
-    file = tree / mutant.file
-    original = file.read_text("utf-8")
-    try:
-        _write(file, mutated(original, mutant))
-        return run_tests(tree, tests, seconds)
-    finally:
-        _write(file, original)
+    def sure(self, rows: Sequence[Row]) -> list[Row]:
+        """Without any mutant, run all tests that killed one: a kill by a test that fails then is `unsure`."""
+        killers = sorted({row.by for row in rows if row.outcome == "killed" and "::" in row.by})
+        if not killers:
+            return list(rows)
+        files = sorted({name.partition("::")[0] for name in killers})
+        ran = run_forked(self.tree, files, 1000, wanted=killers, to_the_end=True)
+        if ran.outcome == "timeout" or (ran.outcome == "failed" and not ran.by):
+            raise SystemExit(f"expected the tests to start and to end without a mutant: {' '.join(killers)}")
+        return [dataclasses.replace(row, outcome="unsure") if row.by in ran.by else row for row in rows]
 
 
 def _write(file: Path, source: str) -> None:
@@ -131,55 +164,39 @@ def _write(file: Path, source: str) -> None:
         stale.unlink()
 
 
-def evaluate(root: Path, mutants: list[Mutant], jobs: int, until: float) -> list[Verdict]:
-    """Judge every mutant, in as many copies of the tree as there are jobs; after `until` none is begun.
-
-    Raises:
-        SystemExit: the tests fail without any mutant.
-    """
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
-        trees: SimpleQueue[Path] = SimpleQueue()
-        for job in range(jobs):
-            trees.put(copied(root, Path(folder) / str(job)))
-        seconds = {tests: _limit(Path(folder) / "0", tests) for tests in {TESTS[mutant.file] for mutant in mutants}}
-
-        def judge(mutant: Mutant) -> Verdict:
-            if time.monotonic() > until:
-                return Verdict(mutant=mutant, outcome="not run")
-            tree, tests = trees.get(), TESTS[mutant.file]
-            try:
-                outcome = judged(tree, mutant, tests, seconds[tests])
-            finally:
-                trees.put(tree)
-            print(f"{outcome:9s} {_line(mutant)}", flush=True)
-            return Verdict(mutant=mutant, outcome=outcome)
-
-        return list(pool.map(judge, mutants))
+def read(record: Path) -> list[Row]:
+    """The rows of a record; none if there is no file."""
+    if not record.exists():
+        return []
+    with record.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [Row(**{**row, "seed": int(row["seed"]), "line": int(row["line"])}) for row in rows]
 
 
-def _limit(tree: Path, tests: tuple[str, ...]) -> float:
-    """Seconds that the tests of a mutant may take, from how long they take without."""
-    started = time.monotonic()
-    if run_tests(tree, tests, None) != "survived":
-        raise SystemExit(f"expected the tests to pass without a mutant: {' '.join(tests)}")
-    return max(LEAST_SECONDS, SLOWER * (time.monotonic() - started))
+def write(record: Path, rows: Iterable[Row]) -> None:
+    """Write a record anew."""
+    with record.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(field.name for field in dataclasses.fields(Row))
+        table.writerows(dataclasses.astuple(row) for row in rows)
 
 
-def _line(mutant: Mutant) -> str:
-    return f"{mutant.file}:{mutant.line}  {_short(mutant.before)}  ->  {_short(mutant.after)}"
-
-
-def _short(code: str, most: int = 70) -> str:
+def short(code: str, most: int = 90) -> str:
+    """Code cut to a length, so that a record can be read."""
     return code if len(code) <= most else code[: most - 3] + "..."
 
 
-def table(verdicts: Iterable[Verdict]) -> str:
-    """The survivors as a Markdown table."""
-    lines = ["| where | before | after |", "|---|---|---|"]
-    for mutant in (each.mutant for each in verdicts if each.outcome == "survived"):
-        before, after = (_short(code).replace("|", "\\|") for code in (mutant.before, mutant.after))
-        lines.append(f"| {mutant.file}:{mutant.line} | `{before}` | `{after}` |")
-    return "\n".join(lines)
+def survivors(root: Path, rows: Iterable[Row]) -> list[tuple[Mutant, Row]]:
+    """The mutants of a record that no test saw, as far as their code still stands."""
+    lived = {(row.file, row.function, row.before, row.after): row for row in rows if row.outcome == "survived"}
+    found: dict[Row, Mutant] = {}
+    for name in {row.file for row in lived.values()}:
+        for mutant in mutants_of((root / name).read_text("utf-8"), name):
+            row = lived.get(_key(root, mutant))
+            # The same change may be possible at two places of one function; the line tells them apart.
+            if row is not None and (row not in found or abs(mutant.line - row.line) < abs(found[row].line - row.line)):
+                found[row] = mutant
+    return [(mutant, row) for row, mutant in found.items()]
 
 
 def main() -> None:
@@ -187,19 +204,53 @@ def main() -> None:
     parser.add_argument("prefixes", nargs="*", default=[""], metavar="PREFIX")
     parser.add_argument("--sample", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=14.0, help="no mutant is begun after that")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of tests for one mutant")
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
+    parser.add_argument("--again", action="store_true", help="run the survivors of the record again")
+    parser.add_argument("--root", type=Path, default=ROOT, help="of the tree")
+    parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "mutants.tsv")
+    parser.add_argument("--lines", type=Path, default=Path(tempfile.gettempdir()) / "lines_of_tests.json")
     options = parser.parse_args()
-    mutants, of = sampled(ROOT, options.prefixes, options.sample, options.seed)
-    print(f"{len(mutants)} of {of} mutants, seed {options.seed}")
+    if not options.list:
+        import_large()
+    run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Judge a sample, or the survivors of the record."""
+    started, rows = time.monotonic(), read(options.record)
+    if options.again:
+        tasks = [(mutant, row.seed) for mutant, row in survivors(options.root, rows)]
+    else:
+        drawn, of = sampled(options.root, options.prefixes, options.sample, options.seed, rows)
+        print(f"{len(drawn)} of {of} mutants, seed {options.seed}")
+        tasks = [(mutant, options.seed) for mutant in drawn]
     if options.list:
-        print("\n".join(map(_line, mutants)))
+        print("\n".join(f"{mutant.file}:{mutant.line}  {mutant.before}  ->  {mutant.after}" for mutant, _ in tasks))
         return
-    verdicts = evaluate(ROOT, mutants, options.jobs, time.monotonic() + 60 * options.minutes)
-    outcomes = [each.outcome for each in verdicts]
-    print(", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "timeout", "survived", "not run")))
-    print(table(verdicts))
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(options.root, Path(folder).resolve() / "tree")
+        packages = [each.replace("/", ".") for each in FOLDERS]
+        found = lines_of_tests(tree, importers(tree, LOOKED_IN, packages), files_of(tree), options.lines)
+        judge, new = Judge(tree, found, LOOKED_IN, options.seconds), []
+        for mutant, seed in tasks:
+            if time.monotonic() - started > 60 * options.minutes:
+                break
+            new.append(judge.judged(mutant, seed))
+            write(options.record, _with(rows, new))
+            print(f"{new[-1].outcome:9s} {mutant.file}:{mutant.line}  {mutant.before} -> {mutant.after}", flush=True)
+        new = judge.sure(new)
+    write(options.record, _with(rows, new))
+    outcomes = [row.outcome for row in new]
+    said = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "timeout", "survived", "unsure"))
+    print(f"{said}, {len(tasks) - len(new)} not run, {time.monotonic() - started:.0f} s")
+
+
+def _with(rows: Sequence[Row], new: Sequence[Row]) -> list[Row]:
+    """A record with new rows, which take the place of the old ones of the same mutants."""
+    places = {(row.file, row.line, row.before, row.after) for row in new}
+    return [*(row for row in rows if (row.file, row.line, row.before, row.after) not in places), *new]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,163 @@
-"""The defender: data, models, the VFC core, every other defense."""
+"""The defender: data, models, the VFC core, every other defense; and the front door of the whole toolkit.
+
+```python
+import vfc
+
+report = vfc.attack(defense, images=images, labels=labels, target=model, budget="smoke")
+```
+
+Importing this imports nothing else: each function fetches what it needs when it is called.
+"""
+
+# Structure: calibration does not count it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from protocols.tensors import FittedAdversary
+    from reports.opened import OpenedBench, OpenedReport
+
+__all__ = ["attack", "bench", "fit_adversary", "load_report"]
+
+
+def attack(
+    defense: object = None,
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    release: object = None,
+    target: object = None,
+    dataset: str | None = None,
+    protocols: Sequence[str] = ("adaptive-probe",),
+    gates: Sequence[str] = (),
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedReport:
+    """Attack a defense with everybody who might repurpose its releases, and say what they reach.
+
+    The same run as `vfc attack`. An object runs in this process, so `isolated` is false in the report's provenance.
+
+    Args:
+        defense: a torch module or a function from images (n, c, side, side) in [0, 1] to one release row per image,
+            an object that can be called like that, or whatever `--release` takes as text.
+        images: numpy array or tensor, shape (n, 1 or 3, side, side), floats in [0, 1] or uint8.
+        labels: the task, classes from 0, shape (n,); or a mapping of names to such, the task first.
+        attributes: what else attackers may want to know, by name, each (n,); or names of labels of `dataset`.
+        test: (images, labels) on which everybody is graded; without it, a quarter of the images.
+        release: published values (n, ...) instead of a defense, with their `labels`, and `images` if they are known.
+        target: the intended use, a torch module or a function from releases to logits (n, classes). Without it, the
+            defense's own `predict` or `target`; without any, ratios are not applicable.
+        dataset: what `--dataset` takes, instead of images.
+        protocols: names as in `vfc list protocols`.
+        gates: `METRIC OP NUMBER`, such as "adaptive.accuracy@1 <= 0.5".
+        threat: highest level of knowledge, L0 to L5; None for each protocol's default.
+        budget: smoke (minutes), standard or full.
+        seed: of everything.
+        out: folder for the report and for what a killed run resumes from; None keeps nothing but the cache.
+        options: further fields of `protocols.engine.settings.Settings`, such as `unintended=("mlp",)`.
+
+    Returns:
+        The report, which shows itself in a notebook.
+
+    Raises:
+        vfc.errors.UserError: something must be changed, and it says what.
+    """
+    _require_own_packages()
+    from protocols import api
+
+    return api.attack(
+        defense, images=images, labels=labels, attributes=attributes, test=test, release=release, target=target,
+        dataset=dataset, protocols=protocols, gates=gates, threat=threat, budget=budget, seed=seed, out=out, **options,
+    )  # fmt: skip
+
+
+def bench(
+    defenses: object = "all",
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    dataset: str | None = None,
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedBench:
+    """Put defenses under the same adversaries and into one table, as `vfc bench` does.
+
+    Args:
+        defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
+        images, labels, attributes, test, dataset: the data, as for `attack`.
+        threat, budget, seed, out, options: as for `attack`.
+
+    Returns:
+        The table, which shows itself in a notebook.
+
+    Raises:
+        vfc.errors.UserError: something must be changed, and it says what.
+    """
+    _require_own_packages()
+    from protocols import api
+
+    return api.bench(
+        defenses, images=images, labels=labels, attributes=attributes, test=test, dataset=dataset, threat=threat,
+        budget=budget, seed=seed, out=out, **options,
+    )  # fmt: skip
+
+
+def fit_adversary(
+    name: str, release: object, labels: object, *, images: object = None, seed: int = 0, **settings: Any
+) -> FittedAdversary:
+    """Fit one adversary on labelled releases, without any protocol and without controls.
+
+    Args:
+        name: of an adversary that guesses labels, as in `vfc list adversaries`, such as "linear".
+        release: numpy array or tensor, shape (n, ...).
+        labels: classes from 0, shape (n,).
+        images: the originals, shape (n, c, side, side) in [0, 1], for adversaries that read them.
+        seed: of everything that it draws.
+        settings: options of the adversary, as `vfc list adversaries NAME` shows them.
+
+    Returns:
+        What has learned: `guess(release)` gives classes (n,), `scores(release)` a score per class (n, k).
+
+    Raises:
+        vfc.errors.UserError: there is no such adversary, it does not apply, or the arrays have another form.
+    """
+    _require_own_packages()
+    from protocols import tensors
+
+    return tensors.fit_adversary(name, release, labels, images=images, seed=seed, **settings)
+
+
+def load_report(path: str | Path) -> OpenedReport:
+    """Read a report that `vfc attack` wrote; imports no torch.
+
+    Args:
+        path: `report.json`, or the folder that holds it.
+
+    Raises:
+        vfc.errors.UserError: it is missing, damaged or changed by hand.
+    """
+    _require_own_packages()
+    from reports.opened import open_report
+
+    return open_report(path)
+
+
+def _require_own_packages() -> None:
+    from vfc.__main__ import require_own_packages
+
+    require_own_packages()

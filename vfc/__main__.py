@@ -62,6 +62,7 @@ def _start(called: str, entry: str) -> None:
     try:
         require_own_packages()
         from protocols import cli
+        from protocols.commands.output import open_standard_streams
         from vfc.core.guard import refuse_exits
         from vfc.core.guardian import can_guard, guarded
     except UserError as error:
@@ -82,7 +83,7 @@ def _start(called: str, entry: str) -> None:
             getattr(cli, entry)()
 
         # A pipe must not take the number of a stream that is closed.
-        cli.open_standard_streams()
+        open_standard_streams()
         if can_guard():
             sys.exit(guarded(work, called))
         work()

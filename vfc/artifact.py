@@ -90,7 +90,7 @@ def save_model(model: nn.Module, path: Path, *, split_seed: int | None = None) -
     """Save a classifier's weights, and its `arch`, from which it is rebuilt.
 
     Args:
-        model: a `vfc.models.Classifier`.
+        model: a `vfc.models.Classifier`, or a factory's `vfc.outside.made.Made`.
         path: the file, by convention `<name>.safetensors`.
         split_seed: salt of the split whose images it was trained on; None where nobody needs to know.
     """
@@ -108,13 +108,15 @@ def load_model(path: Path) -> nn.Module:
         UserError: the file is missing or damaged, or its architecture no longer exists.
     """
     from vfc.models import rebuild
+    from vfc.outside.made import remade
 
     data, entry = _load(path, "model")
     arrays, arch = _unpack(data, path), entry.get("arch")
     if not isinstance(arch, dict) or any(type(n) is int and n > len(data) for n in arch.values()):
         raise UserError(f"expected an architecture of the size of {path}, got {str(arch)[:300]}", "train it again")
     try:
-        model: nn.Module = rebuild(arch)
+        # A factory's network is made by the user's own code.
+        model: nn.Module = remade(arch) if "factory" in arch else rebuild(arch)
         model.load_state_dict(arrays)
     except UserError:
         raise

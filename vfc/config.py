@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,3 +117,15 @@ def checked_options(kind: type[Any], options: Mapping[str, Any], name: str) -> d
         if option in AMOUNTS and isinstance(number, (int, float)) and not 0 < number <= MOST:
             raise UserError(f"expected {name}.{option} above 0 and up to {MOST:g}, got {value!r}", "give such a number")
     return checked
+
+
+def user_cache_folder() -> Path:
+    """`$VFC_CACHE_DIR`, else the folder `vfc` in the user's cache folder of this system."""
+    named = os.environ.get("VFC_CACHE_DIR")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vfc"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "vfc"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vfc"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,8 +19,10 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from vfc.config import user_cache_folder
 from vfc.datasets.labels import parse_label
 from vfc.errors import UserError, unknown
+from vfc.handed.held import DATASETS_HELD
 from vfc.registries import DATASETS as DATASETS
 
 
@@ -134,18 +135,6 @@ MOST_CLASSES = 1_000
 """A class at or above this number is an error unless there are more images than that."""
 
 
-def user_cache_folder() -> Path:
-    """`$VFC_CACHE_DIR`, else the folder `vfc` in the user's cache folder of this system."""
-    named = os.environ.get("VFC_CACHE_DIR")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vfc"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vfc"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vfc"
-
-
 def load_dataset(
     spec: str,
     *,
@@ -168,8 +157,10 @@ def load_dataset(
         UserError: an unknown name, missing or malformed files, or unusable images or labels.
     """
     name, _, argument = spec.partition(":")
-    dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download))
-    check_dataset(dataset)
+    dataset = DATASETS_HELD.get(spec)
+    if dataset is None:
+        dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download))
+        check_dataset(dataset)
     for text in labels:
         dataset = _derive(dataset, text)
     if task is not None:

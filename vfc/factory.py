@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError, unknown
+from vfc.handed.held import DEFENSES_HELD
 from vfc.wrapper import ModuleDefense, check_values, defender_call, user_call
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
@@ -38,13 +39,13 @@ class ReleaseSpec:
     """What a `--release` argument names.
 
     Args:
-        kind: which of the four forms it has.
+        kind: which of the four forms it has, or an object of this process.
         text: the argument itself.
         source: registered name, path of the folder or arrays, or module or file of the factory.
-        attribute: the factory's name inside its module; empty for the other forms.
+        attribute: the factory's name inside its module, or the object's; empty for the other forms.
     """
 
-    kind: Literal["registered", "folder", "factory", "arrays"]
+    kind: Literal["registered", "folder", "factory", "arrays", "object"]
     text: str
     source: str
     attribute: str = ""
@@ -54,6 +55,8 @@ class ReleaseSpec:
         """How reports name it: without the folder that it lies in, which may differ from machine to machine."""
         if self.kind == "registered" or (self.kind == "factory" and not self.source.endswith(".py")):
             return self.text
+        if self.kind == "object":
+            return self.attribute
         return Path(self.source).resolve().name + (f":{self.attribute}" if self.kind == "factory" else "")
 
 
@@ -68,6 +71,8 @@ def resolve(spec: str) -> ReleaseSpec:
     if not spec:
         raise UserError("expected a release, got an empty text", _FORMS)
     path = Path(spec)
+    if spec in DEFENSES_HELD:
+        return ReleaseSpec(kind="object", text=spec, source=spec, attribute=spec.split(":")[1])
     if spec in DEFENSES.cards:
         return ReleaseSpec(kind="registered", text=spec, source=spec)
     if path.suffix in ARRAY_SUFFIXES:
@@ -96,12 +101,14 @@ def call_factory(spec: ReleaseSpec, num_classes: int) -> Defense:
     The working folder (for a file: its own folder) is put on `sys.path`, as `python` itself would.
 
     Args:
-        spec: a spec of kind `factory`.
+        spec: a spec of kind `factory`, or `object`, whose defense is there already.
         num_classes: handed to factories that have a parameter of that name.
 
     Raises:
         UserError: it cannot be imported, is missing, raises, or returns something else.
     """
+    if spec.kind == "object":
+        return DEFENSES_HELD[spec.text]
     module = _import(spec)
     found: Any = user_call(spec.text, lambda: _attribute(module, spec))
     # A ready object is as good as a function that returns it.

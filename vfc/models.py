@@ -24,7 +24,7 @@ DEFAULT_UNINTENDED: dict[str, tuple[str, ...]] = {
 """Unintended models by kind of image (small: side up to 16): the first three that are not of the target's family."""
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
-    ("resnet20", "resnet18"),
+    ("resnet20", "resnet56", "resnet18"),
     ("vgg11", "vgg16"),
     ("mobilenetv2", "shufflenetv2"),
 )
@@ -101,9 +101,10 @@ def build_model(
     Raises:
         UserError: an unknown name, or a shape that the models here are not made for.
     """
+    from vfc.zoo.published import of_torchvision
     from vfc.zoo.shape import Shape
 
-    build = MODELS.get(name)
+    build = of_torchvision(name) or MODELS.get(name)
     if channels not in (1, 3) or not 8 <= side <= 64:
         raise UserError(
             f"expected square images of 8 to 64 pixels with 1 or 3 channels, got {side} pixels and {channels} channels",

@@ -34,8 +34,9 @@ class ModuleDefense(Defense):
     """Any torch module x -> r as a defense.
 
     The intended use is its `predict(r) -> logits` or its attribute `target` (a module r -> logits); without either
-    there is no target. Optional attributes: `stochastic`, `mask` (units,) or (n, units), `encoder`, `decoder`, and
-    `fit(images, labels)`, which may change the module and is handed a copy of it.
+    there is no target. Optional attributes: `clean_target` (a module or method x -> logits), the same model without a
+    defense, for a target that does not read images; `stochastic`, `mask` (units,) or (n, units), `encoder`, `decoder`,
+    and `fit(images, labels)`, which may change the module and is handed a copy of it.
 
     The module runs in eval mode, without gradients unless x requires one. Its own randomness comes from torch's global
     state, which is set from the generator for every call and restored afterwards.
@@ -57,11 +58,12 @@ class ModuleDefense(Defense):
                 f"expected `target` of {self.origin} to be a torch.nn.Module, got {type(target).__name__}",
                 "give a module from release to logits, or a method predict(r)",
             )
-        if (own := self._shown("predict")) is not None and not callable(own):
-            raise UserError(
-                f"expected `predict` of {self.origin} to be a method, got {type(own).__name__}",
-                "give a method predict(r) -> logits",
-            )
+        for name, argument in (("predict", "r"), ("clean_target", "x")):
+            if (own := self._shown(name)) is not None and not callable(own):
+                raise UserError(
+                    f"expected `{name}` of {self.origin} to be a method, got {type(own).__name__}",
+                    f"give a method {name}({argument}) -> logits",
+                )
         # A frozen dataclass; both are facts about the module and not settings.
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "stochastic", user_call(self.origin, lambda: bool(self._shown("stochastic"))))
@@ -124,13 +126,24 @@ class ModuleDefense(Defense):
         """Logits from the module's `predict` or `target`; None without either."""
         own = self._shown("predict")
         use = own if callable(own) else self.target
-        if use is None:
-            return None
+        return None if use is None else self._logits(use, values)
+
+    def clean(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"] | None:
+        """Logits from the module's `clean_target` on images, as the model answers without a defense; None without it.
+
+        Raises:
+            UserError: it raises, or returns anything but one row of logits per image.
+        """
+        use = self._shown("clean_target")
+        return None if use is None else self._logits(use, x)
+
+    def _logits(self, use: Callable[[Tensor], Any], values: Tensor) -> Tensor:
+        """What a part of the module answers in eval mode, one row of logits for every row of values."""
 
         def run() -> Any:
-            if self.target is not None:
-                self.target.eval()
-            self.module.eval()
+            for part in (self.target, self.module, use):
+                if isinstance(part, nn.Module):
+                    part.eval()
             found = use(values.clone().to(self._device(values)))
             return _dense(found, self.origin).float() if isinstance(found, Tensor) else found
 

@@ -124,7 +124,11 @@ def _models(context: Context, labels: Sequence[str]) -> dict[str, dict[str, Path
     if prepared.families is None:
         return {}
     usable = [label for label in labels if not _ungradable(prepared.world, label)]
-    return context.trainer.attribute_models(prepared.dataset, prepared.parts, prepared.families, usable)
+    families = prepared.families
+    trained = context.trainer.attribute_models(prepared.dataset, prepared.parts, families, usable)
+    # Models from outside know the task alone: they serve whoever trains them further.
+    outside = {name: path for name, path in prepared.models.items() if name in families.outside}
+    return {label: {**named, **outside} for label, named in trained.items()}
 
 
 def _ungradable(world: EvaluationData, label: str) -> str:

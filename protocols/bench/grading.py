@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ class Grader:
         dataset, parts: the data.
         device: where to compute.
         passed, argv: the command, for the record.
+        keep: writes what is to be kept of a release besides its report, into the row's folder; None keeps nothing.
     """
 
     dataset: Dataset
@@ -42,6 +43,7 @@ class Grader:
     device: str
     passed: dict[str, Any]
     argv: Sequence[str]
+    keep: Callable[[Prepared, Path], None] | None = None
 
     def grade(self, row: Planned) -> Report:
         """Fit, publish, attack, and write the report of a row into its folder.
@@ -51,8 +53,14 @@ class Grader:
         """
         started, settings = datetime.now(UTC), row.settings
         out = Path(str(settings.out))
+
+        def check(prepared: Prepared) -> None:
+            refuse_useless(prepared)
+            if self.keep is not None:
+                self.keep(prepared, out)
+
         with workspace(settings, out, settings.identity(), self.device) as place:
-            runner = Runner(place=place, check=refuse_useless)
+            runner = Runner(place=place, check=check)
             facts, rows = runner.run(settings.protocols, row.spec, self.dataset, self.parts)
             said = {"passed": self.passed, "with_defaults": json.loads(json.dumps(asdict(settings)))}
             report = runner.finish(facts, {"argv": list(self.argv), "settings": said}, started)

@@ -21,6 +21,18 @@ PROTOCOLS = ("adaptive-probe", "attribute", "inversion", "linkage")
 
 ALL = "all"
 
+PRIVATE: Mapping[str, tuple[str, ...]] = {"digits": ("ink",)}
+"""Attributes that a bench asks for where nobody names any, by data set; elsewhere all.
+
+On digits, parity and size follow from the digit: whoever reads the task label has them, so they say nothing more.
+"""
+
+
+def with_attributes(settings: Settings, dataset: Dataset) -> Settings:
+    """The settings with the attributes that a bench of such data asks for, unless some were named."""
+    names = tuple(name for name in PRIVATE.get(dataset.name, ()) if name in dataset.attributes)
+    return settings if settings.attributes or not names else replace(settings, attributes=names)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
@@ -66,7 +78,7 @@ def specs_of(names: Sequence[str]) -> dict[str, ReleaseSpec]:
         if name not in DEFENSES.cards and not any(sign in name for sign in ":/."):
             raise unknown("defense", name, [*DEFENSES.cards, ALL])
         spec = resolve(name)
-        if spec.kind not in ("registered", "factory"):
+        if spec.kind not in ("registered", "factory", "object"):
             raise UserError(
                 f"expected defenses that are fitted on the same data, got {name!r}, which brings its own",
                 "name registered defenses or factories, and attack this one with vfc attack",
@@ -75,7 +87,14 @@ def specs_of(names: Sequence[str]) -> dict[str, ReleaseSpec]:
     return found
 
 
-def planned(settings: Settings, specs: Mapping[str, ReleaseSpec], dataset: Dataset, *, sweep: bool) -> list[Planned]:
+def planned(
+    settings: Settings,
+    specs: Mapping[str, ReleaseSpec],
+    dataset: Dataset,
+    *,
+    sweep: bool,
+    protocols: tuple[str, ...] = PROTOCOLS,
+) -> list[Planned]:
     """All rows, in the order in which they are graded.
 
     Args:
@@ -83,10 +102,12 @@ def planned(settings: Settings, specs: Mapping[str, ReleaseSpec], dataset: Datas
         specs: the defenses by name.
         dataset: what they are fitted on.
         sweep: a row for every point of the grids that defenses declare.
+        protocols: what every row is graded by.
 
     Raises:
         UserError: two rows would share a folder, or an option is both swept and set.
     """
+    settings = replace(settings, protocols=protocols)
     rows = [
         row for name, spec in specs.items() for row in _of(settings, name, spec, dataset, points_of(name, sweep=sweep))
     ]
@@ -122,7 +143,6 @@ def _of(
         own = replace(
             settings,
             release=spec.text,
-            protocols=PROTOCOLS,
             overrides=tuple((key, given[key]) for key in sorted(given)),
         )
         rows.append(

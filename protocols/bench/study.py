@@ -32,6 +32,7 @@ class Study:
         code: digest of code and versions: what other code has graded is graded again.
         grade: grades a row and writes its report.
         reporter: who tells.
+        needs: files of a row's folder without which it is not finished, besides its report.
     """
 
     rows: Sequence[Planned]
@@ -39,6 +40,7 @@ class Study:
     code: str
     grade: Callable[[Planned], Report]
     reporter: Reporter
+    needs: Sequence[str] = ()
 
     def conduct(self) -> list[Entry]:
         """Every row, measured or with the reason why not; what was not measured is tried again by the next run."""
@@ -107,7 +109,7 @@ class Study:
         same = {"settings": row.settings.digest(), "code": self.code}
         if not isinstance(kept, dict) or any(kept.get(name) != value for name, value in same.items()):
             return None
-        if not kept.get("report"):
+        if not kept.get("report") or not all((self.out / row.folder / file).is_file() for file in self.needs):
             return None
         try:
             report = load(self.out / row.folder)

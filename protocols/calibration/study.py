@@ -109,8 +109,8 @@ def prepare_calibration(settings: Settings, trainer: Trainer, scratch: Path) -> 
     """Load a data set and train its unintended models."""
     settings, dataset, parts = data_of(settings, resolve(settings.release))
     private = PRIVATE[dataset.name]
-    families = Families.of(settings, dataset.shape[1], twin=False)
-    _, for_task = trainer.models(dataset, parts, families)
+    families = Families.of(settings, dataset, twin=False)
+    for_task = trainer.unintended(dataset, parts, families)
     for_attribute = trainer.attribute_models(dataset, parts, families, [private])[private]
 
     def part(rows: Any) -> Part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from adversaries.threat import parse_level
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors import warm_up
+from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.evaluation.registry import PROTOCOLS
 from reports.gate.gate import check_gates, exit_code, verdict
@@ -24,8 +25,39 @@ from reports.text.findings import missing_lines
 from vfc.errors import UserError, unknown
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a run ends with.
+
+    Args:
+        report: judged, and on disk.
+        rows: the arrays of its sidecar.
+        policy: what it was judged by.
+        out: its folder.
+        reporter: tells the user.
+    """
+
+    report: Report
+    rows: dict[str, Any]
+    policy: Policy
+    out: Path
+    reporter: Reporter
+
+
 def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> int:
-    """Run the protocols and return the exit code.
+    """Run the protocols, show the report, and return the exit code; arguments and errors as for `measure`."""
+    found = measure(settings, passed, argv)
+    report, policy = found.report, found.policy
+    with printing():
+        tell(report, settings, found.rows)
+        for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
+            sys.stdout.write(f"{line}\n")
+    found.reporter.note(f"report: {found.out / 'report.json'}")
+    return exit_code(report.verdict)
+
+
+def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> Measured:
+    """Run the protocols, judge the report and write it.
 
     Args:
         settings: what was asked for.
@@ -78,12 +110,7 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         raise UserError(
             f"expected the report in {out}, got no such file any more", "leave the folder alone while it runs"
         )
-    with printing():
-        tell(report, settings, rows)
-        for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
-            sys.stdout.write(f"{line}\n")
-    place.reporter.note(f"report: {out / 'report.json'}")
-    return exit_code(report.verdict)
+    return Measured(report=report, rows=rows, policy=policy, out=out, reporter=place.reporter)
 
 
 def judged(report: Report, policy: Policy, rows: dict[str, Any], today: date) -> Report:

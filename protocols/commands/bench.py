@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adversaries.threat import parse_level
 from protocols.commands.output import printing
@@ -13,6 +13,9 @@ from protocols.engine.executors import LocalExecutor, warm_up
 from protocols.engine.settings import Settings, digest_of
 from reports.model.files import write_all
 from reports.studies.bench.data import Bench, bench_of
+
+if TYPE_CHECKING:
+    from protocols.engine.workspace import Workspace
 
 STEM = "bench"
 
@@ -33,10 +36,22 @@ class BenchOptions:
 
 
 def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any], argv: Sequence[str]) -> int:
-    """Grade every row, write the table, and show it.
+    """Grade every row, write the table, and show it; arguments and errors as for `measure_bench`.
 
     Returns:
         0; 3 if a row failed, if an adversary was not measured, or if no row applies.
+    """
+    bench, place = measure_bench(settings, options, passed, argv)
+    with printing():
+        _tell(bench, settings)
+    place.reporter.note(f"drawn in {place.out / STEM}.html")
+    return 0 if bench.complete else 3
+
+
+def measure_bench(
+    settings: Settings, options: BenchOptions, passed: dict[str, Any], argv: Sequence[str]
+) -> tuple[Bench, Workspace]:
+    """Grade every row and write the table.
 
     Raises:
         UserError: anything that the user must change; finished rows are kept.
@@ -47,7 +62,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
         warm_up()
 
     from protocols.bench.grading import Grader
-    from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of
+    from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of, with_attributes
     from protocols.bench.study import Study
     from protocols.engine.prepare import data_of
     from protocols.engine.provenance import code_digest
@@ -61,7 +76,8 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
     device = start_torch(settings)
     nobody = ReleaseSpec(kind="registered", text="", source="")
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
-    Families.of(settings, dataset.shape[1])  # says now what would fail every row
+    settings = with_attributes(settings, dataset)
+    Families.of(settings, dataset)  # says now what would fail every row
     rows = planned(settings, specs, dataset, sweep=options.sweep)
     identity = {"verb": STEM, **settings.identity()}
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
@@ -83,10 +99,7 @@ def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any],
             threat=settings.threat,
         )
         _write(bench, out, options.files)
-    with printing():
-        _tell(bench, settings)
-    place.reporter.note(f"drawn in {out / STEM}.html")
-    return 0 if bench.complete else 3
+    return bench, place
 
 
 def _write(bench: Bench, out: Path, files: Mapping[str, str]) -> None:

@@ -52,7 +52,7 @@ def run_train(settings: Settings, *, checkpoints: int = 0) -> int:
     options = defense_options(settings, settings.release)
     spec = ReleaseSpec(kind="registered", text=settings.release, source=settings.release)
     settings, dataset, parts = data_of(settings, spec)
-    families = Families.of(settings, dataset.shape[1])
+    families = Families.of(settings, dataset)
     out = settings.out_folder("train")
     identity = {"verb": "train", **settings.identity(), **({"checkpoints": checkpoints} if checkpoints else {})}
     with workspace(settings, out, identity, device) as place:
@@ -91,11 +91,12 @@ def _run(settings: Settings, dataset: Dataset, families: Families, undefended: b
         "labels": list(settings.labels),
         "split": settings.split,
         "split_seed": settings.split_seed,
-        "target": settings.target,
+        "target": families.target,
         "unintended": [name for name in families.unintended if name != families.twin],
         "width": families.width,
         "models": dict(families.unintended),
         "twin": families.twin,
+        "outside": sorted(families.outside),
         "undefended": undefended,
         "defense": settings.release,
         "seed": settings.seed,

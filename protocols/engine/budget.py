@@ -32,6 +32,7 @@ class Budget:
         ceiling_everywhere: ceiling arm at every K; otherwise at the largest only.
         shuffle_all: shuffled refit of every adversary; otherwise of the chosen one only.
         shadows: shadow defenses for membership.
+        rounds: shares of the whole training, ascending up to 1, after which those who cannot win stop.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Budget:
     ceiling_everywhere: bool
     shuffle_all: bool
     shadows: int
+    rounds: tuple[float, ...] = (1.0,)
 
 
 _BUDGETS = (
@@ -58,6 +60,7 @@ _BUDGETS = (
         ceiling_everywhere=False,
         shuffle_all=False,
         shadows=0,
+        rounds=(0.125, 1.0),
     ),
     Budget(
         name="standard",
@@ -67,9 +70,10 @@ _BUDGETS = (
         draw_all=False,
         transforms="chosen",
         doubling="chosen",
-        ceiling_everywhere=True,
+        ceiling_everywhere=False,
         shuffle_all=True,
         shadows=4,
+        rounds=(0.125, 0.25, 1.0),
     ),
     Budget(
         name="full",

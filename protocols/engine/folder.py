@@ -53,7 +53,7 @@ RUN_FILE = "run.json"
 _RUN: dict[str, tuple[type, ...]] = {
     "dataset": (str, type(None)),
     **dict.fromkeys(("dataset_digest", "task", "split", "target"), (str,)),
-    **dict.fromkeys(("labels", "unintended"), (list,)),
+    **dict.fromkeys(("labels", "unintended", "outside"), (list,)),
     "width": (int, float),
     "models": (dict,),
     "twin": (str, type(None)),
@@ -71,6 +71,7 @@ def load_run(folder: Path) -> dict[str, Any]:
     fix = "make the folder again with vfc train"
     if not isinstance(run, dict):
         raise UserError(f"expected a table in {folder / RUN_FILE}, got {type(run).__name__}", fix)
+    run = {"outside": [], **run}  # older folders know no models from outside
     for name, kinds in _RUN.items():
         found = run.get(name, "none")
         texts = [*found, *found.values()] if isinstance(found, dict) else found if isinstance(found, list) else ()

@@ -27,7 +27,7 @@ class DefenseSource:
     """How to get a fitted defense in any process: read it from its folder, or call its factory and fit it again.
 
     Args:
-        target: file of the target model.
+        target: file of the target model; None for a plain module, which brings its own.
         folder: of a saved defense; None for a factory.
         file: which defense of that folder.
         spec: the factory; None for a folder.
@@ -37,7 +37,7 @@ class DefenseSource:
         seed: of that fit, and of what the factory draws.
     """
 
-    target: Path
+    target: Path | None
     folder: Path | None = None
     file: str = "defense"
     spec: ReleaseSpec | None = None
@@ -58,7 +58,9 @@ class DefenseSource:
 
 @lru_cache(maxsize=2)
 def _load_defense(source: DefenseSource, device: str) -> Defense:
-    target = load_model(source.target).to(device).eval().requires_grad_(False)
+    target: nn.Module = nn.Identity()
+    if source.target is not None:
+        target = load_model(source.target).to(device).eval().requires_grad_(False)
     if source.spec is None:
         if source.folder is None:
             raise ValueError("expected a folder or a factory")

@@ -59,18 +59,20 @@ def content_of(spec: ReleaseSpec) -> str:
         return f"factory {spec.attribute} {code_of_factory(spec)}"
     if spec.kind == "arrays":
         return f"arrays {_bytes_digest(Path(spec.source))}"
-    return spec.text if spec.kind == "registered" else spec.kind
+    return spec.text if spec.kind in ("registered", "object") else spec.kind
 
 
 def code_of_factory(spec: ReleaseSpec) -> str:
     """Digest of a factory's file, and of all modules of the user's own that it imports, directly or not.
 
-    Of a module the whole package counts. Neither the standard library nor what is installed is followed: whoever
-    imports that has it from a version.
+    An object has a digest of its own. Of a module the whole package counts. Neither the standard library nor what is
+    installed is followed: whoever imports that has it from a version.
 
     Raises:
         UserError: the file cannot be read.
     """
+    if spec.kind == "object":
+        return spec.text.rpartition(":")[2]
     if spec.source.endswith(".py"):
         first = Path(spec.source).resolve()
         files, folder = {"": first}, first.parent

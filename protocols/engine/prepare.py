@@ -9,8 +9,18 @@ from typing import Any
 
 from adversaries.evaluation_data import EvaluationData, check_world, save_world
 from protocols.engine.folder import RUN_FILE, load_run
-from protocols.engine.handles import DefenseSource, EvaluationHandle, made
+from protocols.engine.handles import DefenseSource, EvaluationHandle
 from protocols.engine.identity import code_of_factory, content_of
+from protocols.engine.outside.families import Families
+from protocols.engine.outside.models import check_code, contents_of
+from protocols.engine.outside.release import (
+    applying,
+    check_data_named,
+    defense_seed,
+    fits_nothing,
+    look,
+    own_defense,
+)
 from protocols.engine.prepared import Digests, Prepared, overlap_of, world_digest
 from protocols.engine.publishing.hosts import can_host
 from protocols.engine.publishing.observation import Observation
@@ -18,7 +28,7 @@ from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.publishing.world import published_world, shared_images, target_rows
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, load_dataset
@@ -26,7 +36,6 @@ from vfc.datasets.saved_arrays import arrays_dataset
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec
-from vfc.seeding import derive_seed
 from vfc.splits import Parts, split
 from vfc.wrapper import ModuleDefense
 
@@ -71,7 +80,11 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
                 f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
                 "derive one with --label",
             )
+    check_data_named(settings, spec, dataset)
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
+    if fits_nothing(settings, spec, dataset):
+        # A defense that needs no data leaves the whole training part to the attacker.
+        settings = replace(settings, split="paper")
     settings = named_by_content(settings, spec, dataset)
     return settings, dataset, split(dataset, paper=settings.split == "paper", seed=salt)
 
@@ -81,6 +94,10 @@ def named_by_content(settings: Settings, spec: ReleaseSpec, dataset: Dataset) ->
     given = dict(settings.identity_extra)
     if spec.text and spec.kind != "registered":
         given["release"] = content_of(spec)
+    if spec.kind != "folder":  # the digest of a run folder speaks of the copies that it holds
+        for name, texts in (("target", (settings.target,)), ("unintended", settings.unintended)):
+            if known := contents_of(texts, dataset):
+                given[name] = known[0] if name == "target" else known
     if ":" in (settings.dataset or ""):
         given["dataset"] = f"{str(settings.dataset).partition(':')[0]} {dataset.digest}"
     return replace(settings, identity_extra=tuple(given.items()))
@@ -109,6 +126,7 @@ def with_run(settings: Settings, folder: Path) -> Settings:
             raise UserError(f"expected {option} {theirs} as in {folder}, got {ours}", "leave it out, or train again")
         changes[name] = theirs
     for name, entry in contents(folder).items():
+        check_code(entry.get("arch"), str(folder / name))
         if entry.get("split_seed", run["split_seed"]) != run["split_seed"]:
             raise UserError(
                 f"expected {name} of split seed {run['split_seed']} in {folder}, got one of {entry['split_seed']}",
@@ -141,6 +159,9 @@ def prepare(
     """
     if spec.kind == "arrays":
         return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
+    found = look(settings, spec, dataset, trainer.device)
+    for line in applying(found, settings.protocols) if found is not None else ():
+        trainer.reporter.note(line)
     source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
     defense = source.load(trainer.device)
     publisher = Publisher(
@@ -195,30 +216,32 @@ def _sources(
     settings: Settings, spec: ReleaseSpec, dataset: Dataset, parts: Parts, trainer: Trainer, bare: bool
 ) -> tuple[DefenseSource, DefenseSource | None, Families, dict[str, Path]]:
     """Where the fitted defense and its undefended twin are, and the unintended models."""
-    side = dataset.shape[1]
     if spec.kind == "folder":
         folder = Path(spec.source)
         run = load_run(folder)
-        families = replace(Families.of(settings, side), unintended=run["models"], twin=run["twin"], width=run["width"])
+        families = Families.of_run(run)
         models = {name: folder / f"model-{name}.safetensors" for name in families.unintended}
         source = DefenseSource(target=folder / "target.safetensors", folder=folder)
         return source, replace(source, file="undefended") if run["undefended"] else None, families, models
     if spec.kind == "registered":
-        families = Families.of(settings, side)
-        target, models = trainer.models(dataset, parts, families)
+        families = Families.of(settings, dataset)
+        trained, models = trainer.models(dataset, parts, families)
         options = defense_options(settings, spec.source)
-        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, target, undefended=bare)
-        source = DefenseSource(target=target, folder=fitted)
+        fitted, twin = trainer.defenses(spec.source, options, dataset, parts, trained, undefended=bare)
+        source = DefenseSource(target=trained, folder=fitted)
         return source, None if twin is None else replace(source, folder=twin), families, models
     # A plain module brings its own target, if any.
-    # The factory's name and not its file: neither the place nor an edit gives the same defense other numbers.
-    seed = derive_seed("defense", spec.attribute, settings.seed)
-    own = isinstance(made(spec, dataset.classes[parts.task], seed), ModuleDefense)
-    families = Families.of(settings, side, twin=not own)
-    target, models = trainer.models(dataset, parts, families)
+    seed = defense_seed(settings, spec)
+    own = isinstance(own_defense(settings, spec, dataset), ModuleDefense)
+    families = Families.of(settings, dataset, twin=not own)
+    needed: Path | None = None
+    if own:
+        models = trainer.unintended(dataset, parts, families)
+    else:
+        needed, models = trainer.models(dataset, parts, families)
     data, validation = trainer.defender_arrays(parts)
     source = DefenseSource(
-        target=target,
+        target=needed,
         spec=spec,
         code=code_of_factory(spec),
         classes=dataset.classes[parts.task],

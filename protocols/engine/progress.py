@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a live bar on a terminal, one plain line every few seconds elsewhere."""
+"""Progress of long work on standard error: a live bar on a terminal, elsewhere a plain line every half minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-_EVERY = 5.0
+_EVERY = 30.0
+"""Seconds between two lines of progress in a log."""
+_LOOK = 1.0
 
 
 class Reporter:
@@ -25,6 +27,7 @@ class Reporter:
     def __init__(self, console: Console | None = None, *, quiet: bool = False, verbose: bool = False) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.quiet, self.verbose = quiet, verbose
+        self._told = time.monotonic()
 
     def note(self, text: str) -> None:
         """One line, now."""
@@ -32,6 +35,13 @@ class Reporter:
             # Whoever reads progress may go away; the run goes on.
             with suppress(OSError, SystemExit, ValueError):
                 self.console.print(text, style="dim", markup=False)
+
+    def progress(self, text: str) -> None:
+        """One line, unless the last of its kind was a moment ago; what nobody waits for says nothing."""
+        now = time.monotonic()
+        if now - self._told >= _EVERY:
+            self._told = now
+            self.note(text)
 
     def detail(self, text: str) -> None:
         """One line that only `--verbose` shows."""
@@ -60,7 +70,7 @@ class Reporter:
 
 
 class Stage:
-    """One counted stretch of work. Without a terminal a thread says every few seconds how far it is."""
+    """One counted stretch of work. Without a terminal a thread says every half minute how far it is."""
 
     def __init__(self, reporter: Reporter, name: str, total: int, bar: Progress | None) -> None:
         self._reporter, self._name, self._total, self._bar = reporter, name, total, bar
@@ -86,9 +96,9 @@ class Stage:
             self._say()
 
     def _speak(self) -> None:
-        while not self._over.wait(_EVERY):
+        while not self._over.wait(_LOOK):
             self._say()
 
     def _say(self) -> None:
         elapsed = time.monotonic() - self._started
-        self._reporter.note(f"{self._name}: {self._done}/{self._total} after {elapsed:.0f} s")
+        self._reporter.progress(f"{self._name}: {self._done}/{self._total} after {elapsed:.0f} s")

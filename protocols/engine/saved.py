@@ -39,8 +39,8 @@ def prepare_arrays(
     families: Families | None = None
     models: dict[str, Path] = {}
     if with_images:
-        families = Families.of(settings, dataset.shape[1], twin=False)
-        _, models = trainer.models(dataset, parts, families)
+        families = Families.of(settings, dataset, twin=False)
+        models = trainer.unintended(dataset, parts, families)
     classes = {name: count for name, count in dataset.classes.items() if name != "row"}
     world = EvaluationData(
         train=part(parts.pool_train),

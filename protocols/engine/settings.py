@@ -28,7 +28,7 @@ CALL_LIMIT = 600.0
 SPLITS = ("halves", "paper")
 """How training images are divided between defender and attacker."""
 
-BY_CONTENT = ("release", "dataset")
+BY_CONTENT = ("release", "dataset", "target", "unintended")
 """Settings that may name files; `identity_extra` holds what is in them, under the same names."""
 
 
@@ -40,8 +40,8 @@ class Settings:
         protocols: names of protocols, in the order given.
         release: what is attacked: a registered defense, a run folder, a factory or saved arrays.
         dataset: what `--dataset` accepts; None means digits, or the run folder's own.
-        target: architecture of the target model.
-        unintended: architectures of the unintended models; empty means the default families.
+        target: the target model: an architecture to train, a file of weights, or a factory.
+        unintended: the unintended models, likewise; empty means the default families.
         width: channel multiplier of all models; None means the default for the image size.
         task, attributes, labels: task label, private attributes (empty: all others), derived labels.
         threat: highest level of knowledge; None means the protocol's default.

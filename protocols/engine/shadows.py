@@ -11,17 +11,16 @@ from typing import Any
 
 from adversaries.goals.membership_draws import Universe
 from protocols.engine.handles import NO_DEFENSE, DefenseSource
+from protocols.engine.outside.release import learns as learns
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, Trainer
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
 from vfc.artifact import contents
-from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
 from vfc.training import TrainSettings
-from vfc.wrapper import ModuleDefense
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +34,6 @@ class Shadow:
 
     source: DefenseSource
     digest: str
-
-
-def learns(defense: Defense) -> bool:
-    """Whether a defense is fitted on anything."""
-    if isinstance(defense, ModuleDefense):
-        return callable(getattr(defense.module, "fit", None))
-    return type(defense).fit is not Defense.fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +119,8 @@ def fitted_shadows(prepared: Prepared, trainer: Trainer, universe: Universe, cod
         raise NotApplicableError(NO_DEFENSE)
     if not learns(publisher.defense):
         raise NotApplicableError("the defense fits nothing, so it has no members")
+    if families.target in families.outside and source.target is not None:
+        raise NotApplicableError("the target model comes from outside, so nobody here can train shadows of it")
     parts = prepared.parts
     digests = _digests(prepared, trainer, universe, code)
     recipe = Recipe(

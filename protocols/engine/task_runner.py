@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from protocols.engine.cache import touch
 from protocols.engine.executors import Executor, WorkerDiedError, give_back
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
@@ -49,6 +50,11 @@ class TaskRunner:
             count = f"{len(set(damaged))} finished task{'s' * (len(set(damaged)) > 1)}"
             self.reporter.note(f"{stage}: {count} in {damaged[0].parent} damaged or of another run, done again")
         missing = [position for position, found in enumerate(outcomes) if found is None]
+        for path, found in zip(paths, outcomes, strict=True):
+            if found is not None:
+                touch(path)
+        if orders and len(missing) < len(orders):
+            self.reporter.note(f"{stage}: resumed {len(orders) - len(missing)} of {len(orders)}")
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
         give_back()  # what preparing took, workers can use
         with self.reporter.stage(stage, len(jobs)) as progress:

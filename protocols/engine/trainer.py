@@ -7,11 +7,15 @@ cache is not wanted. A folder written by `vfc train` holds copies of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from adversaries.statistics import estimates
+from protocols.engine.cache import touch
 from protocols.engine.executors import Executor, WorkerDiedError
+from protocols.engine.outside.families import Families as Families
+from protocols.engine.outside.models import OutsideModel, keep
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
@@ -21,52 +25,12 @@ from vfc.config import MOST, configured
 from vfc.data import Dataset, ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
-from vfc.models import default_models, default_training
+from vfc.models import default_training
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
 from vfc.training import TrainSettings
 
 MODEL_FILE = "model.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Families:
-    """Which models are trained.
-
-    Args:
-        target: architecture of the target.
-        unintended: names and architectures of the unintended models; the near twin is among them.
-        twin: name of the near twin, or None.
-        width: channel multiplier.
-    """
-
-    target: str
-    unintended: Mapping[str, str]
-    twin: str | None
-    width: float
-
-    @classmethod
-    def of(cls, settings: Settings, side: int, *, twin: bool = True) -> Families:
-        """The families that settings ask for, or the defaults for the image size."""
-        names, width = default_models(side, settings.target)
-        chosen = settings.unintended or names
-        if settings.target in chosen:
-            raise UserError(
-                f"expected unintended models of other architectures than the target's, got {settings.target!r} twice",
-                "its near twin is always trained besides",
-            )
-        if len(set(chosen)) < len(chosen):
-            raise UserError(f"expected different unintended models, got {', '.join(chosen)}", "name each once")
-        models = {name: name for name in chosen}
-        twin_name = f"{settings.target}-twin" if twin else None
-        if twin_name is not None:
-            models[twin_name] = settings.target
-        return cls(
-            target=settings.target,
-            unintended=models,
-            twin=twin_name,
-            width=settings.width if settings.width is not None else width,
-        )
 
 
 class Trainer:
@@ -98,18 +62,55 @@ class Trainer:
 
     def models(self, dataset: Dataset, parts: Parts, families: Families) -> tuple[Path, dict[str, Path]]:
         """The target's file, and those of the unintended models by name; trained side by side."""
+        found = self._trained(dataset, parts, families, [families.target, *families.unintended])
+        return found.pop(families.target), found
+
+    def unintended(self, dataset: Dataset, parts: Parts, families: Families) -> dict[str, Path]:
+        """Files of the unintended models alone, by name."""
+        return self._trained(dataset, parts, families, list(families.unintended))
+
+    def _trained(self, dataset: Dataset, parts: Parts, families: Families, names: Sequence[str]) -> dict[str, Path]:
+        """Files of the models of some names; those that are missing are trained side by side."""
         task, classes = parts.task, dataset.classes[parts.task]
-        target = self._target_job(dataset, parts, families)
-        others = {
-            name: self._model_job(f"unintended {name}", arch, parts.pool_train, task, classes, families.width)
-            for name, arch in families.unintended.items()
+        brought = {name: families.brought[name] for name in names if name in families.brought}
+        paths = {name: self._brought(model, name == families.target, parts, classes) for name, model in brought.items()}
+        jobs = {
+            name: self._target_job(dataset, parts, families)
+            if name == families.target
+            else self._model_job(
+                f"unintended {name}", families.unintended[name], parts.pool_train, task, classes, families.width
+            )
+            for name in names
+            if name not in brought
         }
-        missing = [job for job in (target, *others.values()) if not job.whole]
-        self.run_jobs("training models", train_model, missing)
-        return target.path, {name: job.path for name, job in others.items()}
+        self.run_jobs("training models", train_model, [job for job in jobs.values() if not job.whole])
+        paths |= {name: job.path for name, job in jobs.items()}
+        return {name: paths[name] for name in names}
+
+    def _brought(self, model: OutsideModel, is_target: bool, parts: Parts, classes: int) -> Path:
+        """The file of a model from outside, measured on images of its owner and kept beside what is trained."""
+        own = parts.defender_validation if is_target else parts.pool_validation
+        labels = own.labels[parts.task]
+        path = self.place("model", "outside", model.digest, own.digest, parts.task, classes) / MODEL_FILE
+        found = keep(model, path, own.images, labels, classes, self.device)
+        share, whose = estimates.rate(found.hits, found.n), "defender's" if is_target else "attacker's"
+        self.reporter.note(
+            f"{model.name}, from {model.text}: right on {share.value:.3f} [{share.low:.3f}, {share.high:.3f}] of "
+            f"{found.n} clean images of the {whose} validation part"
+        )
+        return path
 
     def target(self, dataset: Dataset, parts: Parts, families: Families) -> Path:
-        """The target's file alone, trained if it is missing."""
+        """The target's file alone, trained if it is missing.
+
+        Raises:
+            UserError: it comes from outside, so nobody saw its training.
+        """
+        if families.target in families.outside:
+            raise UserError(
+                f"expected a target that is trained here, got {families.target}, which comes from outside",
+                "name an architecture as --target",
+            )
         job = self._target_job(dataset, parts, families)
         self.run_jobs("training the target", train_model, [] if job.whole else [job])
         return job.path
@@ -120,6 +121,7 @@ class Trainer:
         """Files of the unintended models trained for each of some labels, by label and name; without the near twin.
 
         They see clean images of the attacker pool, and are kept in the cache like those trained for the task.
+        Models from outside are not among them.
         """
         jobs = {
             label: {
@@ -133,7 +135,7 @@ class Trainer:
                     data=f"pool_train-{digest_of(label)[:12]}",
                 )
                 for name, arch in families.unintended.items()
-                if name != families.twin
+                if name != families.twin and name not in families.outside
             }
             for label in labels
         }
@@ -237,7 +239,9 @@ class Trainer:
 
     def place(self, kind: str, *facts: object) -> Path:
         """The folder of a trained part, named by a digest of everything that it depends on."""
-        return self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
+        folder = self.root / f"{kind}-{digest_of([*facts, self._code])[:24]}"
+        touch(folder)
+        return folder
 
     def arrays(self, name: str, images: ImageSet, task: str) -> Path:
         """Write images with one label, and the others as attributes, for jobs to read, once; returns the file."""

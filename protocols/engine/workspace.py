@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from protocols.engine.cache import cache_in_use
 from protocols.engine.executors import Executor, make_executor
 from protocols.engine.folder import claimed
 from protocols.engine.progress import Reporter
@@ -18,8 +19,8 @@ from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
+from vfc.config import user_cache_folder
 from vfc.core.guard import Limits, set_limits
-from vfc.data import user_cache_folder
 from vfc.errors import UserError
 
 
@@ -98,7 +99,8 @@ def workspace(
         UserError: the folder holds other settings or other files, is in use, or cannot be written.
     """
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
-    with claimed(out, dict(identity), fresh=settings.fresh):
+    shared = contextlib.nullcontext() if settings.no_cache else cache_in_use()
+    with claimed(out, dict(identity), fresh=settings.fresh), shared:
         reporter.note(f"writing to {out}")
         executor = executor or make_executor(
             settings.executor, workers=settings.workers, threads=settings.threads, device=device

@@ -166,6 +166,13 @@ class EvidenceMaker:
             rows = self._rows(self.board.results.outcomes.get(other), contestant)
             if rows is not None:
                 found[name] = self.board.statistic.value(rows)
+        # A race says how far whom it left to run had come before, by the steps that it had taken.
+        *before, _ = self.board.results.rounds.get(trial, {1.0: None}).values()
+        for outcome in before:
+            rows = self._rows(outcome, contestant, "validation")
+            if outcome is not None and rows is not None:
+                steps = int(outcome.cost["gradient_steps"])
+                found[f"validation_after_{steps}_steps"] = self.board.statistic.value(rows)
         found |= self._hard(contestant, trial)
         if self.board.draws(contestant) > 1:
             value = self.board.statistic.value
@@ -232,10 +239,19 @@ class EvidenceMaker:
             update |= {"arms": arms, "metrics": self._checks(contestant, trial)}
         return found.model_copy(update=update)
 
+    def dropped(self, attempt: Attempt) -> int:
+        """After how many rounds of a race an attempt was left out; 0 for those who ran whole."""
+        results = self.board.results
+        trials = [trial for trial in results.trials([attempt], "attack") if trial in results.rounds]
+        whole = results.share(attempt) == 1.0
+        return 0 if whole else max((len(results.rounds[trial]) for trial in trials), default=0)
+
     def _settings(self, contestant: Contestant) -> dict[str, Any]:
         settings = dict(self.board.results.of(contestant.attempt).candidate.settings)
         if self.pairs and contestant.attempt.budget is not None:
             settings["pairs"] = contestant.attempt.budget
+        if dropped := self.dropped(contestant.attempt):
+            settings["dropped"] = dropped
         if contestant.variant:
             settings["read_by"] = contestant.variant
         return settings

@@ -44,7 +44,8 @@ def health_flags(board: Leaderboard, contestant: Contestant) -> tuple[str, ...]:
         "CONVERGENCE_UNCHECKED": results.unchecked and competitor.trains,
     }
     flags |= {name for name, yes in raised.items() if yes}
-    if competitor.calibrated and attempt == largest:
+    # Calibration trained to the end.
+    if competitor.calibrated and attempt == largest and results.share(attempt) == 1.0:
         flags.discard("UNCALIBRATED")
     return tuple(sorted(flags))
 

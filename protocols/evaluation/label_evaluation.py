@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from adversaries.adversary import ADVERSARIES
-from adversaries.evidence import Evidence
+from adversaries.entries import length_of
+from adversaries.evidence import Evidence, adversary_name
 from adversaries.goals.assess import reads_labels
 from adversaries.goals.label import LabelGoal
 from adversaries.planting import drawn_kind
@@ -116,7 +117,12 @@ class LabelEvaluation:
         """What runs the trials."""
         context = self.context
         return Schedule(
-            results=self.board.results, budget=context.budget, runner=context.runner, task=self._task, name="attacks"
+            results=self.board.results,
+            budget=context.budget,
+            runner=context.runner,
+            task=self._task,
+            name="attacks",
+            board=self.board if self.replaced is None else None,
         )
 
     def run(self, levels: Sequence[str]) -> None:
@@ -238,13 +244,14 @@ class LabelEvaluation:
             seed=trial.seed,
             doubled=trial.doubled,
             draw=trial.draw,
+            share=trial.share,
             world=digests.get(trial.arm, self.digests.world),
         )
         return QueuedTask(
             task=task if self.replaced is None else self.replaced(trial, task),
             place=self.undefended if trial.arm == "undefended" and self.undefended else self.handle,
             folder=self.context.shared if trial.arm == "ceiling" else self.context.cells,
-            title=f"{candidate.name}, K = {labels}, {trial.arm}" + (f", draw {trial.draw}" if trial.draw else ""),
+            title=_title(candidate.name, trial),
         )
 
     def _ceiling_digest(self, candidate: Candidate) -> str:
@@ -268,6 +275,27 @@ def _competitors(context: Context, candidates: Sequence[Candidate], targets: int
             shuffles=reads_labels(kind),
             trains=candidate.trains,
             calibrated=position in known,
+            family=_family(candidate),
         )
         for position, (candidate, kind) in enumerate(zip(chosen, kinds, strict=True))
     ]
+
+
+def _family(candidate: Candidate) -> str:
+    """Those who train by steps on labels race against the same adversary started from other models.
+
+    A near twin is reported apart. Without labelled releases nobody may be left out by the labels of a validation part.
+    """
+    settings = dict(candidate.settings)
+    labelled = ADVERSARIES.get(candidate.adversary).level >= "L2"
+    if settings.pop("model", None) is None or not candidate.headline or not labelled:
+        return ""
+    return adversary_name(candidate.adversary, settings) if length_of(candidate.adversary, candidate.settings) else ""
+
+
+def _title(name: str, trial: Trial) -> str:
+    """How progress calls a trial."""
+    words = [name, f"K = {trial.attempt.budget}", trial.arm]
+    words += [f"draw {trial.draw}"] if trial.draw else []
+    words += [f"{trial.share:.1%} of the training"] if trial.share < 1 else []
+    return ", ".join(words)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from adversaries.adversary import ADVERSARIES, Adversary
+from adversaries.entries import length_of
 from adversaries.evaluation_data import EvaluationData, reordered
 from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import make_goal
@@ -36,6 +37,7 @@ class LabelTask(Task):
         doubled: fit with twice the training.
         world: digest of the data that are attacked.
         draw: which set of labelled releases is granted.
+        share: of the whole training that the adversary gets.
     """
 
     adversary: str
@@ -48,6 +50,7 @@ class LabelTask(Task):
     doubled: bool
     world: str
     draw: int = 0
+    share: float = 1.0
 
     def make_adversary(self) -> Adversary:
         """The adversary that the task names, with its options.
@@ -63,9 +66,10 @@ class LabelTask(Task):
         # The same draw in every arm: on the identity release attack and ceiling are one and the same.
         further = (self.draw,) if self.draw else ()
         drawn_from = (self.adversary, sorted(self.settings.items()), self.labels_per_class, self.seed, *further)
+        world = handle.world()
         graded = graded_on_label(
-            self.make_adversary(),
-            handle.world(),
+            self.shortened(self.make_adversary(), world),
+            world,
             self.goal,
             ThreatModel(level=self.level, labels_per_class=self.labels_per_class),
             arm=self.arm,
@@ -74,6 +78,21 @@ class LabelTask(Task):
             draw=self.draw,
         )
         return label_outcome(graded, by_class=self.labels_per_class in (None, "all"))
+
+    def shortened(self, adversary: Adversary, data: EvaluationData) -> Adversary:
+        """The adversary with its share of the whole training.
+
+        Args:
+            adversary: with its options.
+            data: how many rows it learns from.
+        """
+        length = length_of(self.adversary, self.settings)
+        if self.share == 1.0 or length is None:
+            return adversary
+        labels, rows = self.labels_per_class, len(data.train)
+        rows = labels * data.classes[make_goal(self.goal).label] if isinstance(labels, int) else rows
+        changed: Any = {"steps": length.steps(self.settings, rows, self.share)}
+        return replace(adversary, **changed)
 
 
 def make_adversary(name: str, settings: dict[str, Any], *, doubled: bool) -> Adversary:

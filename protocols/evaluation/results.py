@@ -1,7 +1,8 @@
 """What is known so far of everybody who competes for one goal.
 
 A trial is (candidate, budget, arm, seed, doubled); an attempt is the candidate with its budget, which is None for those
-who are tried in one way only.
+who are tried in one way only. Where candidates race, an attempt has reached some share of its whole training, and its
+trials are known by the outcome with the largest.
 """
 
 from __future__ import annotations
@@ -32,13 +33,17 @@ class Attempt(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One fit of one candidate, graded in one arm; `draw` says which of several sets of labelled releases it had."""
+    """One fit of one candidate, graded in one arm.
+
+    `draw` says which of several sets of labelled releases it had, `share` how much of its whole training.
+    """
 
     attempt: Attempt
     arm: Arm
     seed: int
     doubled: bool = False
     draw: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,7 @@ class Competitor:
         trains: whether twice its training means anything.
         blind: whether it never looks at the release, so that it is a floor.
         calibrated: whether its power with the largest budget is known from calibration.
+        family: against whose members it races; empty: it runs whole.
     """
 
     candidate: Candidate
@@ -62,6 +68,7 @@ class Competitor:
     trains: bool = False
     blind: bool = False
     calibrated: bool = False
+    family: str = ""
 
 
 @dataclass(kw_only=True)
@@ -77,7 +84,9 @@ class Results:
         draws: how many sets of labelled releases are drawn per seed where not all are granted; 0 where no number is
             about the luck of that draw.
         comparisons: of how many trials of an arm these are a part, where levels are divided by those of a whole study.
-        outcomes: what is known so far.
+        outcomes: what is known so far, by trial without its share.
+        shares: of those who race, how much of its training an attempt has reached, on the release and on the images.
+        rounds: their outcomes at every share that was run.
     """
 
     competitors: list[Competitor]
@@ -88,6 +97,8 @@ class Results:
     draws: int = 0
     comparisons: int | None = None
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+    shares: dict[tuple[Attempt, bool], float] = field(default_factory=dict)
+    rounds: dict[Trial, dict[float, Outcome]] = field(default_factory=dict)
 
     def add(self, competitor: Competitor) -> int:
         """Let another candidate compete; returns its position."""
@@ -132,6 +143,28 @@ class Results:
     def trials(self, attempts: Iterable[Attempt], arm: Arm, *, doubled: bool = False) -> list[Trial]:
         """One trial per attempt and seed."""
         return [Trial(attempt, arm, seed, doubled) for attempt in attempts for seed in self.seeds]
+
+    def share(self, attempt: Attempt, arm: Arm = "attack") -> float:
+        """How much of its whole training an attempt has reached in an arm."""
+        return self.shares.get((attempt, arm == "ceiling"), 1.0)
+
+    def reach(self, attempt: Attempt, arm: Arm, share: float) -> None:
+        """Let an attempt that races come so far in an arm."""
+        self.shares[attempt, arm == "ceiling"] = share
+
+    def wanted(self, trial: Trial) -> Trial | None:
+        """A trial with the share that its attempt has reached; None if its outcome is known."""
+        trial = trial._replace(share=self.share(trial.attempt, trial.arm))
+        plain = trial._replace(share=1.0)
+        known = plain in self.outcomes and trial.share in self.rounds.get(plain, {trial.share: None})
+        return None if known else trial
+
+    def enter(self, trial: Trial, outcome: Outcome) -> None:
+        """Write an outcome down."""
+        plain = trial._replace(share=1.0)
+        if (trial.attempt, trial.arm == "ceiling") in self.shares:
+            self.rounds.setdefault(plain, {})[trial.share] = outcome
+        self.outcomes[plain] = outcome
 
     def measured(self, attempt: Attempt, arm: Arm, *, doubled: bool = False) -> list[Outcome]:
         """The outcomes of all seeds, or nothing unless all were measured."""

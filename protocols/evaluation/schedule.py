@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from protocols.engine.budget import Budget
 from protocols.engine.task_runner import QueuedTask, TaskRunner
-from protocols.evaluation.leaderboard import Leaderboard
+from protocols.evaluation.leaderboard import Contestant, Leaderboard
+from protocols.evaluation.race import Runner, going_on
 from protocols.evaluation.results import Arm, Attempt, Results, Trial
 
 
@@ -40,6 +44,7 @@ class Schedule:
         runner: where tasks are run.
         task: from a trial to what is run for it.
         name: how progress calls the attack.
+        board: by what families race; None where nobody does.
     """
 
     results: Results
@@ -47,18 +52,28 @@ class Schedule:
     runner: TaskRunner
     task: Callable[[Trial], QueuedTask]
     name: str
+    board: Leaderboard | None = None
 
     def attack(self) -> None:
-        """Every attempt, its ceilings, and its shuffled control where the budget controls everybody."""
+        """Every attempt, its ceilings, and its shuffled control where the budget controls everybody.
+
+        Families race first, on the release and, for the ceilings' own choice, on the images. A ceiling is never trained
+        less than the attack beside it.
+        """
         results, budget = self.results, self.budget
         attempts = results.everything()
         largest = [attempt for attempt in attempts if attempt == results.largest(attempt)]
         ceilings = [attempt for attempt in largest if not results.of(attempt).blind]
-        trials = results.trials(attempts, "attack")
-        trials += results.trials(attempts if budget.ceiling_everywhere else ceilings, "ceiling")
+        arms: dict[Arm, list[Attempt]] = {"attack": attempts}
+        arms["ceiling"] = attempts if budget.ceiling_everywhere else ceilings
+        self._race(arms)
+        for attempt in ceilings:
+            if results.share(attempt, "ceiling") < results.share(attempt):
+                results.reach(attempt, "ceiling", results.share(attempt))
+        trials = results.trials(arms["ceiling"], "ceiling")
         if budget.shuffle_all:
             trials += self._shuffled(largest)
-        self.run(trials)
+        self.run(trials, "controls")
 
     def double(self) -> None:
         """Twice the training of everybody who trains, where the budget checks everybody."""
@@ -73,9 +88,9 @@ class Schedule:
         Args:
             choices: from the results as they are then.
         """
-        for _ in range(len(self.results.competitors)):
+        while True:  # every turn enters outcomes, of which there are finitely many
             trials = [trial for choice in choices() for trial in self._needed(choice)]
-            trials = [trial for trial in trials if trial not in self.results.outcomes]
+            trials = [trial for trial in trials if self.results.wanted(trial) is not None]
             if not trials:
                 return
             self.run(trials, "controls")
@@ -89,12 +104,63 @@ class Schedule:
 
     def run(self, trials: Iterable[Trial], stage: str = "") -> None:
         """Run what no outcome is known of; slow ones first, so that no core waits at the end."""
-        outcomes = self.results.outcomes
-        missing = [trial for trial in dict.fromkeys(trials) if trial not in outcomes]
+        wanted = map(self.results.wanted, dict.fromkeys(trials))
+        missing = [trial for trial in wanted if trial is not None]
         missing.sort(key=self._guessed_cost, reverse=True)
         name = f"{self.name}, {stage}" if stage else self.name
         for trial, outcome in zip(missing, self.runner.run(name, [self.task(t) for t in missing]), strict=True):
-            outcomes[trial] = outcome
+            self.results.enter(trial, outcome)
+
+    def _race(self, arms: Mapping[Arm, Sequence[Attempt]]) -> None:
+        """Run the attempts of some arms, those of a family only as far as they go on."""
+        results, rounds = self.results, self.budget.rounds
+        families = [(arm, family) for arm, attempts in arms.items() for family in self._families(attempts)]
+        for arm, family in families:
+            for attempt in family:
+                results.reach(attempt, arm, rounds[0])
+        self.run(trial for arm, attempts in arms.items() for trial in results.trials(attempts, arm))
+        for share in rounds[1:]:
+            families = [(arm, self._going_on(family, arm)) for arm, family in families]
+            for arm, family in families:
+                for attempt in family:
+                    # Whoever has no rival left needs no further round.
+                    results.reach(attempt, arm, share if len(family) > 1 else 1.0)
+            trials = [trial for arm, family in families for trial in results.trials(family, arm)]
+            self.run(trials, f"those who go on, {share:.0%} of the training")
+
+    def _families(self, attempts: Iterable[Attempt]) -> list[list[Attempt]]:
+        """Attempts that race against each other: those of one family with one budget."""
+        found: dict[object, list[Attempt]] = defaultdict(list)
+        if self.board is not None and len(self.budget.rounds) > 1:
+            for attempt in attempts:
+                if family := self.results.of(attempt).family:
+                    found[family, attempt.budget].append(attempt)
+        return [family for family in found.values() if len(family) > 1]
+
+    def _going_on(self, family: Sequence[Attempt], arm: Arm) -> list[Attempt]:
+        """Those of a family who go on, by the attacker's validation part; whoever could not be measured does not."""
+        board = self.board
+        if board is None:
+            return list(family)
+        floor, variant = board.statistic.floor, board.statistic.variants[0]
+        chance = None if floor is None else float(np.mean(floor))
+        found = {each: board.rows(Contestant(each, variant), arm, part="validation") for each in family}
+        measured = [attempt for attempt, rows in found.items() if rows]
+        runners = [Runner(rows=np.concatenate(found[attempt]), chance=chance) for attempt in measured]
+        return [measured[position] for position in going_on(runners)]
+
+    def _to_the_end(self, attempt: Attempt, arm: Arm) -> list[Trial]:
+        """Whoever is chosen although it stopped is trained whole, with its ceiling."""
+        results = self.results
+        if results.share(attempt, arm) == 1.0:
+            return []
+        largest, trials = results.largest(attempt), []
+        results.reach(attempt, arm, 1.0)
+        trials += results.trials([attempt], arm)
+        if arm == "attack" and results.share(largest, "ceiling") < 1.0 and attempt == largest:
+            results.reach(largest, "ceiling", 1.0)
+            trials += results.trials([largest], "ceiling")
+        return trials
 
     def _needed(self, choice: Choice) -> list[Trial]:
         """The controls of one choice, of those that selection missed, and of the strongest who look at releases."""
@@ -104,7 +170,12 @@ class Schedule:
         seeing = board.seeing(attempts)
         # Others compare themselves with the strongest of those who were graded on all targets.
         others = [board.choose(seeing), board.choose(board.on_all_targets(seeing))]
-        others += [board.choose(attempts, "ceiling")] if choice.ceiling else []
+        on_images = board.choose(attempts, "ceiling") if choice.ceiling else None
+        stopped = [] if chosen is None else self._to_the_end(chosen.attempt, "attack")
+        stopped += [] if on_images is None else self._to_the_end(on_images.attempt, "ceiling")
+        if stopped:
+            return stopped  # they may not be chosen then
+        others += [on_images]
         controlled = [each.attempt for each in (chosen, *missed, *others) if each is not None]
         trials = self._shuffled(controlled)
         if self.budget.doubling != "none" and choice.double_all:

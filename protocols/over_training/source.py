@@ -20,8 +20,8 @@ from protocols.engine.own_module import build_module
 from protocols.engine.settings import digest_of
 from vfc.artifact import load_model
 from vfc.checkpoints import FEWEST, SUFFIXES, Kept, kept, load_state, numbered_by, read_state
+from vfc.core.network import Network
 from vfc.core.objective import kl_per_dimension
-from vfc.core.trainer import Network
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
 from vfc.models import rebuild

@@ -159,7 +159,7 @@ class OverTrainingStudy:
             return Subject(source=source, notes=(first,) if source.steps[0] else ())
         if self.over.release is not None:
             return self._released(Path(self.over.release))
-        families = Families.of(self.settings, self.dataset.shape[1])
+        families = Families.of(self.settings, self.dataset)
         path = self.trainer.target(self.dataset, self.parts, families)
         target = kept(path.parent / FOLDER, "target")
         self._check_members(target)

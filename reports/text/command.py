@@ -13,6 +13,9 @@ from rich.cells import cell_len
 from reports.model.harmless import escape, prints
 from reports.model.report import Report
 
+PYTHON = "vfc."
+"""How a call from Python starts, which is recorded as one text."""
+
 
 def command_words(report: Report) -> list[str]:
     """The command that makes the report again, as arguments; empty if the report does not tell.
@@ -20,6 +23,8 @@ def command_words(report: Report) -> list[str]:
     Built from the options that were passed, because those also hold what came from the environment or a config file.
     """
     argv, passed = report.command.argv, report.command.settings.passed
+    if argv and argv[0].startswith(PYTHON):
+        return [argv[0]]
     program = PurePath(argv[0]).name if argv else "vfc"
     program = "vfc" if program in ("cli.py", "__main__.py") else program
     if not passed or program not in ("vfc", "vfc-attack"):
@@ -35,7 +40,7 @@ def command_words(report: Report) -> list[str]:
 def quoted(word: str, *, plain: bool = False) -> str:
     """A word as bash and zsh read it back, on one line and without control characters."""
     if all(prints(character, plain) for character in word):
-        return shlex.quote(word)
+        return word if word.startswith(PYTHON) and word.endswith(")") else shlex.quote(word)
     inner = "".join("\\" + c if c in "\\'" else c if prints(c, plain) else escape(c) for c in word)
     return f"$'{inner}'"
 

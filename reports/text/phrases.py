@@ -39,6 +39,8 @@ def granted(attempt: Attempt) -> str:
     for name in ("pairs", "queries", "releases", "steps"):
         count = getattr(budget, name)
         parts += [f"{count:,} {name if count != 1 else name[:-1]}"] if count else []
+    dropped = attempt.settings.get("dropped")
+    parts += [f"left out after round {dropped}"] if isinstance(dropped, int) else []
     return ", ".join(parts)
 
 

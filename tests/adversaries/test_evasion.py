@@ -5,6 +5,7 @@ m < e |w|_1 (l-inf) or m < e |w|_2 (l2), as long as [0, 1] does not get in the w
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -307,3 +308,8 @@ def test_doubled_is_twice_the_effort():
     for name, field in (("pgd", "steps"), ("apgd", "steps"), ("square", "queries"), ("boundary", "steps")):
         once = ADVERSARIES.get(name)()
         assert once.doubled().settings() == {**once.settings(), field: 2 * once.settings()[field]}
+
+
+@pytest.mark.parametrize(("level", "repeats"), [("L3", True), ("L4", False)])
+def test_only_whoever_has_no_gradients_sees_the_same_randomness_in_every_call(level, repeats):
+    assert scene().pipeline(SimpleNamespace(level=level)).repeat is repeats

@@ -11,7 +11,15 @@ from sklearn.metrics import roc_curve
 
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Readings, Shadows
-from adversaries.goals.membership_grading import MembershipInputs, assess_membership, calibrate, hits_at, roc
+from adversaries.goals.membership_grading import (
+    PLANTED,
+    MembershipInputs,
+    assess_membership,
+    calibrate,
+    hits_at,
+    planted,
+    roc,
+)
 from adversaries.statistics import estimates, intervals, levels
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError
@@ -321,3 +329,13 @@ def test_bounds_of_the_advantage_miss_at_most_as_often_as_they_say():
     assert value.value == pytest.approx(0.55)
     assert levels.recompute(value, 0.001) == estimates.advantage(30, 40, 10, 50, 0.001)
     assert estimates.advantage(0, 0, 1, 2).value is None
+
+
+def test_a_planted_leak_moves_some_members_by_six_deviations():
+    truth, seen = world()
+    was, now = seen.real, planted(seen.real, truth, random(3))
+    for before, after in ((was.signals, now.signals), (was.release, now.release)):
+        marked = (before != after).any(axis=1)
+        assert not marked[~truth].any()
+        assert marked.sum() / truth.sum() == pytest.approx(PLANTED, abs=0.12)
+        assert np.allclose(after[marked] - before[marked], 6 * before.std(axis=0) + 1e-6)

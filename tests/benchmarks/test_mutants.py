@@ -1,12 +1,13 @@
 """The sampled mutants: each is one change that runs, and a fault is found exactly where a test looks."""
 
 import ast
-import time
+import subprocess
+import sys
 
 import pytest
 
-from benchmarks import mutants
-from benchmarks.mutants import Verdict, evaluate, sampled, table
+from benchmarks.lines_of_tests import RunLines, chosen_tests, head_of_statement, importers
+from benchmarks.mutants import ROOT, Row, function_at, read, sampled, survivors, write
 from benchmarks.mutations import mutants_of, mutated
 
 SOURCE = '''"""Says 1 < 2 and 3."""
@@ -57,47 +58,132 @@ def test_each_is_one_change_and_still_code():
         assert len(differing) == 1 or mutant.after == "pass"
 
 
-def test_a_seed_draws_the_same_sample(monkeypatch):
+def row_of(mutant, root=ROOT, **fields):
+    function = function_at((root / mutant.file).read_text(), mutant.line)
+    known = {"file": mutant.file, "line": mutant.line, "before": mutant.before, "after": mutant.after}
+    return Row(seed=1, function=function, **{**known, "outcome": "killed", **fields})
+
+
+def test_a_seed_draws_the_same_sample_and_nothing_twice():
     prefixes = ("protocols/evaluation/flags",)
-    first, of = sampled(mutants.ROOT, prefixes, 5, 1)
-    assert (first, of) == sampled(mutants.ROOT, prefixes, 5, 1)
-    assert first != sampled(mutants.ROOT, prefixes, 5, 2)[0]
+    first, of = sampled(ROOT, prefixes, 5, 1)
+    assert (first, of) == sampled(ROOT, prefixes, 5, 1)
+    assert first != sampled(ROOT, prefixes, 5, 2)[0]
     assert len(first) == 5 < of
+    rest, _ = sampled(ROOT, prefixes, of, 1, [row_of(mutant) for mutant in first])
+    assert of - 10 < len(rest) <= of - 5
+    assert not set(first) & set(rest)
 
 
-def test_every_file_and_test_of_the_table_exists():
-    for file, tests in mutants.TESTS.items():
-        for name in (file, *tests):
-            assert (mutants.ROOT / name).is_file(), name
+def test_a_record_comes_back_and_its_survivors_are_found_in_the_code(tmp_path):
+    (mutant, other), _ = sampled(ROOT, ("protocols/evaluation/flags",), 2, 1)
+    rows = [row_of(mutant, outcome="survived", now='"same"\tthing'), row_of(other, by="a.py::test_b")]
+    write(tmp_path / "r.tsv", rows)
+    assert read(tmp_path / "r.tsv") == rows
+    assert read(tmp_path / "none.tsv") == []
+    assert survivors(ROOT, rows) == [(mutant, rows[0])]
+
+
+def test_a_statement_is_run_when_any_line_of_its_head_is():
+    heads = {7: None, 10: None, 12: range(12, 13), 13: range(13, 14), 14: range(14, 15)}
+    assert {line: head_of_statement(SOURCE, line) for line in heads} == heads
+    assert head_of_statement("def f(a):\n    if (\n        a\n    ):\n        return 1\n    return 2\n", 3) == range(
+        2, 5
+    )
+
+
+def test_the_tests_of_a_line_are_those_that_run_it_own_and_quick_ones_first():
+    tests = [
+        RunLines(name=f"{file}::{name}", seconds=seconds, lines={"a.py": frozenset(lines)})
+        for file, name, seconds, lines in (
+            ("other.py", "quick", 0.1, [14]), ("own.py", "slow", 9.0, [14, 13]), ("own.py", "quick", 1.0, [14]),
+            ("own.py", "elsewhere", 0.5, [12]),
+        )
+    ]  # fmt: skip
+
+    def chosen(line, seconds, file="a.py"):
+        return [test.name for test in chosen_tests(tests, file, SOURCE, line, ["own.py"], seconds)]
+
+    assert chosen(14, 99) == ["own.py::quick", "own.py::slow", "other.py::quick"]
+    assert chosen(14, 2) == ["own.py::quick", "other.py::quick"]
+    assert chosen(13, 2) == ["own.py::slow"]
+    assert len(chosen(7, 99)) == 4
+    assert chosen(14, 99, "b.py") == []
+
+
+# --- a tree with one file and two tests ---
+
+RUN = """
+import argparse, sys
+from pathlib import Path
+from benchmarks import mutants
+mutants.LEAST_SECONDS = 5
+root = Path(sys.argv[1])
+mutants.run(argparse.Namespace(prefixes=[""], sample=int(sys.argv[2]), seed=0, minutes=float(sys.argv[3]), seconds=9.0,
+    again=len(sys.argv) > 4, list=False, root=root, record=root / "r.tsv", lines=root / "lines.json"))
+"""
 
 
 @pytest.fixture
-def tree(tmp_path, monkeypatch):
-    (tmp_path / "vfc").mkdir()
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "vfc" / "sums.py").write_text(
-        "def double(a):\n    return a + a\n\n\ndef less(a, b):\n    return a < b\n"
+def tree(tmp_path):
+    (tmp_path / "vfc" / "core").mkdir(parents=True)
+    (tmp_path / "tests" / "vfc").mkdir(parents=True)
+    (tmp_path / "vfc" / "core" / "sums.py").write_text(
+        "def double(a):\n    return a + a\n\n\ndef less(a, b):\n    return a < b\n\n\n"
+        "def count(a):\n    while a < 3:\n        a = a + 1\n    return a\n\n\ndef unseen(a):\n    return a * 2\n"
     )
-    (tmp_path / "tests" / "test_sums.py").write_text(
-        "from vfc.sums import double, less\n\n\ndef test_it():\n    assert double(3) == 6\n    assert less(1, 2)\n"
-    )
-    monkeypatch.setattr(mutants, "TESTS", {"vfc/sums.py": ("tests/test_sums.py",)})
+    write_test(tmp_path, "double(3) == 6", "less(1, 2)", "count(0) == 3")
     return tmp_path
 
 
+def write_test(tree, *claims):
+    tests = "".join(f"def test_{place}():\n    assert {claim}\n\n\n" for place, claim in enumerate(claims))
+    (tree / "tests" / "vfc" / "test_sums.py").write_text(f"from vfc.core.sums import count, double, less\n\n\n{tests}")
+
+
+def judged(tree, sample=99, minutes=5, *more):
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(tree), str(sample), str(minutes), *more],
+        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {(row.before, row.after): row for row in read(tree / "r.tsv")}, done.stdout
+
+
 def test_what_no_test_looks_at_survives(tree):
-    found = [each for each in sampled(tree, [""], 99, 0)[0] if "return" not in each.before]
-    verdicts = evaluate(tree, sorted(found, key=lambda each: each.line), 1, time.monotonic() + 600)
-    assert [(each.mutant.after, each.outcome) for each in verdicts] == [
-        ("a - a", "killed"), ("a <= b", "survived"), ("a >= b", "killed"),
-    ]  # fmt: skip
-    assert table(verdicts).split("\n")[2:] == ["| vfc/sums.py:6 | `a < b` | `a <= b` |"]
-    assert "a + a" in (tree / "vfc" / "sums.py").read_text()
+    source = (tree / "vfc" / "core" / "sums.py").read_text()
+    rows, _ = judged(tree)
+    assert {change: row.outcome for change, row in rows.items() if "return" not in change[0]} == {
+        ("a + a", "a - a"): "killed", ("a < b", "a <= b"): "survived", ("a < b", "a >= b"): "killed",
+        ("a < 3", "a <= 3"): "killed", ("a < 3", "a >= 3"): "killed", ("3", "4"): "killed",
+        ("while a < 3:", "while False:"): "killed", ("a + 1", "a - 1"): "timeout", ("1", "2"): "killed",
+        ("a * 2", "a / 2"): "survived", ("2", "3"): "survived",
+    }  # fmt: skip
+    assert rows["a + a", "a - a"].by == "tests/vfc/test_sums.py::test_0"
+    assert rows["a * 2", "a / 2"].by == "no test runs this line"
+    assert (tree / "vfc" / "core" / "sums.py").read_text() == source
+    write_test(tree, "double(3) == 6", "not less(1, 1)", "count(0) == 3")
+    again, _ = judged(tree, 0, 5, "again")
+    assert again["a < b", "a <= b"].outcome == "killed"
+    assert again["a * 2", "a / 2"].outcome == "survived"
+    assert len(again) == len(rows)
 
 
-def test_what_was_not_run_is_said_and_failing_tests_are_refused(tree):
-    found, _ = sampled(tree, [""], 1, 0)
-    assert evaluate(tree, found, 1, time.monotonic() - 1) == [Verdict(mutant=found[0], outcome="not run")]
-    (tree / "tests" / "test_sums.py").write_text("def test_it():\n    assert False\n")
-    with pytest.raises(SystemExit, match="pass without a mutant"):
-        evaluate(tree, found, 1, time.monotonic() + 600)
+def test_what_was_not_run_is_said(tree):
+    rows, said = judged(tree, 2, 0)
+    assert rows == {}
+    assert "2 not run" in said
+
+
+def test_a_test_that_fails_without_a_mutant_kills_nothing(tree):
+    counted = "(open('runs', 'a').write('x'), len(open('runs').read()) < 3)[1]"
+    write_test(tree, f"{counted} and double(1)")
+    rows, _ = judged(tree)
+    assert {row.outcome for row in rows.values() if row.function == "double"} == {"unsure"}
+    assert "killed" not in {row.outcome for row in rows.values()}
+
+
+def test_the_test_files_of_packages_are_found():
+    found = importers(ROOT, ["tests/adversaries"], ["adversaries.statistics.special"])
+    assert "tests/adversaries/test_special.py" in found
+    assert "tests/adversaries/test_goal.py" not in found

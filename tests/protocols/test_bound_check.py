@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Arms, Evidence, Threat, Value
-from protocols.evaluation.bound_check import BOUND, below_bound
+from protocols.evaluation.checks.bound_check import BOUND, below_bound
 
 SPREAD = np.random.default_rng(0).normal(scale=0.5, size=400)
 

@@ -43,18 +43,25 @@ frozen-picture model=b form=clip
 frozen-picture model=b form=rescale
 batchnorm model=a
 entropy model=a
+shot model=a
 moments model=a match=moments
 moments model=a match=histogram
 batchnorm model=b
 entropy model=b
+shot model=b
 moments model=b match=moments
 moments model=b match=histogram
 matched-bits key=dataset
 matched-bits key=release
 linear
+scaled-linear
 knn
+row-views
+spreading
 mlp
 cnn
+bag
+deep-set
 bit-planes
 integer-codes
 norms
@@ -62,11 +69,18 @@ signs
 second-order
 modular
 popcounts
+trees
+products
+residues
+ranks
+signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
+spreading-features model=a
 adapter model=a
 fine-tune model=b scope=head
 fine-tune model=b scope=all
+spreading-features model=b
 adapter model=b
 batchnorm model=twin (apart)
 fine-tune model=twin scope=all (apart)
@@ -81,18 +95,25 @@ frozen-picture model=b form=clip
 frozen-picture model=b form=rescale
 batchnorm model=a
 entropy model=a
+shot model=a
 moments model=a match=moments
 moments model=a match=histogram
 batchnorm model=b
 entropy model=b
+shot model=b
 moments model=b match=moments
 moments model=b match=histogram
 matched-bits key=dataset
 matched-bits key=release
 linear
+scaled-linear
 knn
+row-views
+spreading
 mlp
 cnn
+bag
+deep-set
 bit-planes
 integer-codes
 norms
@@ -100,11 +121,18 @@ signs
 second-order
 modular
 popcounts
+trees
+products
+residues
+ranks
+signed-planes
 fine-tune model=a scope=head
 fine-tune model=a scope=all
+spreading-features model=a
 adapter model=a
 fine-tune model=b scope=head
 fine-tune model=b scope=all
+spreading-features model=b
 adapter model=b
 with-prediction probe=linear
 with-prediction probe=mlp

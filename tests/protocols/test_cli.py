@@ -31,6 +31,13 @@ plan:
     --assume --confidence --gate --power --report
 baseline accept:
     --reason --to REPORT
+cache list:
+cache prune:
+    --age --all --dry-run --size
+cache verify:
+    --remove
+reproduce:
+    --out --scale --seeds --show --with FURTHER NAME
 schema:
 calibrate:
     --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
@@ -207,7 +214,7 @@ def verbs(group, name=()):
 
 
 def test_the_options_of_all_verbs_change_only_on_purpose():
-    from protocols.cli import program
+    from protocols.verbs.program import program
 
     golden = {verb: words.split() for verb, words in re.findall(r"^(\S.*):\n((?: .*\n)*)", OPTIONS, re.MULTILINE)}
     found = {}
@@ -244,12 +251,14 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "transfer",
     ]  # fmt: skip
     assert list(ADVERSARIES.cards) == [
-        "adapter", "apgd", "averaging", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn", "decensor",
-        "decoder", "deep-prior", "deepfool", "entropy", "fine-tune", "frozen", "frozen-picture", "gradient-inversion",
-        "hop-skip-jump", "input-transform", "integer-codes", "knn", "known-bits", "linear", "lira", "loss-threshold",
-        "majority", "mask-latent", "mask-replay", "matched-bits", "matcher", "mean-image", "mlp", "modular", "moments",
-        "noise-projection", "norms", "pgd", "popcounts", "replay", "ridge-decoder", "second-order",
-        "shadow-classifier", "signs", "square", "table", "trees", "with-prediction",
+        "adapter", "apgd", "averaging", "bag", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn",
+        "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
+        "frozen-picture", "gradient-inversion", "hop-skip-jump", "input-transform", "integer-codes", "knn",
+        "known-bits", "linear", "lira", "loss-threshold", "majority", "mask-latent", "mask-replay", "matched-bits",
+        "matcher", "mean-image", "mlp", "modular", "moments", "noise-projection", "norms", "pgd", "popcounts",
+        "products", "ranks", "replay", "residues", "ridge-decoder", "row-views", "scaled-linear", "second-order",
+        "shadow-classifier", "shot", "signed-planes", "signs", "spreading", "spreading-features", "square", "table",
+        "trees", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
         "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",
@@ -258,8 +267,8 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
     ]  # fmt: skip
     assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
     assert list(MODELS.cards) == [
-        "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "shufflenetv2", "vgg11", "vgg16",
-        "vit-tiny",
+        "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "resnet56", "shufflenetv2", "vgg11",
+        "vgg16", "vit-tiny",
     ]  # fmt: skip
 
 

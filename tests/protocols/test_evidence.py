@@ -8,7 +8,7 @@ import pytest
 from adversaries.statistics import estimates
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.evidence import EvidenceMaker, pairs_budget
+from protocols.evaluation.evidence import EvidenceMaker, pairs_budget, reference_row
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Attempt, Competitor, Results, Trial
@@ -155,3 +155,10 @@ def test_further_fields_come_from_the_outcome():
         described=lambda outcome: {"settings": {"steps": outcome.cost["gradient_steps"]}},
     )  # fmt: skip
     assert [row.settings for row in maker.rows([], {})] == [{"steps": COST["gradient_steps"]}] * 3
+
+
+def test_the_targets_own_row_has_its_rate_and_the_floors():
+    row = reference_row("p", "task:y", hits(0.75), hits(0.5), 3)
+    assert row.arms.attack == estimates.rate(300, 400)
+    assert row.arms.floor == estimates.rate(200, 400)
+    assert (row.adversary, row.threat.level, row.seed) == ("target", "L5", 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Value
-from protocols.evaluation.bound_check import below_bound
+from protocols.evaluation.checks.bound_check import below_bound
 from protocols.run import against_everybody
 from reports.model.storage import load, load_rows
 

@@ -121,3 +121,12 @@ def test_retention_is_release_over_clean():
     rows = TargetRows(release=hits(0.6, 1), clean=hits(0.8, 1))
     assert target_metrics(rows, "")["target.retention"].value == pytest.approx(0.75)
     assert np.sum(rows.clean) == 0.8 * N
+
+
+def test_what_the_target_makes_of_the_images_is_known_without_a_release():
+    found = target_metrics(TargetRows(clean=hits(0.8, 1)), "no release")
+    assert found["target.clean_accuracy"].value == pytest.approx(0.8)
+    assert found["target.accuracy"].reason == found["target.retention"].reason == "no release"
+    found = target_metrics(TargetRows(release=hits(0.6, 1)), "")
+    assert found["target.clean_accuracy"].reason == "nobody knows the target's predictions on the images"
+    assert found["target.accuracy"].value == pytest.approx(0.6)

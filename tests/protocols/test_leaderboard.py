@@ -5,7 +5,7 @@ import pytest
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.results import Attempt
-from tests.protocols.builders import board, change, chosen, enter, fill, flags_of, missed
+from tests.protocols.builders import board, change, chosen, enter, fill, flags_of, missed, outcome
 
 
 def test_the_choice_is_made_on_validation_and_never_on_the_targets():
@@ -90,3 +90,14 @@ def test_attempts_below_l2_take_no_labels_and_the_twin_stays_apart():
     assert b.results.attempts(1) == [Attempt(0, None), Attempt(1, 1)]
     assert b.results.attempts() == [Attempt(0, None)]
     assert b.results.attempts("all", levels=["L2"], twin=True) == [Attempt(1, "all"), Attempt(2, "all")]
+
+
+def test_on_the_images_only_those_compete_that_were_measured_there():
+    b = board("a", "b")
+    elsewhere = fill(b, 0, attack=0.9, ceiling=None)
+    there = fill(b, 1, attack=0.6, ceiling=0.7)
+    assert chosen(b, [elsewhere, there]) == elsewhere
+    assert chosen(b, [elsewhere, there], "ceiling") == there
+    only = Attempt(1, 1)
+    enter(b, only, "ceiling", outcome(0.95))
+    assert chosen(b, [there, only], "ceiling") == only

@@ -80,7 +80,9 @@ def test_nothing_is_doubled_where_the_chosen_does_not_train():
     assert ran(b, "attack", doubled=True) == set()
 
 
-@pytest.mark.parametrize(("budget", "ceilings", "controls"), [("smoke", "all", 1), ("standard", "each", 3)])
+@pytest.mark.parametrize(
+    ("budget", "ceilings", "controls"), [("smoke", "all", 1), ("standard", "all", 3), ("full", "each", 3)]
+)
 def test_ceilings_and_controls_are_of_the_largest_budget_or_of_everybody(budget, ceilings, controls):
     shares = [{"attack": 0.8}, {"attack": 0.7}, {"attack": 0.6}]
     b, schedule = scheduled(shares, budget=budget)

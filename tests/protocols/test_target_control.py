@@ -9,10 +9,10 @@ import pytest
 from adversaries.evidence import Value
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import AGREEMENT
+from protocols.evaluation.checks.target_control import affected, judge_ladder, with_flags
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.leaderboard import Contestant
 from protocols.evaluation.results import Attempt
-from protocols.evaluation.target_control import affected, judge_ladder, with_flags
 from reports.model.report import LadderControl
 from tests.protocols.builders import board, enter, fill, hits, outcome
 

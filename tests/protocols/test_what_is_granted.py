@@ -158,7 +158,7 @@ def trained(tmp_path):
     data = Dataset(name="made", task="y", train=rows, test=None, classes={"y": CLASSES, "a": 2})
     recorder, settings = Recorder(), Settings(unintended=("mlp",))
     trainer = Trainer(settings, "cpu", tmp_path / "root", tmp_path / "scratch", recorder, Reporter(quiet=True))
-    return trainer, recorder, data, split(data), Families.of(settings, 8)
+    return trainer, recorder, data, split(data), Families.of(settings, data)
 
 
 def seen(path):

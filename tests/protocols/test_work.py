@@ -70,6 +70,7 @@ def test_an_outcome_without_arrays_survives_the_disk(tmp_path):
     [
         {"adversary": "knn"}, {"settings": {"lr": 1}}, {"level": "L1"}, {"labels_per_class": 5}, {"goal": "task:z"},
         {"arm": "ceiling"}, {"seed": 1}, {"doubled": True}, {"world": "v"},
+        {"draw": 1}, {"share": 0.125},
     ],
 )  # fmt: skip
 def test_a_task_is_named_by_everything_that_it_depends_on(change):

@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.stats import norm
 from sklearn.datasets import load_digits
 
-from vfc.data import DATASETS, DataOptions, load_dataset, user_cache_folder
+from vfc.config import user_cache_folder
+from vfc.data import DATASETS, DataOptions, load_dataset
 from vfc.errors import UserError
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from vfc.core.trainer import Network, Recipe, train, update_mask
+from vfc.core.network import Network
+from vfc.core.recipe import Recipe
+from vfc.core.trainer import train, update_mask
 
 SHAPE = (1, 8, 8)
 LATENT = 6

@@ -18,7 +18,7 @@ from vfc.splits import split
 from vfc.training import accuracy, train_classifier
 
 NAMES = (
-    *("cnn", "mlp", "resnet20", "resnet18", "vgg11", "vgg16"),
+    *("cnn", "mlp", "resnet20", "resnet56", "resnet18", "vgg11", "vgg16"),
     *("mobilenetv2", "shufflenetv2", "densenet121", "vit-tiny"),
 )
 

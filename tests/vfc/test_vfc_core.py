@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -282,3 +284,11 @@ def test_a_global_mask_update_uses_every_image(digits, fitted, monkeypatch):
     monkeypatch.setattr(LatentMask, "update", lambda _, *columns: rows.append([len(each) for each in columns[:3]]))
     trainer.update_mask(fitted.fitted, digits.target, digits.images, digits.labels, generator(), chunk=100)
     assert rows == [[480, 480, 480]]
+
+
+@pytest.mark.parametrize("kind", ["transposed", "upsample"])
+def test_what_batch_normalization_follows_has_no_bias(kind):
+    for network in (Encoder((1, 16, 16), 8, 4), Decoder(shape=(1, 16, 16), latent=8, kind=kind, width=4)):
+        layers = list(network.modules())
+        maps = [layer for layer, after in pairwise(layers) if isinstance(after, nn.BatchNorm2d)]
+        assert [layer.bias for layer in maps if not isinstance(layer, nn.Unflatten)] == [None] * len(maps)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vfc.core.encoder import halvings, stage_channels
+from vfc.core.residual import residual_blocks
 
 DECODERS = ("transposed", "upsample", "linear")
 OUTPUTS = ("unbounded", "sigmoid", "steep-sigmoid", "clamp")
@@ -31,8 +32,11 @@ class Decoder(nn.Module):
         shape: (c, h, w) of one release, which is that of an image.
         latent: number d of latent dimensions.
         kind: `transposed` convolutions, `upsample` (nearest pixel, then convolution), or one `linear` map.
-        output: `unbounded`, `sigmoid`, `steep-sigmoid` (slope 8), or `clamp` (v + 1/2 cut to [0, 1]).
+        output: `unbounded`, `sigmoid`, `steep-sigmoid`, or `clamp` (v + 1/2 cut to [0, 1]).
         width: channels of the stage nearest to the release.
+        stages: how often the sides are doubled; None = from four pixels or fewer.
+        blocks: residual blocks after every doubling.
+        steepness: slope of the steep sigmoid.
     """
 
     def __init__(
@@ -42,14 +46,18 @@ class Decoder(nn.Module):
         kind: str = "transposed",
         output: str = "unbounded",
         width: int = 32,
+        *,
+        stages: int | None = None,
+        blocks: int = 0,
+        steepness: float = STEEPNESS,
     ) -> None:
         super().__init__()
-        self.shape, self.output = shape, output
+        self.shape, self.output, self.steepness = shape, output, steepness
         channels, height, across = shape
         if kind == "linear":
             self.layers = nn.Sequential(nn.Linear(latent, channels * height * across), nn.Unflatten(1, shape))
             return
-        stages = halvings(height, across)
+        stages = halvings(height, across) if stages is None else stages
         # Sides that are no multiple of 2^stages are decoded a little too large and cropped.
         small = (-(-height // 2**stages), -(-across // 2**stages))
         inner = stage_channels(width, stages)[::-1]
@@ -61,6 +69,7 @@ class Decoder(nn.Module):
         ]
         for inputs, outputs in list(pairwise([*inner, inner[-1]]))[:stages]:
             layers += [*_double(kind, inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += residual_blocks(outputs, blocks)
         self.layers = nn.Sequential(*layers, nn.Conv2d(inner[-1], channels, 3, padding=1))
 
     def forward(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
@@ -70,7 +79,7 @@ class Decoder(nn.Module):
             case "sigmoid":
                 return torch.sigmoid(values)
             case "steep-sigmoid":
-                return torch.sigmoid(STEEPNESS * values)
+                return torch.sigmoid(self.steepness * values)
             case "clamp":
                 return (values + 0.5).clamp(0, 1)
             case _:

@@ -19,6 +19,7 @@ SALIENCIES = ("grad", "grad-times-latent")
 COMBINATIONS = ("sum", "product", "rank-sum", "and", "or")
 SELECTIONS = ("top-k", "threshold", "percentile")
 SCOPES = ("global", "sample")
+SALIENCY_POINTS = ("masked", "unmasked")
 
 
 def normalize(score: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
@@ -86,6 +87,8 @@ class MaskRule:
     keep: float | int = 0.5
     cutoff: float = 0.5
     scope: str = "global"
+    saliency_at: str = "masked"
+    revive: float = 0.0
 
     def count(self, latent: int) -> int:
         """How many of `latent` dimensions top-k keeps: `keep` itself, or that share, at least one."""
@@ -93,9 +96,14 @@ class MaskRule:
         return min(latent, max(1, wanted))
 
     def choose(
-        self, kl: Float[Tensor, "... d"], saliency: Float[Tensor, "... d"], generator: torch.Generator
+        self,
+        kl: Float[Tensor, "... d"],
+        saliency: Float[Tensor, "... d"],
+        generator: torch.Generator,
+        *,
+        dropped: Bool[Tensor, " d"] | None = None,
     ) -> Bool[Tensor, "... d"]:
-        """The mask of every row of KL and saliency; only `random` uses the generator."""
+        """The mask of every row of KL and saliency; `random` uses the generator, `revive` what was dropped."""
         count = self.count(kl.shape[-1])
         match self.mask:
             case "none":
@@ -109,6 +117,8 @@ class MaskRule:
                 score = normalize(saliency)
             case _:
                 score = combine(kl, saliency, self.combination)
+        if dropped is not None and self.revive and bool(dropped.any()) and not bool(dropped.all()):
+            score = score + self.revive * score[..., ~dropped].mean(-1, keepdim=True) * dropped
         return select(score, self.selection, count, self.cutoff)
 
 
@@ -147,7 +157,8 @@ class LatentMask(nn.Module):
             return
         self.gradient.copy_(gradient.abs().mean(0))
         weight = mu.abs() if self.rule.saliency == "grad-times-latent" else torch.ones_like(mu)
-        self.kept.copy_(self.rule.choose(kl.mean(0), (weight * gradient.abs()).mean(0), generator))
+        saliency = (weight * gradient.abs()).mean(0)
+        self.kept.copy_(self.rule.choose(kl.mean(0), saliency, generator, dropped=~self.kept))
         self.active.fill_(True)
 
     def forward(

@@ -27,16 +27,27 @@ class PaddedBlock(nn.Module):
         return nn.functional.relu(self.second(self.first(x)) + shortcut)
 
 
-@MODELS.register("resnet20")
-def resnet20(shape: Shape) -> tuple[nn.Module, int]:
-    """ResNet-20 for CIFAR, shortcuts without parameters (He et al., 2016, arXiv 1512.03385, section 4.2)."""
+def _three_stages(shape: Shape, blocks: int) -> tuple[nn.Module, int]:
+    """Stages of 16, 32 and 64 channels with so many blocks each: depth 6 x blocks + 2."""
     fan_in = shape.scaled(16)
     layers: list[nn.Module] = [shape.stem(fan_in), nn.BatchNorm2d(fan_in), nn.ReLU()]
     for stage, out in enumerate(shape.scaled(count) for count in (16, 32, 64)):
-        for block in range(3):
+        for block in range(blocks):
             layers.append(PaddedBlock(fan_in, out, 2 if stage and not block else 1))
             fan_in = out
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), fan_in
+
+
+@MODELS.register("resnet20")
+def resnet20(shape: Shape) -> tuple[nn.Module, int]:
+    """ResNet-20 for CIFAR, shortcuts without parameters (He et al., 2016, arXiv 1512.03385, section 4.2)."""
+    return _three_stages(shape, 3)
+
+
+@MODELS.register("resnet56")
+def resnet56(shape: Shape) -> tuple[nn.Module, int]:
+    """ResNet-56 for CIFAR, shortcuts without parameters (He et al., 2016, arXiv 1512.03385, section 4.2)."""
+    return _three_stages(shape, 9)
 
 
 @MODELS.register("resnet18")

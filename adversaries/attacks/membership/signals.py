@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from adversaries.goals.membership import Readings
 from adversaries.learning.kernels import as_float
+from vfc.core.network import Network
 from vfc.core.objective import kl_per_dimension
-from vfc.core.trainer import Network
 from vfc.defense import Defense
 
 FEATURES = 1024

@@ -18,7 +18,7 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.release import Release
 from vfc.seeding import derive_seed
-from vfc.wrapper import check_values, defender_call
+from vfc.wrapper import ModuleDefense, check_values, defender_call
 
 Images = Float[Tensor, "n c h w"]
 
@@ -83,11 +83,21 @@ class Publisher:
 
     def predicted(self, release: Shaped[Tensor, "n ..."]) -> Int[Tensor, " n"] | None:
         """Classes that the intended use predicts on stored releases; None without one."""
+        return self._classes(release, self.defense.predict)
+
+    def clean(self, images: Images) -> Int[Tensor, " n"] | None:
+        """Classes that a module's own clean model predicts on images; None where it shows none."""
+        return self._classes(images, self.defense.clean) if isinstance(self.defense, ModuleDefense) else None
+
+    def _classes(
+        self, rows: Shaped[Tensor, "n ..."], use: Callable[[Tensor], Tensor | None]
+    ) -> Int[Tensor, " n"] | None:
+        """Classes that a model of the defense's predicts on some rows; None if it has none."""
 
         @torch.no_grad()
         def work() -> Iterator[Tensors]:
-            for chunk in torch.split(release, ROWS):
-                logits = defender_call(self.defense, partial(self.defense.predict, chunk.to(self.device)))
+            for chunk in torch.split(rows, ROWS):
+                logits = defender_call(self.defense, partial(use, chunk.to(self.device)))
                 if logits is not None and not isinstance(logits, Tensor):
                     raise UserError(
                         f"expected a tensor from predict, got {type(logits).__name__}",
@@ -96,7 +106,7 @@ class Publisher:
                 yield {} if logits is None else {"logits": logits}
 
         pieces = []
-        for chunk, answer in zip(torch.split(release, ROWS), self._asked(work, "predict"), strict=True):
+        for chunk, answer in zip(torch.split(rows, ROWS), self._asked(work, "predict"), strict=True):
             if "logits" not in answer:
                 return None
             logits = answer["logits"]

@@ -73,8 +73,11 @@ def target_rows(
     clean = None
     images = world.targets.images
     reads_images = world.targets.release.shape == images.shape or not isinstance(defense, ModuleDefense)
-    if defense.target is not None and reads_images:
-        clean = (predict_logits(defense.target, world.targets.images).argmax(1) == truth).numpy().astype(np.uint8)
+    own = publisher.clean(images)
+    if own is None and defense.target is not None and reads_images:
+        own = predict_logits(defense.target, images).argmax(1)
+    if own is not None:
+        clean = (own == truth).numpy().astype(np.uint8)
     picture = None
     if world.targets.release.shape == images.shape and world.targets.release.is_floating_point():
         # The form in which the intended use suffers less, on the defender's own validation part.

@@ -17,7 +17,7 @@ from adversaries.threat import ThreatModel
 from vfc.errors import NotApplicableError
 
 
-@pytest.mark.parametrize("name", ["batchnorm", "entropy"])
+@pytest.mark.parametrize("name", ["batchnorm", "entropy", "shot"])
 def test_without_batchnorm_there_is_nothing_to_adapt(bench, name):
     with pytest.raises(NotApplicableError, match="no BatchNorm"):
         bench.fit(name, bench.world(normalized=False))
@@ -29,7 +29,7 @@ def test_a_model_without_batchnorm_can_be_fine_tuned(bench):
     assert bench.accuracy(bench.fit("fine-tune", world, scope="head"), world) > 0.9
 
 
-@pytest.mark.parametrize("name", ["frozen", "frozen-picture", "batchnorm", "entropy", "moments"])
+@pytest.mark.parametrize("name", ["frozen", "frozen-picture", "batchnorm", "entropy", "moments", "shot"])
 def test_a_model_of_another_label_is_not_applicable(bench, plain, name):
     with pytest.raises(NotApplicableError, match="3 classes apart"):
         bench.fit(name, plain, label="bit")
@@ -71,11 +71,23 @@ def test_entropy_makes_the_model_more_certain_of_unlabelled_releases(bench):
     assert entropy(150) < 0.8 * entropy(0)
 
 
-@pytest.mark.parametrize("name", ["batchnorm", "entropy", "moments", "fine-tune"])
+def test_diversity_keeps_releases_from_ending_in_one_class(bench):
+    world = bench.world()
+
+    def varied(diversity):
+        attack = bench.fit("shot", world, steps=60, lr=3e-2, diversity=diversity)
+        mean = attack.guess(bench.view(world).unlabelled).softmax(1).mean(0)
+        return float(-(mean * mean.clamp_min(1e-9).log()).sum())
+
+    assert varied(1.0) > 0.98 * torch.tensor(3.0).log()
+    assert varied(1.0) > varied(-0.5)
+
+
+@pytest.mark.parametrize("name", ["batchnorm", "entropy", "moments", "fine-tune", "shot", "spreading-features"])
 def test_the_model_of_the_world_is_left_alone(bench, name):
     world = bench.world()
     before = {key: value.clone() for key, value in world.models["tiny"].state_dict().items()}
-    settings = {"steps": 5} if name in {"entropy", "fine-tune"} else {}
+    settings = {"steps": 5} if name in {"entropy", "fine-tune", "shot"} else {}
     bench.fit(name, world, **settings)
     assert all(torch.equal(value, before[key]) for key, value in world.models["tiny"].state_dict().items())
 

@@ -13,11 +13,14 @@ from adversaries.threat import ThreatModel
 from vfc.errors import KnowledgeError, NotApplicableError
 
 SHORT = {"mlp": {"steps": 20}, "cnn": {"steps": 20}, "fine-tune": {"steps": 20}, "adapter": {"steps": 20}}
+SHORT |= {"deep-set": {"steps": 20}, "shot": {"steps": 5}, "trees": {"rounds": 10}}
 SHORT |= {"entropy": {"steps": 5}, "input-transform": {"inner": "linear"}}
 TOLD = {"with-prediction"}
 """Adversaries that mean nothing without the target's predictions; see test_informed.py."""
 OF_WORDS = {"matched-bits", "popcounts"}
 """Adversaries that read 32-bit words and no ordinary numbers."""
+CHOOSERS = {"products", "residues", "trees"}
+"""Adversaries that choose among columns, for which one label of each class is too few."""
 NAMES = sorted(name for name in ADVERSARIES.cards if ADVERSARIES.get(name).level <= "L2" and name not in TOLD)
 
 
@@ -155,7 +158,13 @@ def test_its_own_level_is_enough(bench, name):
     adversary.fit(view, torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(CHOOSERS))
+def test_who_chooses_columns_needs_several_labels_of_a_class(bench, plain, name):
+    with pytest.raises(NotApplicableError, match="labels of most classes"):
+        bench.fit(name, plain, labels=1)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in CHOOSERS])
 def test_one_label_per_class_is_enough(bench, name):
     world = readable(bench, name)
     assert torch.isfinite(bench.fit(name, world, labels=1, **SHORT.get(name, {})).guess(world.targets.release)).all()
@@ -169,7 +178,7 @@ def test_settings_are_json_and_doubling_doubles(bench, name):
     doubled = adversary.doubled()
     if doubled is None:
         assert bench.fit(name, world, **SHORT.get(name, {})).gradient_steps == 0
-    elif name in {"mlp", "cnn", "fine-tune", "adapter", "entropy"}:
+    elif name in {"mlp", "cnn", "fine-tune", "adapter", "entropy", "shot", "deep-set"}:
         steps = [a.fit(bench.view(world), torch.Generator()).gradient_steps for a in (adversary, doubled)]
         assert steps == [SHORT[name]["steps"], 2 * SHORT[name]["steps"]]
     else:

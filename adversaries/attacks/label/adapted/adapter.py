@@ -80,7 +80,7 @@ class ResidualConvolution(nn.Module):
         return adapted
 
 
-@ADVERSARIES.register("adapter", goals=("task", "attribute"), order=320)
+@ADVERSARIES.register("adapter", goals=("task", "attribute"), order=320, length={"least": 200, "epochs": 8})
 @dataclass(frozen=True, kw_only=True)
 class Adapter(Adversary):
     """A small trainable map from the release to an image in front of a frozen unintended model.

@@ -48,7 +48,11 @@ class HeadAttack(Attack):
 
 
 @ADVERSARIES.register(
-    "fine-tune", goals=("task", "attribute"), variants=({"scope": "head"}, {"scope": "all"}), order=310
+    "fine-tune",
+    goals=("task", "attribute"),
+    variants=({"scope": "head"}, {"scope": "all"}),
+    order=310,
+    length={"least": 200, "epochs": 8, "when": {"scope": "all"}},
 )
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Adversary):

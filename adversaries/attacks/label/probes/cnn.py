@@ -16,7 +16,7 @@ from vfc.errors import NotApplicableError
 from vfc.seeding import seeded
 
 
-@ADVERSARIES.register("cnn", goals=("task", "attribute"), order=240)
+@ADVERSARIES.register("cnn", goals=("task", "attribute"), order=240, length={"least": 200, "epochs": 8})
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionalNetwork(Adversary):
     """A convolutional network on the release, trained from scratch.

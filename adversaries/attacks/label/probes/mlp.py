@@ -16,7 +16,7 @@ from adversaries.threat import Level
 from vfc.seeding import seeded
 
 
-@ADVERSARIES.register("mlp", goals=("task", "attribute"), order=230)
+@ADVERSARIES.register("mlp", goals=("task", "attribute"), order=230, length={"least": 200, "epochs": 8})
 @dataclass(frozen=True, kw_only=True)
 class MultilayerPerceptron(Adversary):
     """A multilayer perceptron on the flattened, standardized release, trained from scratch.

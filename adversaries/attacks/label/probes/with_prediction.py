@@ -45,7 +45,11 @@ class Offset(nn.Module):
 
 
 @ADVERSARIES.register(
-    "with-prediction", goals=("attribute",), variants=({"probe": "linear"}, {"probe": "mlp"}), order=410
+    "with-prediction",
+    goals=("attribute",),
+    variants=({"probe": "linear"}, {"probe": "mlp"}),
+    order=410,
+    length={"least": 200, "epochs": 8, "when": {"probe": "mlp"}},
 )
 @dataclass(frozen=True, kw_only=True)
 class WithPrediction(Adversary):

@@ -1,0 +1,200 @@
+"""What `vfc.attack` and its siblings do: objects of the caller become settings, and the engine of the commands runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from protocols.commands.attack import measure
+from protocols.commands.bench import BenchOptions, measure_bench
+from protocols.engine.settings import Settings
+from reports.opened import OpenedBench, OpenedReport
+from vfc.errors import UserError, unknown
+
+OWN = ("release", "dataset", "protocols", "gates", "threat", "budget", "seed", "out", "attributes", "config", "target")
+"""Fields of `Settings` that the functions here have parameters for."""
+
+
+def attack(
+    defense: object = None,
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    release: object = None,
+    target: object = None,
+    dataset: str | None = None,
+    protocols: Sequence[str] = ("adaptive-probe",),
+    gates: Sequence[str] = (),
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedReport:
+    """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
+    with _folder(out) as place:
+        if release is not None:
+            _refuse("beside release", defense=defense, dataset=dataset, test=test)
+            settings = _arrays(place, release, labels, images, attributes, target)
+        else:
+            settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target, options)
+        chosen = Settings(
+            **{"executor": "local", **settings, **_checked(options)},
+            protocols=_texts(protocols),
+            gates=_texts(gates),
+            threat=threat,
+            budget=budget,
+            seed=seed,
+            out=str(place),
+            # A policy of the working folder is for the command line; a program says itself what it asks for.
+            config=os.devnull,
+        )
+        said = _call("vfc.attack", defense if release is None else release, protocols=chosen.protocols, budget=budget)
+        found = measure(chosen, {}, [said])
+    return OpenedReport(report=found.report, rows=found.rows)
+
+
+def bench(
+    defenses: object = "all",
+    *,
+    images: object = None,
+    labels: object = None,
+    attributes: Mapping[str, object] | Sequence[str] | None = None,
+    test: object = None,
+    dataset: str | None = None,
+    threat: str | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> OpenedBench:
+    """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
+    several = defenses if isinstance(defenses, list | tuple) else [defenses]
+    settings = _data(images, labels, attributes, test, dataset)
+    named = []
+    for each in several:
+        found = _defense(each, None, options)
+        named.append(found.pop("release"))
+        # One split for all rows: who learns nothing is graded like those who do.
+        settings |= {name: value for name, value in found.items() if name != "split"}
+    own = BenchOptions(defenses=",".join(named), sweep=False, files={})
+    with _folder(out) as place:
+        chosen = Settings(
+            **{"executor": "local", **settings, **_checked(options)},
+            threat=threat,
+            budget=budget,
+            seed=seed,
+            out=str(place),
+            config=os.devnull,
+        )
+        found_bench, _ = measure_bench(chosen, own, {}, [_call("vfc.bench", ", ".join(named), budget=budget)])
+    return OpenedBench(bench=found_bench)
+
+
+def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a defense: what `--release` takes as text, or an object held in this process."""
+    if value is None:
+        raise UserError(
+            "expected a defense or release=, got neither",
+            "hand over a torch module, a function, or published values as release=",
+        )
+    if isinstance(value, str | Path):
+        if target is not None and not isinstance(target, str):
+            raise UserError(
+                f"expected the name of an architecture as target beside {str(value)!r}, got {type(target).__name__}",
+                "let the factory return a module that has the target as its attribute `target`",
+            )
+        return {"release": str(value)} | ({} if target is None else {"target": target})
+
+    from vfc.handed.objects import fits, hold_defense
+
+    found: dict[str, Any] = {"release": hold_defense(value, target), "no_isolation": True}
+    if options.get("executor", "local") != "local":
+        raise UserError("expected executor='local' for an object, which lives in this process", "leave it out")
+    if not fits(value):
+        found["split"] = "paper"  # what learns nothing needs no images of its own
+    return found
+
+
+def _data(
+    images: object, labels: object, attributes: Mapping[str, object] | Sequence[str] | None, test: object, dataset: Any
+) -> dict[str, Any]:
+    """The settings of the data: a name that `--dataset` takes, or images held in this process."""
+    if images is None:
+        _refuse("without images", labels=labels, test=test)
+        if isinstance(attributes, Mapping):
+            raise UserError("expected names of labels as attributes without images, got arrays", "give images= too")
+        return {"dataset": dataset, "attributes": tuple(attributes or ())}
+    _refuse("beside images", dataset=dataset)
+    if labels is None:
+        raise UserError("expected labels beside images, got none", "give labels=, one class per image")
+
+    from vfc.handed.arrays import hold_images
+
+    named = attributes if isinstance(attributes, Mapping) else {}
+    found: dict[str, Any] = {"dataset": hold_images(images, labels, named, test)}
+    return found | ({} if isinstance(attributes, Mapping) else {"attributes": tuple(attributes or ())})
+
+
+def _arrays(
+    folder: Path, release: object, labels: object, images: object, attributes: object, target: object
+) -> dict[str, Any]:
+    """Published values as a file of saved arrays, which is attacked like every other."""
+    if isinstance(release, str | Path):
+        _refuse("beside a file", labels=labels, images=images, attributes=attributes, target=target)
+        return {"release": str(release)}
+    if labels is None:
+        raise UserError("expected labels beside release, got none", "give labels=, one class per row of the release")
+
+    from vfc.handed.published import save_published
+
+    return {"release": str(save_published(folder / "release.safetensors", release, labels, images, attributes, target))}
+
+
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Further settings by name; lists become tuples.
+
+    Raises:
+        UserError: there is no such setting.
+    """
+    known = {field.name for field in fields(Settings)} - set(OWN)
+    for name in options:
+        if name not in known:
+            raise unknown("option", name, known)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
+    """Several texts; a single one is meant as one."""
+    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
+
+
+def _refuse(where: str, **given: object) -> None:
+    """Refuse what has no meaning here; raises `UserError`."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(f"expected no {name} {where}, got one", f"leave {name} out")
+
+
+@contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """Where a run works: the folder asked for, else one that is gone afterwards."""
+    if out is not None:
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory(prefix="vfc-") as folder:
+        yield Path(folder)
+
+
+def _call(function: str, subject: object, **given: object) -> str:
+    """A call as text, for the record; of objects only the name."""
+    word = repr(subject) if isinstance(subject, str) else getattr(subject, "__name__", type(subject).__name__)
+    words = [str(word), "...", *(f"{name}={value!r}" for name, value in given.items())]
+    return f"{function}({', '.join(words)})"

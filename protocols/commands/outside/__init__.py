@@ -1,0 +1,1 @@
+"""The verbs for outsiders: frozen suites, the grading of guesses, and the leaderboard."""

@@ -1,0 +1,1 @@
+"""What is checked once all protocols of a run have their evidence."""

@@ -1,0 +1,1 @@
+"""Published tables made again: recipes as data, their steps as commands."""

@@ -1,0 +1,1 @@
+"""Freezing what a bench publishes, so that others can attack the same releases."""

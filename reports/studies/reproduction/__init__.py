@@ -1,0 +1,1 @@
+"""Published tables made again, beside what was published. Imports no torch."""

@@ -1,0 +1,1 @@
+"""A frozen bench that outsiders attack, and the grading of their guesses."""

@@ -1,0 +1,1 @@
+"""What a program hands over as objects: defenses and images, held in this process under names that settings can say."""

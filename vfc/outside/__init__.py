@@ -1,0 +1,1 @@
+"""Models that somebody else trained: files of weights, and factories."""
