@@ -18,6 +18,15 @@ MEANINGS: Mapping[Kind, str] = {
     "patch": "a small patch that lies anywhere",
 }
 
+READERS: Mapping[Kind, tuple[str, ...]] = {
+    "signs": ("products",),
+    "residue": ("residues",),
+    "scale": ("row-views",),
+    "offset": ("row-views", "ranks"),
+    "patch": ("bag",),
+}
+"""Adversaries that read what each is made of."""
+
 HARD = "planted:"
 """Names of arms in which such a leak is planted begin so, and end in its kind."""
 

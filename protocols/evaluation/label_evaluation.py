@@ -13,7 +13,7 @@ from adversaries.evidence import Evidence, adversary_name
 from adversaries.goals.assess import reads_labels
 from adversaries.goals.label import LabelGoal
 from adversaries.planting import drawn_kind
-from adversaries.plants import HARD
+from adversaries.plants import HARD, READERS
 from adversaries.threat import parse_level
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests
@@ -30,9 +30,6 @@ from protocols.evaluation.results import Arm, Attempt, Competitor, Results, Tria
 from protocols.evaluation.schedule import Choice, Schedule
 from protocols.evaluation.statistic import Statistic
 from vfc.config import configured
-
-DERIVED = ".derived."
-"""Modules of adversaries that read derived features."""
 
 TRANSFORMS = ("gray", "jpeg", "blur", "flip", "down-up")
 
@@ -187,7 +184,7 @@ class LabelEvaluation:
     def _hard_plants(self, levels: Sequence[str]) -> list[Trial]:
         """A leak of a kind that common readers miss, planted in a copy of the release.
 
-        The strongest of all looks for it, and beyond the smallest budget those who read derived features.
+        The strongest of all looks for it, and beyond the smallest budget whoever reads what it is made of.
         """
         context, results = self.context, self.board.results
         kind = drawn_kind(context.prepared.world, self.goal.label, context.settings.seed)
@@ -197,8 +194,7 @@ class LabelEvaluation:
             return []
         readers = [chosen.attempt]
         if context.budget.name != "smoke":
-            cards = ADVERSARIES.cards
-            readers += [a for a in group if DERIVED in cards[results.of(a).candidate.adversary].module]
+            readers += [a for a in group if results.of(a).candidate.adversary in READERS[kind]]
         arm: Arm = f"{HARD}{kind}"  # type: ignore[assignment]
         return results.trials(dict.fromkeys(readers), arm)
 

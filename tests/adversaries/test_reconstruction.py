@@ -19,7 +19,7 @@ from adversaries.attacks.inversion.gradient_inversion import GradientInversion
 from adversaries.attacks.inversion.mean_image import MeanImage
 from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder
 from adversaries.evaluation_data import EvaluationData, Part
-from adversaries.goals.reconstruction import Reconstruction, Reconstructor, assess_images
+from adversaries.goals.reconstruction import SHOWN, ImageScores, Reconstruction, Reconstructor, _worst, assess_images
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.evaluation.statistic import shuffled_control_p_values
@@ -68,6 +68,32 @@ def grade(adversary, some, *, arm="attack", pairs="all", level="L3", defense=Non
 
 def found(graded, rule="nearest"):
     return float((graded.targets.rank[rule] == 0).double().mean())
+
+
+def test_the_exposed_are_shown_before_those_that_are_rebuilt_best():
+    def scores(sure, right, psnr):
+        worse = torch.zeros(len(right), dtype=torch.bool)
+        return ImageScores(
+            psnr=psnr,
+            ssim=torch.zeros(len(right)),
+            rank={},
+            chance=torch.ones(len(right)),
+            beside=torch.zeros(len(right)),
+            read={"worse": worse, "better": right},
+            sure={"worse": torch.ones(len(right)), "better": sure},
+            majority=0.5,
+        )
+
+    # On the validation part 40 of the 44 surest are right, down to .56.
+    validation = scores(torch.linspace(1, 0, 100), torch.arange(100) < 40, torch.zeros(100))
+    sure, right = torch.full((50,), 0.1), torch.ones(50, dtype=torch.bool)
+    sure[7], sure[3], sure[5], sure[9], right[5] = 0.99, 0.9, 0.95, 0.5, False
+    shown, exposed, how_sure = _worst(validation, scores(sure, right, torch.arange(50.0)))
+    assert shown.tolist() == [7, 3, *range(49, 49 - SHOWN + 2, -1)]
+    assert exposed.tolist() == [True, True, *[False] * (SHOWN - 2)]
+    assert how_sure[:2].tolist() == pytest.approx([0.99, 0.9])
+    unread = dataclasses.replace(validation, read={}, sure={})
+    assert _worst(unread, scores(sure, right, torch.arange(50.0)))[0].tolist() == list(range(49, 49 - SHOWN, -1))
 
 
 def permutation(x):

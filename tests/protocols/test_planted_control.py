@@ -12,7 +12,10 @@ from adversaries.calibration.digest import digest_of
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import PLANTED, assess
 from adversaries.goals.label import TaskLabel
+from adversaries.plants import FOUND, MISSED, NO_ROOM
 from adversaries.threat import ThreatModel
+from protocols.engine.task import Outcome
+from protocols.evaluation.evidence import EvidenceMaker
 from protocols.evaluation.results import Attempt
 from tests.protocols.builders import board, enter, fill, flags_of, outcome
 
@@ -43,6 +46,26 @@ def test_what_beats_its_own_attack_on_a_high_floor_has_found_it():
 def test_without_the_control_nothing_is_said():
     b = board("a")
     assert "PLANTED_MISSED" not in flags_of(b, fill(b, 0, attack=0.5, shuffled=0.5))
+
+
+@pytest.mark.parametrize(
+    ("planted", "attack", "said"),
+    [(0.75, 0.5, FOUND), (0.5, 0.5, MISSED), (0.3, 0.6, MISSED), (0.985, 0.985, NO_ROOM), (0.8, 0.6, FOUND)],
+)
+def test_of_a_hard_plant_it_is_said_whether_it_was_found_and_no_flag_is_raised(planted, attack, said):
+    b = board("a")
+    attempt = fill(b, 0, attack=attack, shuffled=0.5)
+    before = flags_of(b, attempt)
+    enter(b, attempt, "planted:signs", outcome(planted))
+    (row,) = EvidenceMaker(board=b, protocol="p", sidecar={}).rows([], {})
+    assert row.metrics["planted.signs"].value == planted
+    assert row.metrics["planted.signs"].reason == said
+    assert flags_of(b, attempt) == before
+    # Who crashes on it has not crashed on the release.
+    enter(b, attempt, "planted:signs", Outcome.empty("failed", "odd"))
+    assert not b.results.crashed([attempt])
+    enter(b, attempt, "planted", Outcome.empty("failed", "odd"))
+    assert b.results.crashed([attempt])
 
 
 def noise_world(dtype):
@@ -85,6 +108,8 @@ def test_a_run_plants_it_for_whom_it_chose_and_quotes_calibration(vfc, monkeypat
     assert code == 0, err
     with open("out/report.json", encoding="utf-8") as file:
         report = json.load(file)
+    hard = [name for row in report["evidence"] for name in row["metrics"] if name.startswith("planted.")]
+    assert len(hard) == 1  # at this budget the strongest alone looks for it
     planted = [row for row in report["evidence"] if "planted" in row["metrics"]]
     assert planted
     assert all(row["threat"]["level"] == "L2" for row in planted)

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Value
+from adversaries.plants import FOUND, MISSED, NO_ROOM
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import metrics as catalog
 from reports.model.catalog import protocols, sections
 from reports.model.report import PartOfData
 from reports.sections.accuracy_table import accuracy_table
 from reports.text import headline
+from reports.text.caveats import controls
 from reports.text.sections import contents, home, worst_cases
 from tests.reports.builder import number
 from tests.reports.pages import everything
@@ -172,3 +174,24 @@ def test_a_run_without_the_task_says_what_it_found_first():
     )
     panel = one_line(shown(report, 160).split("Gates")[0])
     assert "private attributes 0.440 [0.350, 0.520] attribute.ink.leakage: the strongest attack" in panel
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            (FOUND, MISSED),
+            "A leak of task:digit planted in a copy of the release, as products of three signs: found by cnn.",
+        ),
+        ((MISSED, MISSED), "found by none of 2 that were tried"),
+        ((NO_ROOM, NO_ROOM), "no room to tell"),
+    ],
+)
+def test_a_hard_plant_is_told_among_the_controls(said, words):
+    rows = [
+        attack(name, 0.5, labels="all").model_copy(
+            update={"metrics": {"planted.signs": rate(0.5).model_copy(update={"reason": reason})}}
+        )
+        for name, reason in zip(("cnn", "knn"), said, strict=True)
+    ]
+    assert words in " ".join(controls(AttemptIndex(full(evidence=tuple(rows)))))
