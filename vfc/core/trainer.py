@@ -166,7 +166,7 @@ class _Run:
     def _renew(self, epoch: int) -> None:
         """A new mask, if this epoch has one."""
         self.returned = 0
-        if epoch < self.warm or (epoch - self.warm) % self.recipe.mask_period:
+        if self.recipe.mask == "none" or epoch < self.warm or (epoch - self.warm) % self.recipe.mask_period:
             return
         before, images, labels = self.network.mask.kept.clone(), self.data.images, self.data.labels
         most = self.recipe.mask_images_for(self.network.shape)
