@@ -180,7 +180,7 @@ def test_revived_dimensions_get_a_share_of_the_mean_score():
 
 def test_collapse_is_one_answer_to_several_classes():
     labels = torch.tensor([0, 1, 2, 0])
-    assert "all 4 class 2" in collapse(torch.full((4,), 2), labels)
+    assert "all 4 images class 2" in collapse(torch.full((4,), 2), labels)
     assert collapse(torch.tensor([2, 2, 2, 1]), labels) is None
     assert collapse(torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long)) is None
 
