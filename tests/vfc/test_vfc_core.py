@@ -242,7 +242,7 @@ def test_defaults_follow_the_side_of_the_image():
     recipe = VFC()
     small, large = (1, 16, 16), (3, 32, 32)
     assert (recipe.latent_for(small), recipe.epochs_for(small), recipe.batch_for(small)) == (32, 20, 32)
-    assert (recipe.latent_for(large), recipe.epochs_for(large), recipe.batch_for(large)) == (128, 14, 64)
+    assert (recipe.latent_for(large), recipe.epochs_for(large), recipe.batch_for(large)) == (128, 14, 128)
     assert VFC(latent=5, epochs=6, batch=7).batch_for(small) == 7
 
 

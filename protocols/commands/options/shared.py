@@ -36,7 +36,7 @@ DATA = (
     _option(
         "--split",
         type=click.Choice(SPLITS),
-        help="paper: both sides get the same training data, a fifth held out.",
+        help="paper: both sides get all training data; the attacker holds a fifth out to choose by.",
     ),
     _option(
         "--split-seed",
