@@ -121,7 +121,9 @@ def _best(attempts: Sequence[Attempt]) -> Cell:
     """The best of some attempts by validation, with what tells it from the others."""
     winner = best(attempts)
     if winner is not None:
-        return cell(winner.arm("attack"), _mark(winner))
+        # Who was left out of a race might have come further.
+        stopped = ("stopped",) if "dropped" in winner.settings else ()
+        return cell(winner.arm("attack"), ", ".join([mark for mark in (_mark(winner), *stopped) if mark]))
     if not attempts:
         return Cell()
     states = {attempt.status for attempt in attempts}
