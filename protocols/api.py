@@ -39,10 +39,10 @@ def attack(
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
-    with _folder(out) as place:
+    with _folder(out) as place, _folder(None) as beside:
         if release is not None:
             _refuse("beside release", defense=defense, dataset=dataset, test=test)
-            settings = _arrays(place, release, labels, images, attributes, target)
+            settings = _arrays(beside, release, labels, images, attributes, target)
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target, options)
         chosen = Settings(
