@@ -169,6 +169,22 @@ def accept(report: str, reason: str, folder: str) -> int:
 
 
 @program.command()
+@click.argument("folder", default=".")
+@click.option(
+    "--ci",
+    "service",
+    type=click.Choice(["github", "gitlab", "shell", "none"]),
+    default="github",
+    help="Which service runs the job [default: github].",
+)
+def init(folder: str, service: str) -> int:
+    """Write a config file, a defense to replace, a test and a CI job; the first run of them is green."""
+    from protocols.starter.init import run_init
+
+    return run_init(folder, service)
+
+
+@program.command()
 def schema() -> int:
     """Print the JSON Schema of report.json."""
     from protocols.commands.schema import run_schema
