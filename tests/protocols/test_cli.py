@@ -43,6 +43,8 @@ leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume
     --samples --seed --set --shadows --split --split-seed --straight-through --target --task --threads --verbose --width
+init:
+    --ci FOLDER
 list:
     KIND NAME
 """

@@ -60,23 +60,16 @@ def test_every_public_name_is_documented():
 
 
 def test_a_function_is_attacked_in_this_process(digits, tmp_path):
-    images, labels = digits
+    images, _ = digits
     calls = []
 
     def watched(x):
         calls.append(len(x))
         return halved(x)
 
-    bright = (images.mean((1, 2, 3)) > 0.3).astype(int)
-    report = vfc.attack(
-        watched,
-        images=images,
-        labels={"bright": bright},
-        target=Odd(),
-        gates="target.accuracy >= 0.9",
-        out=tmp_path / "out",
-        **FAST,
-    )
+    labels = {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}
+    given = {"images": images, "labels": labels, "target": Odd(), "gates": "target.accuracy >= 0.9", **FAST}
+    report = vfc.attack(watched, out=tmp_path / "out", **given)
     assert calls
     assert report.report.provenance.isolated is False
     assert report.report.release.name == "watched"
@@ -90,18 +83,18 @@ def test_a_function_is_attacked_in_this_process(digits, tmp_path):
     assert again.report == report.report
     assert set(again.rows) == set(report.rows)
     assert "vfc.attack(watched" in str(again)
-    # Equal objects are equal runs.
-    other = vfc.attack(
-        watched, images=images, labels={"bright": bright}, target=Odd(), gates="target.accuracy >= 0.9", **FAST
-    )
-    assert other.report.digest == report.report.digest
+
+
+def test_equal_objects_are_equal_runs(digits):
+    images, labels = digits
+    digests = {vfc.attack(halved, images=images, labels=labels, **FAST).report.digest for _ in range(2)}
+    assert len(digests) == 1
 
 
 def test_published_values_are_attacked_as_saved_arrays_are(digits):
     images, labels = digits
-    report = vfc.attack(
-        release=images.reshape(len(images), -1), labels=labels, target=labels, protocols="transfer", budget="smoke"
-    )
+    latents = images.reshape(len(images), -1)
+    report = vfc.attack(release=latents, labels=labels, target=labels, protocols="transfer", budget="smoke")
     assert report.report.release.kind == "arrays"
     assert report.metrics["target.accuracy"].value == 1
     with pytest.raises(UserError, match="expected no test beside release"):
@@ -119,7 +112,7 @@ def test_published_values_are_attacked_as_saved_arrays_are(digits):
         ({"defense": "identity", "target": nn.Flatten()}, "name of an architecture"),
         ({"release": np.zeros((4, 2))}, "expected labels beside release"),
         ({"release": (np.zeros((4, 2)), 1), "labels": [0, 1, 0, 1]}, "release[0]"),
-        ({"defense": halved, "images": np.zeros((4, 1, 8, 8)), "labels": [0, 1, 0, 1], "dataset": "digits"}, "no dataset beside images"),
+        ({"defense": halved, "images": np.zeros((4, 1, 8, 8)), "labels": [0], "dataset": "a"}, "no dataset beside images"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(given, says):

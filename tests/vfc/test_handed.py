@@ -100,7 +100,7 @@ def test_a_defense_that_would_spoil_the_numbers_is_refused(defense, target, says
 
 
 def test_weights_on_two_devices_are_refused():
-    with pytest.raises(UserError, match="target.weight on cpu") as found:
+    with pytest.raises(UserError, match=r"target\.weight on cpu") as found:
         hold_defense(nn.Conv2d(1, 1, 1, device="meta"), nn.Linear(4, 2))
     assert "meta" in str(found.value)
 
