@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
-from click.core import ParameterSource
 
 from protocols.commands.options.bench import BENCH
 from protocols.commands.options.config import configured
@@ -17,9 +16,10 @@ from protocols.commands.options.leakage import LEAKAGE
 from protocols.commands.options.numbers import FiniteRange
 from protocols.commands.options.over_training import split_over_training
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
-from protocols.commands.options.shared import ATTACK, CONFIG_FILE, DATA, MODEL, RUN, settings_from, with_options
+from protocols.commands.options.shared import ATTACK, DATA, MODEL, RUN, settings_from, with_options
+from protocols.commands.options.usage import usage
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
-from vfc.errors import NotApplicableError, UserError, unknown
+from vfc.errors import NotApplicableError, UserError
 from vfc.version import VERSION
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
@@ -280,7 +280,7 @@ def run(arguments: list[str], called: str = "vfc") -> int:
         except NotApplicableError as reason:  # a defense that has no meaning for this target, nte for instance
             return _refused(called, f"not applicable here: {reason}")
         except click.ClickException as error:
-            return _refused(called, _usage(error))
+            return _refused(called, usage(error, program.commands))
         except SystemExit as ended:
             # Completion, and help that stands in for a missing verb, end in this way before any verb has run.
             return USAGE if ended.code else HELD
@@ -305,26 +305,6 @@ def _parsed(arguments: list[str], called: str) -> int:
     else:
         result = program.main(arguments or ["--help"], prog_name=called, standalone_mode=False)
     return result if isinstance(result, int) else HELD
-
-
-def _usage(error: click.ClickException) -> str:
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        known = [name for p in error.ctx.command.params for name in p.opts if name.startswith("--")]
-        return str(unknown("option", error.option_name, known))
-    message = " ".join(error.format_message().split()) + _origin(error)
-    if isinstance(error, click.UsageError) and message.startswith("No such command"):
-        return str(unknown("command", message.split("'")[1], program.commands))
-    return message
-
-
-def _origin(error: click.ClickException) -> str:
-    """Where a bad value was read that nobody typed."""
-    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None or not error.param.name:
-        return ""
-    source = error.ctx.get_parameter_source(error.param.name)
-    if source is ParameterSource.DEFAULT_MAP:
-        return f" (in {error.ctx.meta.get(CONFIG_FILE, 'the config file')})"
-    return f" (from {error.param.envvar})" if source is ParameterSource.ENVIRONMENT else ""
 
 
 def _refused(called: str, text: str) -> int:

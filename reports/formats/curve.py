@@ -78,14 +78,16 @@ def _row(value: float) -> int:
 
 
 def bars(drawn: CostCurve, *, width: int, plain: bool = False) -> list[Text]:
-    """The same in one line for every K, for a first look.
+    """The same in one line for every K, for a first look; empty where there is no room.
 
     Args:
         drawn: the curve.
         width: columns at hand.
         plain: ASCII only.
     """
-    room = max(1, min(50, width - 24))
+    room = min(50, width - 24)
+    if room < 10:
+        return []
     full, empty = ("#", ".") if plain else ("█", "░")
     lines = [Text(f"{'labels per class':<17}accuracy of the strongest attack", "dim")]
     for point in drawn.points:

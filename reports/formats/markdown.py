@@ -32,9 +32,10 @@ _MARKUP = re.compile(
     r"[\\`*#|&~$^]|\](?=[(\[:])|\[(?=\^|.?\])"  # wherever they stand; brackets where they could be a link or a box
     r"|(?<![A-Za-z0-9])@|@(?!\d+(?![\d.])|all\b)"  # a mention or an address, and no number of labels
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # inside a word it is none
-    r"|<(?![\s=\d])|:(?=\S)|^[>=+!-]"  # a tag, an address or a picture of a face, the start of a block
+    r"|<|:(?=\S)|^[>=+!-]"  # a tag, an address or a picture of a face, the start of a block
 )
 """What GitHub would take for markup; as little as possible, because many read the text itself."""
+_NAMED = {"<": "&lt;", "&": "&amp;"}
 _SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
 
 
@@ -185,5 +186,5 @@ def inert(text: str, longest: int = _LONGEST) -> str:
     """A text of at most `longest` characters that Markdown shows as it is."""
     shown = clean(text)
     shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
-    marked = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", shown)
+    marked = _MARKUP.sub(lambda found: _NAMED.get(found[0], f"&#{ord(found[0])};"), shown)
     return marked.replace("www.", "www&#46;")
