@@ -61,9 +61,9 @@ def percent(share: float) -> str:
     Args:
         share: between 0 and 1.
     """
-    if 0 < share < 0.005:
+    if 0 < share < 0.01:
         return "under 1 %"
-    if 0.995 <= share < 1:
+    if 0.99 < share < 1:
         return "over 99 %"
     return f"{100 * share:.0f} %"
 
