@@ -10,7 +10,7 @@ from reports.model.numbers import percent
 HALF = 0.5
 """Share of the way from the floor to the target model from which on the task is not hidden any more."""
 
-_WORDS: dict[int | str, str] = {1: "one labelled release per class", "all": "labels for all releases of the attacker"}
+_WORDS: dict[int | str, str] = {1: "one labelled release per class", "all": "labels on all its releases"}
 
 
 def repurposed(index: AttemptIndex) -> list[str]:

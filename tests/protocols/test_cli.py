@@ -188,6 +188,8 @@ def test_a_variable_that_is_no_option_is_named(monkeypatch, capsys):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_five_and_where_the_rest_is(capsys):
+    from vfc.registries import DEFENSES
+
     assert run(["attack", "--release", "gausian-noise"]) == 2
     error = capsys.readouterr().err
     nearest = error.split("nearest: ")[1].split(";")[0].split(", ")

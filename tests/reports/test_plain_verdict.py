@@ -37,13 +37,11 @@ def test_labels_that_bring_half_of_the_way_decide_what_is_said():
         "Keeps 90 % of the target model's accuracy. "
         "Does not hide the task: one labelled release per class brings an attacker to 88 %."
     )
-    assert "Hides the task only while labels are few: 10 labelled releases per class bring an attacker to 51 %." in said(
-        {1: 0.3, 10: 0.51, "all": 0.9}
-    )
-    assert "labels for all releases of the attacker bring an attacker to 50 %." in said({1: 0.3, "all": 0.5})
-    assert "Hides a part of the task: labels for all releases of the attacker bring an attacker to 49 %, 10 % by" in said(
-        {1: 0.3, "all": 0.49}
-    )
+    few = said({1: 0.3, 10: 0.51, "all": 0.9})
+    assert "Hides the task only while labels are few: 10 labelled releases per class bring an attacker to 51 %." in few
+    assert "labels on all its releases bring an attacker to 50 %." in said({1: 0.3, "all": 0.5})
+    part = said({1: 0.3, "all": 0.49})
+    assert "Hides a part of the task: labels on all its releases bring an attacker to 49 %, 10 % by chance." in part
     assert "No attack tried here reads the task:" in said({1: 0.1, "all": 0.11})
 
 
@@ -61,7 +59,7 @@ def test_weak_attacks_show_nothing(metrics):
 def test_without_a_target_nobody_knows_the_way():
     text = said({1: 0.88, "all": 0.9}, target=None)
     assert text.startswith("Without a target model nobody knows what use it keeps.")
-    assert text.endswith("Labels for all releases of the attacker bring an attacker to 90 %, 10 % by chance.")
+    assert text.endswith("Labels on all its releases bring an attacker to 90 %, 10 % by chance.")
     assert "hide" not in text
 
 
