@@ -89,6 +89,11 @@ def resolve(spec: str) -> ReleaseSpec:
             return ReleaseSpec(kind="factory", text=spec, source=source, attribute=attribute)
         if source and all(part.isidentifier() for part in source.split(".")):
             return ReleaseSpec(kind="factory", text=spec, source=source, attribute=attribute)
+    if path.suffix == ".py" and path.is_file():
+        raise UserError(
+            f"expected a factory, got the file {spec} without the name of one",
+            f"add the name of a function in it that returns the defense: {spec}:build",
+        )
     if os.sep in spec or "/" in spec or ":" in spec:
         raise UserError(f"expected a release, got {spec!r}, which is no folder, file or factory", _FORMS)
     error = unknown("release", spec, DEFENSES.cards)

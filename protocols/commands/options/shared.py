@@ -96,6 +96,9 @@ ATTACK = (
 )
 
 
+CONFIG_FILE = "vfc.config_file"
+"""Key of click's context under which the name of the config file stands."""
+
 CONFIGURED = "vfc.configured"
 """Key of click's context under which the `set` table of the config file waits."""
 
