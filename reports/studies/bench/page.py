@@ -12,7 +12,7 @@ from reports.studies.bench.columns import COLUMNS, Column
 from reports.studies.bench.data import Bench, Row
 from reports.studies.bench.drawing import PANELS, STYLE, draw
 from reports.studies.bench.notes import beside, mark_of, notes, secret_of
-from reports.studies.bench.tables import bounds, shown, title
+from reports.studies.bench.tables import CHOSEN, bounds, shown, title
 
 WHOLE = 20
 """Longest name that is never broken."""
@@ -43,7 +43,7 @@ def _harmless(found: object) -> object:
 class _Page:
     """What the template asks for."""
 
-    style, columns = Markup(STYLE), COLUMNS
+    style, columns, choice = Markup(STYLE), COLUMNS, CHOSEN
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.title = bench, title(bench)

@@ -79,7 +79,7 @@ def entry_files(folder: Path) -> Sequence[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"expected a folder of entries, got {folder}", "name the folder that holds them")
-    found = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES and path.is_file()]
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES and path.is_file() and _says(path)]
     if not found:
         raise UserError(f"expected entries ({', '.join(SUFFIXES)}) in {folder}, got none", _FORM)
     return found
@@ -103,6 +103,11 @@ def read_entry(file: Path) -> Entry:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the entry"
         raise UserError(f"expected an entry in {file}, got {where}: {first['msg']}", _FORM) from None
+
+
+def _says(file: Path) -> bool:
+    """Whether a file means to be an entry: a Python file does by its literal, any other by its suffix."""
+    return file.suffix != ".py" or LITERAL.encode() in file.read_bytes()
 
 
 def _content(file: Path) -> Any:
