@@ -46,6 +46,17 @@ bench:
     --attribute --budget --call-limit --config --csv --data-root --dataset --defenses --device --download --executor
     --fit-limit --fresh --html --label --no-cache --out --quiet --resume --seed --seeds --set --split --split-seed
     --sweep --target --task --threads --threat --unintended --verbose --width --workers
+suite make:
+    --attribute --budget --call-limit --config --data-root --dataset --defenses --device --download --executor
+    --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task
+    --threads --unintended --verbose --width --workers NAME
+suite list:
+suite verify:
+    SUITE
+grade:
+    --attribute --defense --goal --labels --level --out --suite GUESSES
+leaderboard:
+    --html --json ENTRIES
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume
