@@ -96,7 +96,7 @@ def test_the_cli_starts_without_torch(arguments):
         (["attack", "--protcol", "x"], ["unknown option", "--protocol"]),
         (["attack", "--protocol", "adaptive-prob"], ["unknown protocol", "did you mean 'adaptive-probe'"]),
         (["attack", "--budget", "huge"], ["--budget", "smoke", "standard"]),
-        (["attack", "--gate", "no.such >= 1"], ["unknown metric", "adaptive."]),
+        (["attack", "--gate", "no.such >= 1"], ["unknown metric", "vfc list metrics"]),
         (["attack", "--gate", "adaptive.leakage"], ["METRIC OP NUMBER"]),
         (["attack", "--gate", "adaptive.accuracy <= 3"], ["up to 1"]),
         (["attack", "--gate", "adaptive.suppression_ratio >= 30", "--quiet"], ["labels alone"]),

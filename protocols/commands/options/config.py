@@ -15,7 +15,7 @@ from protocols.commands.options.shared import ATTACK, CONFIG_FILE, CONFIGURED, D
 from protocols.engine.settings import overrides_of, read_config
 from vfc.errors import UserError, unknown
 
-_VARIABLES = ("VFC_CACHE_DIR", "VFC_DATA_ROOT", "VFC_COMPLETE")
+_VARIABLES = ("VFC_CACHE_DIR", "VFC_CACHE_LIMIT", "VFC_DATA_ROOT", "VFC_COMPLETE")
 """Variables that are no options."""
 
 
