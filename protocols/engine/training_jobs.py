@@ -22,8 +22,8 @@ from vfc.data import ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import NotApplicableError
 from vfc.models import build_model, channel_statistics
+from vfc.outside.user_code import defender_call
 from vfc.training import TrainSettings, train_classifier
-from vfc.wrapper import defender_call
 
 HASH = 16
 """Hexadecimal digits of an image's hash that name it in a list of members."""

@@ -38,10 +38,10 @@ from reports.studies.over_training import findings
 from vfc.checkpoints import FOLDER, Kept, kept
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError, UserError
+from vfc.outside.user_code import user_call
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts
-from vfc.wrapper import user_call
 
 UNIVERSE = 1000
 """Images, at most, that shadows could have been trained on and are read to learn how members look."""

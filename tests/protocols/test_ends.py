@@ -20,7 +20,7 @@ from vfc import __main__ as front
 from vfc.core import guard
 from vfc.core.guard import EndedError, Limits, set_limits, time_limit
 from vfc.errors import UserError
-from vfc.wrapper import user_call
+from vfc.outside.user_code import user_call
 
 BUILD = """
 import asyncio, ctypes, os, sys
@@ -74,7 +74,7 @@ def test_a_child_of_the_defense_may_exit(tmp_path):
 def test_a_child_of_the_defense_does_not_go_on_with_the_run(child):
     text = f"""
 import os
-from vfc.wrapper import user_call
+from vfc.outside.user_code import user_call
 
 def fork():
     mine = os.fork()

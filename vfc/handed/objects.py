@@ -16,7 +16,8 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.handed.content import digest_of_object
 from vfc.handed.held import DEFENSES_HELD
-from vfc.wrapper import ModuleDefense, defender_call
+from vfc.outside.user_code import defender_call
+from vfc.wrapper import ModuleDefense
 
 PREFIX = "python"
 _OPTIONAL = ("secret", "stochastic", "mask", "encoder", "decoder")
