@@ -41,7 +41,7 @@ def test_bounds_of_a_margin_hold_its_value_and_stay_in_range(pattern, end):
     assert value.low <= value.value <= value.high
     assert value.value == pytest.approx(end)
     assert (value.low, value.high)[end > 0] == pytest.approx(end)
-    assert (value.low, value.high) >= (-1.0, end)
+    assert value.low >= -1
     assert value.high <= 1
 
 

@@ -119,7 +119,7 @@ def test_one_crashed_control_of_several_seeds_is_enough_to_doubt():
 
 def test_whoever_may_still_be_as_strong_could_decide_and_who_is_clearly_weaker_could_not():
     b = board("best", "near", "far")
-    best, near = fill(b, 0, attack=0.8), fill(b, 1, attack=0.76)
+    best, near = fill(b, 0, attack=0.8), fill(b, 1, attack=0.78)
     attempts = [best, near, fill(b, 2, attack=0.5)]
     assert [each.attempt for each in b.contenders(Contestant(best), attempts)] == [near]
 

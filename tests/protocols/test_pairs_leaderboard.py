@@ -198,7 +198,7 @@ def test_the_defense_names_results_only_where_somebody_is_shown_it(threat, shown
     context = SimpleNamespace(
         prepared=prepared, threat=threat, seeds=(0,), budget=get_budget("standard"), common=("UNCALIBRATED",)
     )
-    found = PairsEvaluation.of(context, "inversion", [competitor("a")], [DECIBELS, FOUND], task=None)
+    found = PairsEvaluation.of(context, "inversion", [competitor("ridge-decoder")], [DECIBELS, FOUND], task=None)
     assert found.defense == (digest_of_defense(defense) if shown else "")
     assert [board.statistic for board in found.boards] == [DECIBELS, FOUND]
     assert found.results.common == ("UNCALIBRATED",)
