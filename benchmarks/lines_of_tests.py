@@ -39,11 +39,18 @@ class RunLines:
 
 
 def importers(root: Path, folders: Sequence[str], packages: Sequence[str]) -> list[str]:
-    """Test files under some folders that name one of the packages (dotted) in an import, or import `builders`."""
-    names = "|".join(map(re.escape, (*packages, "tests.protocols.builders")))
-    pattern = re.compile(rf"^\s*(from|import) ({names})\b", re.MULTILINE)
+    """Test files under some folders that import one of the packages or modules (dotted), or `builders`."""
+    pattern = re.compile("|".join(map(_import_of, (*packages, "tests.protocols.builders"))), re.MULTILINE)
     found = [path for folder in folders for path in sorted((root / folder).rglob("test_*.py"))]
     return [str(path.relative_to(root)) for path in found if pattern.search(path.read_text("utf-8"))]
+
+
+def _import_of(module: str) -> str:
+    """A pattern of `import a.b`, `from a.b import ...` and `from a import ..., b`."""
+    package, _, name = module.rpartition(".")
+    whole, package = re.escape(module), re.escape(package)
+    names = rf"(?:[^(\n]*|\([^)]*)\b{name}\b"
+    return rf"^[ \t]*(?:(?:from|import) {whole}\b|from {package} import {names})"
 
 
 def lines_of_tests(tree: Path, tests: Sequence[str], watched: Sequence[str], kept: Path) -> list[RunLines]:
@@ -114,6 +121,8 @@ def chosen_tests(
     """
     head = head_of_statement(source, line)
     ran = [test for test in found if _runs(test.lines.get(file, frozenset()), head)]
+    # Processes that a test starts are not watched.
+    ran = ran or [test for test in found if test.file in own]
     chosen: list[RunLines] = []
     for test in sorted(ran, key=lambda each: (each.file not in own, each.seconds)):
         if not chosen or sum(each.seconds for each in chosen) + test.seconds <= seconds:

@@ -12,8 +12,8 @@ together, until one fails, in a fork of this process (`benchmarks/forked.py`). O
 - `survived`: all tests passed; a missing test, or a change that changes nothing;
 - `unsure`: the test that failed fails without a mutant as well.
 
-What was run is in `benchmarks/mutants.tsv`; its last column is written by hand and says of each survivor what became
-of it. `--again` runs the survivors of the record once more (with tests written since) and changes their outcome.
+What was run is in `benchmarks/mutants.tsv`, and what became of each survivor is in its last column: why it may live, or
+the name of a test that was written since. `--again` tries those tests on their mutants and then says `killed by`.
 This is no part of the test suite.
 """
 
@@ -31,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.forked import import_large, run_forked
+from benchmarks.forked import Ran, import_large, run_forked
 from benchmarks.lines_of_tests import RunLines, chosen_tests, importers, lines_of_tests
 from benchmarks.mutations import Mutant, mutants_of, mutated
 
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "pyproject.toml")
 FOLDERS = ("vfc/core", "adversaries/statistics", "adversaries/goals", "protocols/evaluation")
 LOOKED_IN = ("tests/vfc", "tests/adversaries", "tests/protocols")
-SLOWER, LEAST_SECONDS = 5, 30
+SLOWER, LEAST_SECONDS, NAMED_SECONDS = 5, 30, 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,10 @@ class Row:
         seed: of the sample.
         file, line, function: where the change is.
         before, after: the changed piece of code.
+        place, turn: as in `Mutant`.
         outcome: see the head of this file.
         by: the test that failed.
-        now: by hand, what became of a survivor.
+        now: what became of a survivor: by hand why it may live, or a test that shall see it, which `--again` tries.
     """
 
     seed: int
@@ -61,6 +62,8 @@ class Row:
     function: str
     before: str
     after: str
+    place: int
+    turn: int
     outcome: str
     by: str = ""
     now: str = ""
@@ -128,33 +131,62 @@ class Judge:
         tests = chosen_tests(self.found, mutant.file, original, mutant.line, own, self.seconds)
         row = Row(
             seed=seed, file=mutant.file, line=mutant.line, function=function_at(original, mutant.line),
-            before=short(mutant.before), after=short(mutant.after), outcome="survived",
+            before=short(mutant.before), after=short(mutant.after), place=mutant.place, turn=mutant.turn,
+            outcome="survived",
         )  # fmt: skip
         if not tests:
             return dataclasses.replace(row, by="no test runs this line")
-        try:
-            _write(file, mutated(original, mutant))
-            names = [each.name for each in tests]
-            limit = max(LEAST_SECONDS, SLOWER * sum(each.seconds for each in tests))
-            ran = run_forked(self.tree, sorted({each.file for each in tests}), limit, wanted=names)
-        finally:
-            _write(file, original)
+        files = sorted({each.file for each in tests})
+        ran = self._run(mutant, files, self._limit(tests, files), [each.name for each in tests])
         if ran.outcome == "timeout":
             return dataclasses.replace(row, outcome="timeout")
         if ran.outcome == "failed":
             return dataclasses.replace(row, outcome="killed", by=ran.by[0] if ran.by else "the tests do not start")
         return row
 
+    def seen(self, mutant: Mutant, test: str) -> str | None:
+        """The test, or the first of its cases, that fails on a mutant; None if none does."""
+        ran = self._run(mutant, [test], NAMED_SECONDS, None)
+        # What cannot even be imported has no first failure.
+        return (*ran.by, test)[0] if ran.outcome == "failed" else None
+
+    def _run(self, mutant: Mutant, files: Sequence[str], seconds: float, wanted: Sequence[str] | None) -> Ran:
+        """Run tests of the tree with the mutant in it."""
+        file = self.tree / mutant.file
+        original = file.read_text("utf-8")
+        try:
+            _write(file, mutated(original, mutant))
+            return run_forked(self.tree, files, seconds, wanted=wanted)
+        finally:
+            _write(file, original)
+
+    def _limit(self, tests: Sequence[RunLines], files: Sequence[str]) -> float:
+        """Seconds after which tests have taken too long."""
+        # What a file's tests share was set up in one of them, and now may be in another one.
+        shared = sum(max(each.seconds for each in self.found if each.file == file) for file in files)
+        return max(LEAST_SECONDS, SLOWER * (sum(each.seconds for each in tests) + shared))
+
     def sure(self, rows: Sequence[Row]) -> list[Row]:
         """Without any mutant, run all tests that killed one: a kill by a test that fails then is `unsure`."""
-        killers = sorted({row.by for row in rows if row.outcome == "killed" and "::" in row.by})
+        killers = sorted({test for row in rows if (test := killer(row))})
         if not killers:
             return list(rows)
         files = sorted({name.partition("::")[0] for name in killers})
         ran = run_forked(self.tree, files, 1000, wanted=killers, to_the_end=True)
         if ran.outcome == "timeout" or (ran.outcome == "failed" and not ran.by):
             raise SystemExit(f"expected the tests to start and to end without a mutant: {' '.join(killers)}")
-        return [dataclasses.replace(row, outcome="unsure") if row.by in ran.by else row for row in rows]
+        return [_doubted(row) if killer(row) in ran.by else row for row in rows]
+
+
+def killer(row: Row) -> str:
+    """The test that killed a mutant, at once or later; empty without one."""
+    if row.now.startswith("killed by "):
+        return row.now.removeprefix("killed by ")
+    return row.by if row.outcome == "killed" and "::" in row.by else ""
+
+
+def _doubted(row: Row) -> Row:
+    return dataclasses.replace(row, now=f"unsure: {row.now}") if row.now else dataclasses.replace(row, outcome="unsure")
 
 
 def _write(file: Path, source: str) -> None:
@@ -170,7 +202,8 @@ def read(record: Path) -> list[Row]:
         return []
     with record.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
-        return [Row(**{**row, "seed": int(row["seed"]), "line": int(row["line"])}) for row in rows]
+        numbers = ("seed", "line", "place", "turn")
+        return [Row(**{**row, **{name: int(row[name]) for name in numbers}}) for row in rows]
 
 
 def write(record: Path, rows: Iterable[Row]) -> None:
@@ -186,17 +219,25 @@ def short(code: str, most: int = 90) -> str:
     return code if len(code) <= most else code[: most - 3] + "..."
 
 
-def survivors(root: Path, rows: Iterable[Row]) -> list[tuple[Mutant, Row]]:
-    """The mutants of a record that no test saw, as far as their code still stands."""
-    lived = {(row.file, row.function, row.before, row.after): row for row in rows if row.outcome == "survived"}
-    found: dict[Row, Mutant] = {}
-    for name in {row.file for row in lived.values()}:
-        for mutant in mutants_of((root / name).read_text("utf-8"), name):
-            row = lived.get(_key(root, mutant))
-            # The same change may be possible at two places of one function; the line tells them apart.
-            if row is not None and (row not in found or abs(mutant.line - row.line) < abs(found[row].line - row.line)):
-                found[row] = mutant
-    return [(mutant, row) for row, mutant in found.items()]
+def mutant_of(root: Path, row: Row) -> Mutant | None:
+    """The mutant of a row, if its code still stands; of several alike in one function, the one at its place."""
+    found = mutants_of((root / row.file).read_text("utf-8"), row.file)
+    alike = [each for each in found if _key(root, each) == (row.file, row.function, row.before, row.after)]
+    return min(alike, key=lambda each: (abs(each.place - row.place), abs(each.turn - row.turn)), default=None)
+
+
+def again(root: Path, judge: Judge, rows: Sequence[Row]) -> list[Row]:
+    """The record after the tests that its rows name were tried on their mutants."""
+    tried: list[Row] = []
+    for row in rows:
+        mutant = mutant_of(root, row) if row.now.startswith("tests/") else None
+        if mutant is None:
+            tried.append(row)
+            continue
+        test = judge.seen(mutant, row.now)
+        tried.append(dataclasses.replace(row, now=f"killed by {test}" if test else f"lives: {row.now}"))
+        print(f"{row.file}:{row.line}  {tried[-1].now}", flush=True)
+    return tried
 
 
 def main() -> None:
@@ -207,7 +248,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=14.0, help="no mutant is begun after that")
     parser.add_argument("--seconds", type=float, default=20.0, help="of tests for one mutant")
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
-    parser.add_argument("--again", action="store_true", help="run the survivors of the record again")
+    parser.add_argument("--again", action="store_true", help="try the tests that survivors name")
     parser.add_argument("--root", type=Path, default=ROOT, help="of the tree")
     parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "mutants.tsv")
     parser.add_argument("--lines", type=Path, default=Path(tempfile.gettempdir()) / "lines_of_tests.json")
@@ -218,39 +259,37 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Judge a sample, or the survivors of the record."""
-    started, rows = time.monotonic(), read(options.record)
+    """Judge a sample, or try the tests that the record names."""
+    rows = read(options.record)
     if options.again:
-        tasks = [(mutant, row.seed) for mutant, row in survivors(options.root, rows)]
-    else:
-        drawn, of = sampled(options.root, options.prefixes, options.sample, options.seed, rows)
-        print(f"{len(drawn)} of {of} mutants, seed {options.seed}")
-        tasks = [(mutant, options.seed) for mutant in drawn]
-    if options.list:
-        print("\n".join(f"{mutant.file}:{mutant.line}  {mutant.before}  ->  {mutant.after}" for mutant, _ in tasks))
+        with tempfile.TemporaryDirectory() as folder:
+            judge = Judge(copied(options.root, Path(folder).resolve() / "tree"), (), LOOKED_IN, options.seconds)
+            rows = again(options.root, judge, rows)
+            write(options.record, rows)
+            write(options.record, judge.sure(rows))
         return
+    drawn, of = sampled(options.root, options.prefixes, options.sample, options.seed, rows)
+    print(f"{len(drawn)} of {of} mutants, seed {options.seed}", flush=True)
+    if options.list:
+        print("\n".join(f"{mutant.file}:{mutant.line}  {mutant.before}  ->  {mutant.after}" for mutant in drawn))
+        return
+    started, new = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(options.root, Path(folder).resolve() / "tree")
         packages = [each.replace("/", ".") for each in FOLDERS]
         found = lines_of_tests(tree, importers(tree, LOOKED_IN, packages), files_of(tree), options.lines)
-        judge, new = Judge(tree, found, LOOKED_IN, options.seconds), []
-        for mutant, seed in tasks:
+        judge = Judge(tree, found, LOOKED_IN, options.seconds)
+        for mutant in drawn:
             if time.monotonic() - started > 60 * options.minutes:
                 break
-            new.append(judge.judged(mutant, seed))
-            write(options.record, _with(rows, new))
+            new.append(judge.judged(mutant, options.seed))
+            write(options.record, [*rows, *new])
             print(f"{new[-1].outcome:9s} {mutant.file}:{mutant.line}  {mutant.before} -> {mutant.after}", flush=True)
         new = judge.sure(new)
-    write(options.record, _with(rows, new))
+    write(options.record, [*rows, *new])
     outcomes = [row.outcome for row in new]
     said = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "timeout", "survived", "unsure"))
-    print(f"{said}, {len(tasks) - len(new)} not run, {time.monotonic() - started:.0f} s")
-
-
-def _with(rows: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """A record with new rows, which take the place of the old ones of the same mutants."""
-    places = {(row.file, row.line, row.before, row.after) for row in new}
-    return [*(row for row in rows if (row.file, row.line, row.before, row.after) not in places), *new]
+    print(f"{said}, {len(drawn) - len(new)} not run, {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

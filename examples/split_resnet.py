@@ -35,7 +35,7 @@ class Split(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Release of shape (n, 32, h / 2, w / 2)."""
-        values = self.device_part(x)
+        values: Tensor = self.device_part(x)
         return values + self.noise * torch.randn_like(values)
 
 

@@ -39,10 +39,10 @@ def attack(
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
-    with _folder(out) as place:
+    with _visiting(), _folder(out) as place, _folder(None) as beside:
         if release is not None:
             _refuse("beside release", defense=defense, dataset=dataset, test=test)
-            settings = _arrays(place, release, labels, images, attributes, target)
+            settings = _arrays(beside, release, labels, images, attributes, target)
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target, options)
         chosen = Settings(
@@ -77,15 +77,15 @@ def bench(
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
     several = defenses if isinstance(defenses, list | tuple) else [defenses]
-    settings = _data(images, labels, attributes, test, dataset)
-    named = []
-    for each in several:
-        found = _defense(each, None, options)
-        named.append(found.pop("release"))
-        # One split for all rows: who learns nothing is graded like those who do.
-        settings |= {name: value for name, value in found.items() if name != "split"}
-    own = BenchOptions(defenses=",".join(named), sweep=False, files={})
-    with _folder(out) as place:
+    with _visiting(), _folder(out) as place:
+        settings = _data(images, labels, attributes, test, dataset)
+        named = []
+        for each in several:
+            found = _defense(each, None, options)
+            named.append(str(found.pop("release")))
+            # One split for all rows: who learns nothing is graded like those who do.
+            settings |= {name: value for name, value in found.items() if name != "split"}
+        own = BenchOptions(defenses=",".join(named), sweep=False, files={})
         chosen = Settings(
             **{"executor": "local", **settings, **_checked(options)},
             threat=threat,
@@ -94,8 +94,9 @@ def bench(
             out=str(place),
             config=os.devnull,
         )
-        found_bench, _ = measure_bench(chosen, own, {}, [_call("vfc.bench", ", ".join(named), budget=budget)])
-    return OpenedBench(bench=found_bench)
+        said = _call("vfc.bench", ", ".join(named), budget=budget)
+        table, _ = measure_bench(chosen, own, {}, [said])
+    return OpenedBench(bench=table)
 
 
 def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,6 +182,23 @@ def _refuse(where: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
             raise UserError(f"expected no {name} {where}, got one", f"leave {name} out")
+
+
+@contextmanager
+def _visiting() -> Iterator[None]:
+    """Afterwards the caller's process holds nothing of the run, and computes with the threads that it had."""
+    import torch
+
+    from vfc.handed.held import DATASETS_HELD, DEFENSES_HELD
+
+    threads, before = torch.get_num_threads(), {*DATASETS_HELD, *DEFENSES_HELD}
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for held in (DATASETS_HELD, DEFENSES_HELD):
+            for text in held.keys() - before:
+                del held[text]
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import rich_click as click
 
+from protocols.commands.options.usage import usage
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
 from protocols.verbs import looking, outside, reading, running
 from protocols.verbs.program import program
-from vfc.errors import NotApplicableError, UserError, unknown
+from vfc.errors import NotApplicableError, UserError
 
 VERBS = (running, reading, outside, looking)
 """Whose import puts their verbs into the program."""
@@ -44,7 +45,7 @@ def run(arguments: list[str], called: str = "vfc") -> int:
         except NotApplicableError as reason:  # a defense that has no meaning for this target, nte for instance
             return _refused(called, f"not applicable here: {reason}")
         except click.ClickException as error:
-            return _refused(called, _usage(error))
+            return _refused(called, usage(error, program.commands))
         except SystemExit as ended:
             # Completion, and help that stands in for a missing verb, end in this way before any verb has run.
             return USAGE if ended.code else HELD
@@ -69,16 +70,6 @@ def _parsed(arguments: list[str], called: str) -> int:
     else:
         result = program.main(arguments or ["--help"], prog_name=called, standalone_mode=False)
     return result if isinstance(result, int) else HELD
-
-
-def _usage(error: click.ClickException) -> str:
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        known = [name for p in error.ctx.command.params for name in p.opts if name.startswith("--")]
-        return str(unknown("option", error.option_name, known))
-    message = " ".join(error.format_message().split())
-    if isinstance(error, click.UsageError) and message.startswith("No such command"):
-        return str(unknown("command", message.split("'")[1], program.commands))
-    return message
 
 
 def _refused(called: str, text: str) -> int:

@@ -55,11 +55,11 @@ class OpenedReport:
 
     @property
     def summary(self) -> str:
-        """The findings in plain sentences."""
+        """What use is left and what attackers reach, in plain sentences."""
         from reports.model.attempt_index import AttemptIndex
-        from reports.text.headline import summary
+        from reports.text.headline import plain_verdict
 
-        return summary(AttemptIndex(self.report))
+        return plain_verdict(AttemptIndex(self.report))
 
     def to_html(self, path: str | Path) -> Path:
         """Write one page without scripts; raises `UserError` if it cannot be written."""

@@ -101,7 +101,7 @@ class Defense(ABC):
         Raises:
             UserError: the declaration is malformed.
         """
-        return parse_secret(self.secret, type(self).__name__)
+        return parse_secret(self.secret, DEFENSES.name_of(type(self)))
 
     def latent_law(self) -> NoiseLaw | None:
         """The law q(z|x) that a variational latent was trained with, published or not; None without one."""

@@ -34,9 +34,32 @@ class KnowledgeError(Exception):
     """An adversary asked for something that its threat model does not grant: a bug in that adversary."""
 
 
+NEAREST = 5
+"""Names that an error lists; of more it says where the rest can be read."""
+
+_LISTED = {
+    "protocol": "vfc list protocols",
+    "adversary": "vfc list adversaries",
+    "required adversary": "vfc list adversaries",
+    "defense": "vfc list defenses",
+    "release": "vfc list defenses",
+    "data set": "vfc list datasets",
+    "dataset": "vfc list datasets",
+    "model": "vfc list models",
+    "architecture": "vfc list models",
+    "metric": "vfc list metrics",
+    "option": "--help",
+}
+"""Where all names of a kind are listed."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name nobody registered: says which exist and which is nearest."""
+    """The error for a name nobody registered: says which is meant, the nearest ones, and how to list the rest."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {kind} {name!r}", f"{hint}known: {', '.join(names) or 'none'}")
+    if len(names) <= 2 * NEAREST:
+        return UserError(f"unknown {kind} {name!r}", f"{hint}known: {', '.join(names) or 'none'}")
+    nearest = difflib.get_close_matches(name, names, n=NEAREST, cutoff=0.0)
+    where = f"{_LISTED[kind]} has all {len(names)}" if kind in _LISTED else f"and {len(names) - NEAREST} more"
+    return UserError(f"unknown {kind} {name!r}", f"{hint}nearest: {', '.join(nearest)}; {where}")

@@ -28,7 +28,7 @@ from vfc.handed.held import DEFENSES_HELD
 from vfc.wrapper import ModuleDefense, check_values, defender_call, user_call
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
-_NAMES = ("release", "label", "image", "prediction")
+_NAMES = ("release", "label", "image", "prediction", "clean_prediction")
 _FORMS = (
     "give a registered name, a folder of vfc train, mypkg.defense:build, path/to/file.py:build, or .npz/.safetensors"
 )
@@ -89,6 +89,11 @@ def resolve(spec: str) -> ReleaseSpec:
             return ReleaseSpec(kind="factory", text=spec, source=source, attribute=attribute)
         if source and all(part.isidentifier() for part in source.split(".")):
             return ReleaseSpec(kind="factory", text=spec, source=source, attribute=attribute)
+    if path.suffix == ".py" and path.is_file():
+        raise UserError(
+            f"expected a factory, got the file {spec} without the name of one",
+            f"add the name of a function in it that returns the defense: {spec}:build",
+        )
     if os.sep in spec or "/" in spec or ":" in spec:
         raise UserError(f"expected a release, got {spec!r}, which is no folder, file or factory", _FORMS)
     error = unknown("release", spec, DEFENSES.cards)
@@ -132,7 +137,8 @@ def load_arrays_release(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: `.npz` or `.safetensors` with `release` (n, ...) and `label` (n,), optionally `image` (n, c, h, w) in
-            [0, 1], `prediction` (n,) and `attr_<name>` (n,).
+            [0, 1], `prediction` (n,), what the target predicts on the images without a defense as `clean_prediction`
+            (n,), and `attr_<name>` (n,).
 
     Returns:
         The same names; labels, predictions and attributes are int64, images float32.

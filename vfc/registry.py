@@ -94,6 +94,11 @@ class Registry(Generic[T]):
             importlib.import_module(card.module)
         return self._entries[name]
 
+    def name_of(self, entry: object) -> str:
+        """How users type an entry: its registered name, or its own where nobody registered it."""
+        own = str(getattr(entry, "__name__", type(entry).__name__))
+        return next((name for name, known in self._entries.items() if known is entry), own)
+
     def _check(self, name: str, facts: Iterable[str]) -> None:
         """Refuse facts that this registry does not know."""
         for fact in facts:

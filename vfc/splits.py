@@ -29,12 +29,13 @@ class Parts:
 
     Args:
         defender_train: what the defender fits on.
-        defender_validation: what the defender tunes on.
+        defender_validation: what the defender tunes on; part of `defender_train` if `paper`.
         pool_train: the attacker's own images.
         pool_validation: the part of the attacker's pool that chooses between candidates.
         targets: the images that everyone is graded on.
         task: the label by which the parts are stratified.
-        paper: whether both sides got the whole training part, as the papers do, before each held out a fifth.
+        paper: whether both sides got the whole training part, as the papers do. The defender fits on all of it; the
+            attacker holds a fifth out, because choosing between attacks that saw the images would choose badly.
         duplicates_removed: rows left out because another row has the same image.
         seed: the salt of the hashes by which the parts were drawn.
     """
@@ -71,7 +72,8 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False, see
     Args:
         dataset: what to divide.
         task: the label to stratify by; None for the data set's task.
-        paper: give both sides the whole training part, as the papers do; each holds out a fifth as its validation part.
+        paper: give both sides the whole training part, as the papers do. The defender fits on all of it, so that its
+            validation part (a fifth) is nothing new to it; the attacker holds that fifth out.
         seed: the salt of the hashes; another one draws other parts, but for the targets of a data set with a test part.
 
     Raises:
@@ -100,6 +102,8 @@ def split(dataset: Dataset, *, task: str | None = None, paper: bool = False, see
         defender, pool = _divide(rest, task, classes, count, seed)
     defender_validation, defender_train = _hold_out(defender, task, classes, seed)
     pool_validation, pool_train = _hold_out(pool, task, classes, seed)
+    if paper:
+        defender_train = rest
     parts = Parts(
         defender_train=defender_train,
         defender_validation=defender_validation,

@@ -215,7 +215,9 @@ def check_values(values: Any, rows: int, origin: str) -> Shaped[Tensor, "n ..."]
         UserError: it is not.
     """
     if not isinstance(values, Tensor):
-        raise UserError(f"expected {origin} to publish a tensor, got {_words(values)}", "return one tensor")
+        several = isinstance(values, tuple | list | dict)
+        fix = "return the release alone, not what belongs to it" if several else "return one tensor"
+        raise UserError(f"expected {origin} to publish a tensor, got {_words(values)}", fix)
     found: Tensor = _dense(values, origin)
     if found.ndim == 0 or len(found) != rows:
         raise UserError(

@@ -1,6 +1,7 @@
 """`vfc train --ablate`: the variants of one choice of VFC, trained and measured side by side.
 
-Every variant differs from the others in the named options alone: same data, target, seed and length.
+Every variant differs from the others in the named options alone: same data, target, seeds and length. A seed is that of
+the target, of the unintended models, of VFC and of the attacks.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +51,8 @@ VARIANTS: dict[str, tuple[Mapping[str, Any], ...]] = {
         )
     ),
 }
-"""The named ablations; `decoder` is decoder x output range x beta."""
+VARIANTS["all"] = tuple({**mask, **rest} for mask in VARIANTS["mask"] for rest in VARIANTS["decoder"])
+"""The named ablations; `decoder` is decoder x output range x beta, `all` is mask x decoder x output range x beta."""
 
 COLUMNS = (
     ("target", "target.accuracy"),
@@ -60,6 +63,21 @@ COLUMNS = (
     ("all labels", "adaptive.accuracy@all"),
 )
 """What the table shows: heading and metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One variant, trained and measured with one seed.
+
+    Args:
+        variant: the options that it varies.
+        seed: of everything.
+        metrics: what was measured.
+    """
+
+    variant: Mapping[str, Any]
+    seed: int
+    metrics: Mapping[str, Value]
 
 
 def run_ablation(settings: Settings, name: str) -> int:
@@ -88,17 +106,17 @@ def run_ablation(settings: Settings, name: str) -> int:
     return 0
 
 
-def _results(
-    place: Workspace, name: str, dataset: Dataset, parts: Parts
-) -> list[tuple[Mapping[str, Any], Mapping[str, Value]]]:
-    """Every variant with its numbers."""
+def _results(place: Workspace, name: str, dataset: Dataset, parts: Parts) -> list[Row]:
+    """Every variant with its numbers, seed by seed."""
     spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
-    results: list[tuple[Mapping[str, Any], Mapping[str, Value]]] = []
-    for variant in VARIANTS[name]:
-        place.reporter.note("variant " + ", ".join(f"{key} {value}" for key, value in variant.items()))
-        own = replace(place, settings=_changed(place.settings, variant))
+    first, count = place.settings.seed, place.settings.seeds or 1
+    results: list[Row] = []
+    for variant, seed in itertools.product(VARIANTS[name], range(first, first + count)):
+        said = ", ".join(f"{key} {value}" for key, value in variant.items())
+        place.reporter.note(f"variant {said}" + (f", seed {seed}" if count > 1 else ""))
+        own = replace(place, settings=replace(_changed(place.settings, variant), seed=seed, seeds=1))
         prepared = prepare(own.settings, spec, dataset, parts, own.trainer(), own.scratch, bare=False)
-        results.append((dict(variant), _measure(own, prepared)))
+        results.append(Row(variant=dict(variant), seed=seed, metrics=_measure(own, prepared)))
         shutil.rmtree(own.scratch, ignore_errors=True)
     return results
 
@@ -133,30 +151,48 @@ def _measure(place: Workspace, prepared: Prepared) -> dict[str, Value]:
     return {metric: found[metric] for _, metric in COLUMNS}
 
 
-def _table(name: str, results: Sequence[tuple[Mapping[str, Any], Mapping[str, Value]]], targets: int) -> Table:
+def _table(name: str, results: Sequence[Row], targets: int) -> Table:
+    """One line a variant: with one seed its interval, with several their mean, lowest and highest."""
+    seeds = len({row.seed for row in results})
+    what = "90 % interval, one seed: read directions" if seeds == 1 else f"mean, lowest and highest of {seeds} seeds"
     table = Table(
-        title=f"VFC, {name} ablation: accuracy on {targets} targets, 90 % interval, one seed: read directions",
+        title=f"VFC, {name} ablation: accuracy on {targets} targets, {what}",
         title_justify="left",
         box=None,
         pad_edge=False,
     )
-    for heading in (*results[0][0], *(heading for heading, _ in COLUMNS)):
+    for heading in (*results[0].variant, *(heading for heading, _ in COLUMNS)):
         table.add_column(heading)
-    for variant, metrics in results:
-        table.add_row(*map(str, variant.values()), *(show(metrics[metric]) for _, metric in COLUMNS))
+    for variant in VARIANTS[name]:
+        rows = [row.metrics for row in results if row.variant == variant]
+        table.add_row(*map(str, variant.values()), *(_over_seeds([each[m] for each in rows]) for _, m in COLUMNS))
     return table
 
 
-def _write(results: Sequence[tuple[Mapping[str, Any], Mapping[str, Value]]], out: Path) -> None:
+def _over_seeds(values: Sequence[Value]) -> str:
+    if len(values) == 1:
+        return show(values[0])
+    numbers = [each.value for each in values if each.value is not None]
+    if len(numbers) < len(values):
+        return "n/a"
+    return f"{fmean(numbers):.3f} {min(numbers):.3f}-{max(numbers):.3f}"
+
+
+def _write(results: Sequence[Row], out: Path) -> None:
     data = [
-        {"variant": jsonable(dict(variant)), "metrics": {k: v.model_dump(mode="json") for k, v in metrics.items()}}
-        for variant, metrics in results
+        {
+            "variant": jsonable(dict(row.variant)),
+            "seed": row.seed,
+            "metrics": {name: value.model_dump(mode="json") for name, value in row.metrics.items()},
+        }
+        for row in results
     ]
     write_bytes(json.dumps(data, indent=1, sort_keys=True, allow_nan=False).encode(), out / "ablation.json")
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*results[0][0], *(f"{m}{end}" for _, m in COLUMNS for end in ("", ".low", ".high"))])
-    for variant, metrics in results:
-        numbers = [bound for _, m in COLUMNS for bound in (metrics[m].value, metrics[m].low, metrics[m].high)]
-        writer.writerow([*variant.values(), *numbers])
+    writer.writerow([*results[0].variant, "seed", *(f"{m}{end}" for _, m in COLUMNS for end in ("", ".low", ".high"))])
+    for row in results:
+        found = [row.metrics[metric] for _, metric in COLUMNS]
+        numbers = [bound for value in found for bound in (value.value, value.low, value.high)]
+        writer.writerow([*row.variant.values(), row.seed, *numbers])
     write_bytes(text.getvalue().encode(), out / "ablation.csv")

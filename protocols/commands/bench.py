@@ -64,6 +64,7 @@ def measure_bench(
     from protocols.bench.grading import Grader
     from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of, with_attributes
     from protocols.bench.study import Study
+    from protocols.bench.tuning import FILE, keep, with_choice
     from protocols.engine.prepare import data_of
     from protocols.engine.provenance import code_digest
     from protocols.engine.trainer import Families
@@ -81,7 +82,9 @@ def measure_bench(
     rows = planned(settings, specs, dataset, sweep=options.sweep)
     identity = {"verb": STEM, **settings.identity()}
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
-    grader = Grader(dataset=dataset, parts=parts, device=device, passed=passed, argv=argv)
+    hidden = settings.attributes or tuple(dataset.attributes)
+    tune = (lambda prepared, folder: keep(prepared, hidden, folder)) if options.sweep else None
+    grader = Grader(dataset=dataset, parts=parts, device=device, passed=passed, argv=argv, keep=tune)
     with workspace(settings, out, identity, device, LocalExecutor()) as place:
         study = Study(
             rows=[placed_in(row, out) for row in rows],
@@ -89,9 +92,10 @@ def measure_bench(
             code=code_digest(device, settings.threads),
             grade=grader.grade,
             reporter=place.reporter,
+            needs=(FILE,) if options.sweep else (),
         )
         bench = bench_of(
-            study.conduct(),
+            with_choice(study.conduct(), out),
             dataset=dataset.name,
             task=parts.task,
             targets=len(parts.targets),

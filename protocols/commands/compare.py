@@ -43,7 +43,8 @@ def run_compare(paths: Sequence[str]) -> int:
                     "compare reports of the same task",
                 )
             changes = compare(old, old_rows, new, load_rows(path, new))
-            sys.stdout.write(f"{clean(paths[0])} -> {clean(path)}: {described(old, new)}.\n")
+            names = f"{short(clean(old.release.name))} -> {short(clean(new.release.name))}"
+            sys.stdout.write(f"{names} ({clean(paths[0])} -> {clean(path)}): {described(old, new)}.\n")
             sys.stdout.write("Each line is a test of its own at the 95 % level.\n\n")
             sys.stdout.write(_table([_HEAD, *map(_cells, changes)]))
             moved = [found.metric for found in changes if found.verdict == "worse"]

@@ -14,7 +14,7 @@ from reports.gate.policy import Policy, read_policy
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
-from reports.text.findings import missing_lines, waiver_words
+from reports.text.findings import missing_lines, state_words
 from vfc.errors import UserError
 
 
@@ -56,7 +56,7 @@ def run_gate(
     word = _verdict(results, report, policy, [outcome for outcome, _ in compared])
     with printing():
         for result in results:
-            sys.stdout.write(f"{result.outcome:<13}{clean(result.expr)}: {clean(result.reason)}{_notes(result)}\n")
+            sys.stdout.write(f"{state_words(result):<12} {clean(result.expr)}: {clean(result.reason)}\n")
         for outcome, line in compared:
             sys.stdout.write(f"{outcome:<13}{line}\n")
         for line in missing_lines(report, policy.required, gated=bool(policy.rules)):
@@ -107,8 +107,3 @@ def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outc
         return word
     found = {word, *outcomes} - {"measured"}
     return "broken" if "broken" in found else "inconclusive" if "inconclusive" in found else "held"
-
-
-def _notes(result: GateResult) -> str:
-    notes = [waiver_words(result), "only a warning" if result.level == "warn" else ""]
-    return "".join(f" [{note}]" for note in notes if note)

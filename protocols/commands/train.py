@@ -23,6 +23,7 @@ from protocols.engine.workspace import start_torch, workspace
 from protocols.evaluation.overrides import check_overrides
 from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model
 from vfc.checkpoints import FEWEST, FOLDER, copy_checkpoints
+from vfc.core.suitability import collapse
 from vfc.data import Dataset
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError, unknown
@@ -144,6 +145,7 @@ def _table(
         ]
         cells = [rate(guess) for guess in guesses] + ["n/a"] * (3 - len(guesses))
         table.add_row(f"near twin {name}" if name == families.twin else f"unintended {name}", *cells)
+    table.caption = None if predicted is None else collapse(predicted, truth)
     floor = int((truth == torch.bincount(parts.pool_train.labels[parts.task]).argmax()).sum())
     table.add_row("floor (majority class)", *[show(estimates.rate(floor, len(truth)))] * 3)
     return table

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part, save_world
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.settings import Settings
+from protocols.engine.task import Rows
 from protocols.engine.trainer import Families, Trainer
 from vfc.data import Dataset, ImageSet
 from vfc.datasets.saved_arrays import read_arrays
@@ -53,8 +55,11 @@ def prepare_arrays(
     save_world(world, models, folder)
     target = TargetRows()
     if world.targets.prediction is not None:
-        hits = world.targets.prediction == world.targets.labels["label"]
-        target = TargetRows(release=hits.numpy().astype(np.uint8))
+        truth = world.targets.labels["label"]
+        clean = saved["clean_prediction"][parts.targets.labels["row"]] if "clean_prediction" in saved else None
+        target = TargetRows(
+            release=_hits(world.targets.prediction, truth), clean=None if clean is None else _hits(clean, truth)
+        )
     return Prepared(
         dataset=replace(dataset, classes=classes),
         parts=parts,
@@ -72,3 +77,7 @@ def prepare_arrays(
         targetless="" if target.release is not None else "the arrays hold no `prediction`",
         overlap=overlap_of(parts),
     )
+
+
+def _hits(guess: Tensor, truth: Tensor) -> Rows:
+    return (guess == truth).numpy().astype(np.uint8)

@@ -167,10 +167,9 @@ class EvidenceMaker:
             if rows is not None:
                 found[name] = self.board.statistic.value(rows)
         # A race says how far whom it left to run had come before, by the steps that it had taken.
-        *before, _ = self.board.results.rounds.get(trial, {1.0: None}).values()
-        for outcome in before:
+        for outcome in list(self.board.results.rounds.get(trial, {}).values())[:-1]:
             rows = self._rows(outcome, contestant, "validation")
-            if outcome is not None and rows is not None:
+            if rows is not None:
                 steps = int(outcome.cost["gradient_steps"])
                 found[f"validation_after_{steps}_steps"] = self.board.statistic.value(rows)
         found |= self._hard(contestant, trial)

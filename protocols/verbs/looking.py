@@ -1,4 +1,4 @@
-"""Verbs that look after what is there: list, cache."""
+"""Verbs that look after what is there: list, init, cache."""
 
 from __future__ import annotations
 
@@ -50,3 +50,19 @@ def cache_verify(remove: bool) -> int:
     from protocols.commands.cache import run_verify
 
     return run_verify(clean=remove)
+
+
+@program.command()
+@click.argument("folder", default=".")
+@click.option(
+    "--ci",
+    "service",
+    type=click.Choice(["github", "gitlab", "shell", "none"]),
+    default="github",
+    help="Which service runs the job [default: github].",
+)
+def init(folder: str, service: str) -> int:
+    """Write a config file, a defense to replace, a test and a CI job; the first run of them is green."""
+    from protocols.starter.init import run_init
+
+    return run_init(folder, service)

@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 
 from protocols.commands.options.config import configured
-from protocols.commands.options.outside import GRADE, SUITE
+from protocols.commands.options.outside import GRADE, LEADERBOARD, SUITE
 from protocols.commands.options.shared import DATA, MODEL, RUN, settings_from, with_options
 from protocols.verbs.program import program
 
@@ -55,3 +55,13 @@ def grade(guesses: str, attribute: str | None, **options: Any) -> int:
     from protocols.commands.outside.grade import GradeOptions, run_grade
 
     return run_grade(guesses, GradeOptions(attribute=attribute or "", **options))
+
+
+@program.command()
+@click.argument("entries")
+@with_options(LEADERBOARD)
+def leaderboard(entries: str, **files: str | None) -> int:
+    """Show what is claimed of defenses, what was measured of them, and who attacked them."""
+    from protocols.commands.outside.leaderboard import run_leaderboard
+
+    return run_leaderboard(entries, {form: file for form, file in files.items() if file is not None})

@@ -10,7 +10,7 @@ import rich_click as click
 from vfc.errors import UserError
 from vfc.version import VERSION
 
-click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.TEXT_MARKUP = None  # "[default: 0]" is text, and no markup
 click.rich_click.MAX_WIDTH = 110
 
 

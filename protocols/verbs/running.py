@@ -32,7 +32,7 @@ def attack(**options: Any) -> int:
 @configured
 @click.option("--defense", "release", help="Registered defense to train [default: vfc].")
 @click.option(
-    "--ablate", type=click.Choice(["mask", "decoder"]), help="Train the variants of one choice, side by side."
+    "--ablate", type=click.Choice(["mask", "decoder", "all"]), help="Train the variants of one choice, side by side."
 )
 @click.option(
     "--checkpoints",

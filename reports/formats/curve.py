@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from reports.model.pictures import Point
+from reports.model.pictures import CostCurve, Point
 
 ROWS = 17
 """Height of the plot; quarters of accuracy fall on every fourth row."""
@@ -75,6 +75,28 @@ def _labels(floor: float | None, target: float | None) -> dict[int, tuple[str, s
 
 def _row(value: float) -> int:
     return round((1 - min(1.0, max(0.0, value))) * (ROWS - 1))
+
+
+def bars(drawn: CostCurve, *, width: int, plain: bool = False) -> list[Text]:
+    """The same in one line for every K, for a first look; empty where there is no room.
+
+    Args:
+        drawn: the curve.
+        width: columns at hand.
+        plain: ASCII only.
+    """
+    room = min(50, width - 24)
+    if room < 10:
+        return []
+    full, empty = ("#", ".") if plain else ("█", "░")
+    lines = [Text(f"{'labels per class':<17}accuracy of the strongest attack", "dim")]
+    for point in drawn.points:
+        filled = round(room * point.value)
+        line = Text(f"{point.labels:>16} ").append(full * filled, "cyan").append(empty * (room - filled), "dim")
+        lines.append(line.append(f" {point.value:.3f}", "bold"))
+    marks = [("target model", drawn.target), ("without the release", drawn.floor)]
+    known = ", ".join(f"{name} {value:.3f}" for name, value in marks if value is not None)
+    return [*lines, Text(f"{'':<17}{known}", "dim")] if known else lines
 
 
 class _Canvas:

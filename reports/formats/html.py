@@ -28,6 +28,7 @@ from reports.model.pixels import uri
 from reports.model.report import GateResult, Report
 from reports.text import caveats, command, headline, origins, phrases
 from reports.text.changes import changes
+from reports.text.findings import state_words
 from reports.text.power import powers
 from reports.text.sections import WORST_ARMS, SectionContent, contents, worst_cases
 from reports.text.threats import threats
@@ -86,6 +87,7 @@ class _Page:
         self.toward, self.task = phrases.operators(self.report), f"task:{self.report.dataset.task}"
         self.code = exit_code(self.report.verdict)
         self.verdict = phrases.verdict_sentence(self.report)
+        self.plain_verdict, self.state = headline.plain_verdict(self.index), state_words
         self.summary, self.notes = headline.summary(self.index), headline.notes()
         self.facts = headline.facts(self.report)
         self.numbers = headline.numbers(self.index)

@@ -1,7 +1,8 @@
-"""The report as JUnit XML: a suite of gates and a suite of adversaries per protocol.
+"""The report as JUnit XML: a suite of gates, and per protocol the adversaries that did not come to measure.
 
 Broken is a failure, inconclusive an error, not applicable is skipped. A gate that is not held but waived, or only a
-warning, is skipped with its message, so that it stays visible without failing the job.
+warning, is skipped with its message, so that it stays visible without failing the job. Only a gate that holds passes:
+an attack that was measured is no test, whatever it reads, and a report without gates has nothing that could pass.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
+from reports.model.attempt_index import AttemptIndex
 from reports.model.harmless import clean
 from reports.model.report import Report
 from reports.text.findings import Finding, adversaries, gate_findings
+from reports.text.headline import plain_verdict
 from reports.text.phrases import verdict_sentence
 
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"}
@@ -31,8 +34,9 @@ def render_junit(report: Report) -> str:
     if report.verdict not in {gate.outcome for gate in report.gates if gate.decides}:
         suites["verdict"] = [_verdict(report)]
     for protocol, name, status, reason in adversaries(report):
-        element = {"failed": "error", "not_run": "error", "not_applicable": "skipped"}.get(status, "")
-        suites.setdefault(f"adversaries of {protocol}", []).append((f"vfc.{protocol}", name, element, reason, ""))
+        if status != "measured":
+            element = "skipped" if status == "not_applicable" else "error"
+            suites.setdefault(f"adversaries of {protocol}", []).append((f"vfc.{protocol}", name, element, reason, ""))
     parts = [_suite(name, cases, report.provenance.started) for name, cases in suites.items() if cases]
     counts = _counts(case for cases in suites.values() for case in cases)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="vfc" {counts}>\n{"".join(parts)}</testsuites>\n'
@@ -45,8 +49,9 @@ def _gate(finding: Finding) -> Case:
 
 
 def _verdict(report: Report) -> Case:
-    element = {"broken": "failure", "inconclusive": "error"}.get(report.verdict, "")
-    return "vfc", "verdict", element, f"{report.verdict}: {clean(verdict_sentence(report))}", ""
+    element = {"broken": "failure", "inconclusive": "error", "measured": "skipped"}.get(report.verdict, "")
+    said = f"{report.verdict}: {clean(verdict_sentence(report))}. {clean(plain_verdict(AttemptIndex(report)))}"
+    return "vfc", "verdict", element, said, ""
 
 
 def _suite(name: str, cases: list[Case], started: str | None) -> str:

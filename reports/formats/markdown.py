@@ -6,6 +6,7 @@ Never longer than LIMIT bytes, whatever the report: sections that do not fit any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reports.gate.gate import exit_code
@@ -17,8 +18,8 @@ from reports.model.numbers import figure
 from reports.model.report import Report
 from reports.text.caveats import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
 from reports.text.command import command_words, quoted
-from reports.text.findings import gate_findings
-from reports.text.headline import notes, summary
+from reports.text.findings import gate_findings, state_words
+from reports.text.headline import notes, plain_verdict, summary
 from reports.text.phrases import operators, verdict_sentence
 from reports.text.power import powers
 from vfc.errors import UserError
@@ -27,7 +28,14 @@ LIMIT = 60 * 1024
 """Bytes; step summaries of GitHub take 1 MiB, comments of most services 64 KiB."""
 
 _LONGEST = 160
-_MARKUP = "\\`*_{}[]()#!|<>&@~$^\"'=+:"
+_MARKUP = re.compile(
+    r"[\\`*#|&~$^]|\](?=[(\[:])|\[(?=\^|.?\])"  # wherever they stand; brackets where they could be a link or a box
+    r"|(?<![A-Za-z0-9])@|@(?!\d+(?![\d.])|all\b)"  # a mention or an address, and no number of labels
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # inside a word it is none
+    r"|<|:(?=\S)|^[>=+!-]"  # a tag, an address or a picture of a face, the start of a block
+)
+"""What GitHub would take for markup; as little as possible, because many read the text itself."""
+_NAMED = {"<": "&lt;", "&": "&amp;"}
 _SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
 
 
@@ -74,6 +82,8 @@ def _verdict(index: AttemptIndex) -> list[str]:
         "",
         f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
         "",
+        f"**{inert(plain_verdict(index), 1000)}**",
+        "",
         ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
         "",
         inert(summary(index), 1000),
@@ -94,9 +104,7 @@ def _gates(report: Report) -> list[tuple[str, str, str, str]]:
     for finding in gate_findings(report):
         source = finding.result.source
         where = "command line or preset" if source is None else inert(f"{source.file}, line {source.line}")
-        state = f"{_SIGNS[finding.result.outcome]} {finding.result.outcome}"
-        if finding.excused:
-            state += " (does not count)"
+        state = f"{_SIGNS[finding.result.outcome]} {inert(state_words(finding.result))}"
         rows.append((state, inert(finding.expr), inert(finding.message, 400), where))
     return rows
 
@@ -178,5 +186,5 @@ def inert(text: str, longest: int = _LONGEST) -> str:
     """A text of at most `longest` characters that Markdown shows as it is."""
     shown = clean(text)
     shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
-    marked = "".join(f"&#{ord(c)};" if c in _MARKUP else c for c in shown)
+    marked = _MARKUP.sub(lambda found: _NAMED.get(found[0], f"&#{ord(found[0])};"), shown)
     return marked.replace("www.", "www&#46;")

@@ -7,8 +7,8 @@ from html import escape
 from reports.model.attempt_index import AttemptIndex
 from reports.model.harmless import clean
 from reports.model.report import DISPLAYS, Report
-from reports.text.findings import gate_findings
-from reports.text.headline import numbers, summary
+from reports.text.findings import gate_findings, state_words
+from reports.text.headline import numbers, plain_verdict
 from reports.text.phrases import verdict_sentence
 
 _COLORS = {"held": "#1a7f37", "broken": "#cf222e", "inconclusive": "#9a6700", "measured": "#0969da"}
@@ -26,14 +26,14 @@ def render_short(report: Report) -> str:
     parts = [
         f'<div style="border-left:4px solid {color};padding:0 .8em">',
         f'<p><strong style="color:{color}">{report.verdict.upper()}</strong> {_text(verdict_sentence(report))}</p>',
-        f"<p>{_text(summary(index))}</p>",
+        f"<p><strong>{_text(plain_verdict(index))}</strong></p>",
         f"<p>release {_text(report.release.name)}, data {_text(report.dataset.name)}, "
         f"task {_text(report.dataset.task)}, report {_text(report.digest[:12] or 'not sealed')}</p>",
         "<table>",
     ]
     findings = gate_findings(report)
     for finding in findings[:_MOST]:
-        parts.append(f"<tr><td>{finding.result.outcome}</td><td>{escape(finding.message)}</td></tr>")
+        parts.append(f"<tr><td>{_text(state_words(finding.result))}</td><td>{escape(finding.message)}</td></tr>")
     if len(findings) > _MOST:
         parts.append(f"<tr><td></td><td>and {len(findings) - _MOST} more gates</td></tr>")
     for number in numbers(index):

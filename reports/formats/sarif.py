@@ -83,7 +83,7 @@ def _result(finding: Finding, place: int, report: Report) -> dict[str, Any]:
         "kind": "fail",
         "level": level,
         "message": {"text": f"{finding.message}."},
-        "locations": [_location(finding)],
+        "locations": [_location(finding, report)],
         "partialFingerprints": {"vfcGate/v1": mark.hexdigest()},
         "properties": {"outcome": result.outcome},
     }
@@ -94,10 +94,13 @@ def _result(finding: Finding, place: int, report: Report) -> dict[str, Any]:
     return shown
 
 
-def _location(finding: Finding) -> dict[str, Any]:
-    """The line that asks for the gate; the report itself for one of the command line."""
+def _location(finding: Finding, report: Report) -> dict[str, Any]:
+    """The line that asks for the gate; for one of the command line the file of the defense.
+
+    Services drop what points outside of the repository, and no report is in there.
+    """
     source = finding.result.source
-    file, line = (source.file, max(1, source.line)) if source is not None else ("report.json", 1)
+    file, line = (source.file, max(1, source.line)) if source is not None else (_defense_file(report), 1)
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(clean(_inside(file)), safe="/")},
@@ -107,12 +110,21 @@ def _location(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _defense_file(report: Report) -> str:
+    """The file of the factory that was attacked; the README stands for a defense without one."""
+    text = str(report.command.settings.with_defaults.get("release") or "")
+    source, colon, attribute = text.rpartition(":")
+    if report.release.kind != "factory" or not colon or not attribute:
+        return "README.md"
+    return source if source.endswith(".py") else f"{source.replace('.', '/')}.py"
+
+
 def _inside(file: str) -> str:
     """A path inside the repository: whatever is absolute or leads out of it is shown by its last part alone."""
     parts = [part for part in re.split(r"[/\\]+", file) if part not in ("", ".")]
     outside = file.startswith(("/", "\\")) or ".." in parts or ":" in file
     kept = parts[-1:] if outside else parts
-    return "/".join(part for part in kept if part != "..") or "report.json"
+    return "/".join(part for part in kept if part != "..") or "README.md"
 
 
 def _invocation(report: Report) -> dict[str, Any]:

@@ -20,18 +20,24 @@ from rich.text import Text
 
 from adversaries.health import MEANINGS
 from reports.formats import tables
+from reports.formats.curve import bars
 from reports.formats.pictures import picture_on_terminal, spaced
 from reports.gate.gate import exit_code
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import example_gate
 from reports.model.harmless import cleaned
+from reports.model.pictures import CostCurve
 from reports.model.report import Report
 from reports.text import caveats, command, headline, phrases
 from reports.text.changes import changes
+from reports.text.findings import state_words
 from reports.text.power import powers
 from reports.text.sections import SectionContent, contents
 
 _STYLES = {"held": "green", "broken": "red", "inconclusive": "yellow", "measured": "cyan"}
+MOST_REASONS = 2
+"""Gates whose reasons stand under the verdict; of more they follow below, so that the first screen has the curve."""
+
 _SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 _ASCII = str.maketrans({"✓": "+", "✗": "x", "·": "-", "–": "-", "“": '"', "”": '"', "─": "-", "…": "."})
 
@@ -84,7 +90,8 @@ class _Page:
         """Everything, in the order in which it is read."""
         yield self._verdict()
         for title, body in (
-            ("Gates", self._gates()),
+            ("The numbers", self._numbers()),
+            *([("Gates, and why", self._gates(reasons=True))] if len(self.report.gates) > MOST_REASONS else []),
             ("What would change this verdict", self._changes()),
             *((content.section.title, self._section(content)) for content in contents(self.index, self.rows)),
             ("Where the headline numbers come from", self._chosen()),
@@ -105,10 +112,22 @@ class _Page:
         head.append(f"  {phrases.verdict_sentence(report)}; exit code {exit_code(report.verdict)}", "not bold")
         facts = headline.facts(report)
         what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
-        lines: list[RenderableType] = [head, what, Text(""), self._headline(), Text("")]
-        lines += [Text(headline.summary(self.index)), *(Text(note, "dim") for note in headline.notes())]
+        lines: list[RenderableType] = [head, what, Text(headline.plain_verdict(self.index), "bold")]
+        lines += self._gates(reasons=len(report.gates) <= MOST_REASONS)
+        lines += self._bars()
         title = Text(f" {report.tool.name} {report.tool.version} ")
         return Panel(Group(*lines), title=title, title_align="left", border_style=style, box=box.ROUNDED)
+
+    def _bars(self) -> Iterable[RenderableType]:
+        """What repurposing costs, one line for every K."""
+        for picture in (one for content in contents(self.index, self.rows) for one in content.pictures):
+            if isinstance(picture, CostCurve) and picture.points:
+                yield from bars(picture, width=self.width - 4, plain=self.plain)
+
+    def _numbers(self) -> Iterable[RenderableType]:
+        yield self._headline()
+        yield Text(headline.summary(self.index))
+        yield from (Text(note, "dim") for note in headline.notes())
 
     def _headline(self) -> Table:
         grid = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
@@ -118,7 +137,7 @@ class _Page:
             grid.add_row(Text(number.title), Text(number.figure, "bold"), Text(number.remark, "dim"))
         return grid
 
-    def _gates(self) -> Iterable[RenderableType]:
+    def _gates(self, *, reasons: bool) -> Iterable[RenderableType]:
         if not self.report.gates:
             yield Text(f"No gate was set. Set one with, for instance, --gate '{example_gate()}'.")
             return
@@ -126,8 +145,10 @@ class _Page:
         grid.add_column(no_wrap=self.width >= 40)
         grid.add_column(overflow="fold")
         for gate in self.report.gates:
-            outcome = Text(f"{_SIGNS[gate.outcome]} {gate.outcome}", f"bold {_STYLES[gate.outcome]}")
-            grid.add_row(outcome, Text(gate.expr, "bold").append(f"\n{gate.reason}", "not bold"))
+            word, comma, rest = state_words(gate).partition(",")
+            outcome = Text(f"{_SIGNS[gate.outcome]} {word}", f"bold {_STYLES[gate.outcome]}")
+            said = Text(gate.expr, "bold").append(f"{comma}{rest}", "not bold")
+            grid.add_row(outcome, said.append(f"\n{gate.reason}", "not bold") if reasons else said)
         yield grid
 
     def _changes(self) -> Iterable[RenderableType]:

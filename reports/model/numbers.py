@@ -55,6 +55,19 @@ def figure(value: Value | None, toward: frozenset[Operator] = frozenset(), *, un
     return f"{shown} [{low}, {high}]"
 
 
+def percent(share: float) -> str:
+    """A share in whole percent, for sentences; what is not all or nothing is never called so.
+
+    Args:
+        share: between 0 and 1.
+    """
+    if 0 < share < 0.01:
+        return "under 1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
 def span(value: Value) -> str:
     """An interval for narrow columns, as `.936–.970` or `16.9–17.5`; empty without one."""
     if value.low is None or value.high is None:

@@ -90,6 +90,7 @@ class Section:
         numbers: what stands under the verdict; None: the number that stands for the protocol, if it was measured.
         sources: where its numbers come from, for the table of sources.
         sentences: what the headline says, each a clause without capital and full stop.
+        verdict: what its numbers mean for a reader who reads one line, in whole sentences with shares in percent.
         reached: the attempt that reached a number of its metrics; None: the chosen one that shows it.
     """
 
@@ -110,6 +111,7 @@ class Section:
     numbers: Callable[[AttemptIndex], Sequence[HeadlineNumber]] | None = None
     sources: Callable[[AttemptIndex], Sequence[Source]] | None = None
     sentences: Callable[[AttemptIndex], Sequence[str]] | None = None
+    verdict: Callable[[AttemptIndex], Sequence[str]] | None = None
     reached: Callable[[AttemptIndex, str], Attempt | None] | None = None
 
     def worst(self, report: Report) -> str | None:

@@ -14,13 +14,17 @@ WITHOUT_LABELS = ("clean", "on the release", "as a picture", "unlabelled")
 LABELLED = "L2"
 """The columns of K are of this level; attackers with more knowledge stand in rows of their own."""
 
-FEATURES = ("bit-planes", "integer-codes", "norms", "signs", "second-order")
+FEATURES = (
+    *("bit-planes", "integer-codes", "norms", "signs", "second-order"),
+    *("trees", "products", "residues", "ranks", "signed-planes"),
+)
 """Probes that learn from derived features; the table shows the best of them as one row."""
 
 _SHORT = {
     "second-order": "pairs",
     "integer-codes": "codes",
     "bit-planes": "bits",
+    "signed-planes": "planes",
 }
 """Names of derived features for narrow columns."""
 
@@ -117,7 +121,9 @@ def _best(attempts: Sequence[Attempt]) -> Cell:
     """The best of some attempts by validation, with what tells it from the others."""
     winner = best(attempts)
     if winner is not None:
-        return cell(winner.arm("attack"), _mark(winner))
+        # Who was left out of a race might have come further.
+        stopped = ("stopped",) if "dropped" in winner.settings else ()
+        return cell(winner.arm("attack"), ", ".join([mark for mark in (_mark(winner), *stopped) if mark]))
     if not attempts:
         return Cell()
     states = {attempt.status for attempt in attempts}

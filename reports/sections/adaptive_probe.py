@@ -7,6 +7,7 @@ from reports.model.metric import Metric
 from reports.model.numbers import number
 from reports.model.pictures import CostCurve, Point
 from reports.model.section import SECTIONS, Arrays, HeadlineNumber, Section, Source
+from reports.sections.repurposing import repurposed
 from reports.sections.suppression import suppression_remark
 
 _PER_K, _RATIO_PER_K = "adaptive.accuracy@", "adaptive.suppression_ratio@"
@@ -116,6 +117,7 @@ def adaptive_probe() -> Section:
         numbers=_numbers,
         sources=_sources,
         sentences=_sentences,
+        verdict=repurposed,
         reached=_reached,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.harmless import short
 from reports.model.metric import Metric
+from reports.model.numbers import percent
 from reports.model.section import SECTIONS, Section, reached_exactly
 
 _METRICS = (
@@ -55,6 +56,7 @@ def attribute() -> Section:
         metrics=_METRICS,
         headlines=(_LEAKAGE.name, _ACCURACY.name),
         sentences=_sentences,
+        verdict=_verdict,
         reached=_reached,
     )
 
@@ -68,6 +70,23 @@ def _sentences(index: AttemptIndex) -> list[str]:
         return []
     share, label = f"{100 * value:.0f} %", short(found["attribute"])
     return [f"the release tells {share} of what the images tell about “{label}”"]
+
+
+def _verdict(index: AttemptIndex) -> list[str]:
+    """The attribute that leaks most: named right how often, and how often without the release."""
+    name = attribute().worst(index.report)
+    found = None if name is None else _LEAKAGE.match(name)
+    if found is None:
+        return []
+    label, accuracy = found["attribute"], f"attribute.{found['attribute']}.accuracy"
+    value, attempt = index.known(accuracy), _reached(index, accuracy)
+    if value is None or value.value is None or attempt is None:
+        return []
+    floor = attempt.arm("floor")
+    without = "" if floor is None or floor.value is None else f", {percent(floor.value)} without the release"
+    low = index.report.metrics[f"attribute.{label}.leakage"].low
+    says = "Gives away" if low is not None and low > 0 else "Does not clearly give away"
+    return [f"{says} “{short(label)}”: {percent(value.value)}{without}."]
 
 
 def _reached(index: AttemptIndex, name: str) -> Attempt | None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from reports.model.attempt_index import AttemptIndex
 from reports.model.metric import Metric
+from reports.model.numbers import percent
 from reports.model.pictures import MOST, PARTS, Gallery, Leak
 from reports.model.pixels import pixels_of
 from reports.model.section import SECTIONS, Arrays, Section
@@ -71,6 +72,7 @@ def inversion() -> Section:
         identifiers=("OWASP AISVS 8.4.1", "MITRE ATLAS AML.T0024.001"),
         pictures=_pictures,
         sentences=_sentences,
+        verdict=_verdict,
     )
 
 
@@ -79,6 +81,13 @@ def _sentences(index: AttemptIndex) -> list[str]:
     if found is None or found.value is None:
         return []
     return [f"{100 * found.value:.0f} % of the reconstructions are nearest to their own original"]
+
+
+def _verdict(index: AttemptIndex) -> list[str]:
+    found = index.known("inversion.identification")
+    if found is None or found.value is None:
+        return []
+    return [f"Reconstructions lead back to their own image in {percent(found.value)} of the cases."]
 
 
 def _pictures(index: AttemptIndex, rows: Arrays) -> list[Gallery]:  # noqa: ARG001  (a section's shape)

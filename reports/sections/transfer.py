@@ -8,6 +8,7 @@ from reports.model.numbers import number
 from reports.model.pictures import AccuracyTable
 from reports.model.section import SECTIONS, Arrays, HeadlineNumber, Section, Source
 from reports.sections.accuracy_table import accuracy_table
+from reports.sections.repurposing import by_chance
 from reports.sections.suppression import suppression_remark
 
 _METRICS = (
@@ -86,6 +87,7 @@ def transfer() -> Section:
         numbers=_numbers,
         sources=_sources,
         sentences=_sentences,
+        verdict=_verdict,
         reached=_reached,
     )
 
@@ -108,6 +110,13 @@ def _sentences(index: AttemptIndex) -> list[str]:
     low = found.low if found.low is not None else found.value
     where = "" if guess is None else f", {'at' if low <= guess else 'above'} the floor of {number(guess)}"
     return [f"the best model that never saw a release has an accuracy of {number(found.value)}{where}"]
+
+
+def _verdict(index: AttemptIndex) -> list[str]:
+    """What models that never saw a release read; with adaptive probing, those that adapt without a label say more."""
+    if index.known("adaptive.accuracy@0") is not None:
+        return []
+    return by_chance(index, "Other models that never saw a release", "transfer.accuracy")
 
 
 def _reached(index: AttemptIndex, name: str) -> Attempt | None:

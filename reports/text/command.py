@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -13,8 +14,8 @@ from rich.cells import cell_len
 from reports.model.harmless import escape, prints
 from reports.model.report import Report
 
-PYTHON = "vfc."
-"""How a call from Python starts, which is recorded as one text."""
+_CALL = re.compile(r"vfc\.\w+\([\w .,:='()-]*\)")
+"""A call from Python as `protocols.api` records it."""
 
 
 def command_words(report: Report) -> list[str]:
@@ -23,7 +24,7 @@ def command_words(report: Report) -> list[str]:
     Built from the options that were passed, because those also hold what came from the environment or a config file.
     """
     argv, passed = report.command.argv, report.command.settings.passed
-    if argv and argv[0].startswith(PYTHON):
+    if len(argv) == 1 and _CALL.fullmatch(argv[0]):
         return [argv[0]]
     program = PurePath(argv[0]).name if argv else "vfc"
     program = "vfc" if program in ("cli.py", "__main__.py") else program
@@ -40,7 +41,7 @@ def command_words(report: Report) -> list[str]:
 def quoted(word: str, *, plain: bool = False) -> str:
     """A word as bash and zsh read it back, on one line and without control characters."""
     if all(prints(character, plain) for character in word):
-        return word if word.startswith(PYTHON) and word.endswith(")") else shlex.quote(word)
+        return word if _CALL.fullmatch(word) else shlex.quote(word)
     inner = "".join("\\" + c if c in "\\'" else c if prints(c, plain) else escape(c) for c in word)
     return f"$'{inner}'"
 

@@ -97,6 +97,16 @@ def metric_of(result: GateResult) -> str:
         return result.expr
 
 
+def state_words(result: GateResult) -> str:
+    """The outcome of a gate, with whatever keeps it from counting: BROKEN, WAIVED until when and why."""
+    if result.outcome != "held" and result.waiver is not None and result.waiver.active:
+        return f"{result.outcome.upper()}, WAIVED until {clean(result.waiver.until)}: {clean(result.waiver.reason)}"
+    notes = [result.outcome, "only a warning" if result.level == "warn" else ""]
+    if result.outcome != "held":
+        notes.append(waiver_words(result))
+    return ", ".join(note for note in notes if note)
+
+
 def waiver_words(result: GateResult) -> str:
     """What the waiver of a gate says; empty without one."""
     if result.waiver is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from adversaries.evidence import Value
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import meaning, sections
-from reports.model.numbers import figure
+from reports.model.numbers import figure, percent
 from reports.model.pictures import CostCurve
 from reports.model.report import Report
 from reports.model.section import HeadlineNumber, Section, Source
@@ -48,6 +49,23 @@ def facts(report: Report) -> dict[str, str]:
     }
 
 
+def plain_verdict(index: AttemptIndex) -> str:
+    """What the numbers mean in plain sentences: what use is left, then what attackers reach."""
+    said = [sentence for section in sections() if section.verdict for sentence in section.verdict(index)]
+    return " ".join([_utility(index.report), *said])
+
+
+def _utility(report: Report) -> str:
+    """What the target model keeps, rounded down."""
+    kept, on_release = report.metrics.get("target.retention"), report.target.accuracy.value
+    if kept is not None and kept.value is not None:
+        share = "all" if kept.value >= 1 else f"{math.floor(100 * kept.value + 1e-9)} %"
+        return f"Keeps {share} of the target model's accuracy."
+    if on_release is not None:
+        return f"The target model names {percent(on_release)} of the releases right."
+    return "Without a target model nobody knows what use it keeps."
+
+
 def summary(index: AttemptIndex) -> str:
     """One sentence on what the numbers mean."""
     clauses = [clause for section in sections() if section.sentences for clause in section.sentences(index)]
@@ -77,9 +95,8 @@ def numbers(index: AttemptIndex) -> list[Number]:
 
     on_task = [number for section in sections() if section.on_task for number in _of_section(index, section)]
     others = [number for section in sections() if not section.on_task for number in _of_section(index, section)]
-    ran = {row.protocol for row in report.evidence}
-    if others and not any(section.on_task and section.protocol in ran for section in sections()):
-        on_task = [number for number in on_task if number.metric in report.metrics]
+    # A protocol that nobody asked for has no number here.
+    on_task = [number for number in on_task if number.metric in report.metrics]
     title, remark = "target model", f"on images {shown('target.clean_accuracy')}"
     target = HeadlineNumber(title=title, metric="target.accuracy", remark=remark)
     return [

@@ -5,7 +5,6 @@ m < e |w|_1 (l-inf) or m < e |w|_2 (l2), as long as [0, 1] does not get in the w
 """
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -165,8 +164,14 @@ class Fake(Evasion):
                 return images.flip(0)
             case "not a number":
                 return torch.where(half[:, None, None, None], true * torch.nan, true)
+            case "one pixel":
+                return images.index_fill(3, torch.tensor([2]), torch.nan)
             case "beyond white":
                 return true * 1.9
+            case "one crash":
+                if bool((images == data()[0][7]).flatten(1).all(1).any()):
+                    raise ValueError("broken")
+                return true
             case "crash":
                 raise ValueError("broken")
         return images
@@ -231,6 +236,8 @@ def test_randomness_is_averaged_and_graded_afresh():
     graded = shaky.graded(shaky.images).float()
     agreement = torch.corrcoef(torch.stack([right, graded]))[0, 1]
     assert abs(float(agreement)) < 0.35
+    # One draw is right half of the time; two would both have to be.
+    assert 0.35 < float(graded.mean()) < 0.65
     pipeline = Pipeline(Deployed(defense=defense), seed=0, draws=4)
     x, _ = data()
     assert not torch.equal(pipeline(x), pipeline(x))
@@ -308,8 +315,3 @@ def test_doubled_is_twice_the_effort():
     for name, field in (("pgd", "steps"), ("apgd", "steps"), ("square", "queries"), ("boundary", "steps")):
         once = ADVERSARIES.get(name)()
         assert once.doubled().settings() == {**once.settings(), field: 2 * once.settings()[field]}
-
-
-@pytest.mark.parametrize(("level", "repeats"), [("L3", True), ("L4", False)])
-def test_only_whoever_has_no_gradients_sees_the_same_randomness_in_every_call(level, repeats):
-    assert scene().pipeline(SimpleNamespace(level=level)).repeat is repeats

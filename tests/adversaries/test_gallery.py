@@ -7,7 +7,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 
-from adversaries.goals.gallery import RULES, alike_rows, beside, ranks
+from adversaries.goals.gallery import GALLERY, RULES, alike_rows, beside, match_rate, ranks
 from adversaries.goals.image_metrics import psnr
 from adversaries.learning.ridge_map import RidgeMap
 
@@ -98,3 +98,9 @@ def test_the_kernel_with_the_smaller_left_out_error_is_kept():
     curved = (x[:, :1] * x[:, 1:2]).float()
     assert RidgeMap.fit(identity, x, curved).kernel[0] == "quadratic"
     assert RidgeMap.fit(identity, x, x @ torch.ones(3, 1)).error < 1e-6
+
+
+def test_a_random_match_is_as_rare_as_the_gallery_is_large():
+    assert match_rate(4, None).tolist() == [0.25] * 4
+    assert match_rate(GALLERY + 5, None).tolist() == [1 / GALLERY] * GALLERY
+    assert match_rate(4, torch.tensor([0, 1, 1, 1])).tolist() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3])

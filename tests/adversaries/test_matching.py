@@ -156,3 +156,24 @@ def test_malformed_scores_are_refused_or_flagged(made):
             grade(Wrong(), world(originals()[0]))
     else:
         assert grade(Wrong(), world(originals()[0])).flags == ("NONFINITE_GUESS",)
+
+
+def test_a_score_that_is_no_number_is_the_last_one_to_match():
+    x = originals()[0]
+
+    class Partly(Matching):
+        def scores(self, release, gallery):
+            scores = -1 - torch.cdist(release.flatten(1), gallery.flatten(1))
+            return scores.masked_fill(gallery.flatten(1).mean(1) > x.flatten(1).mean(1).median(), torch.nan)
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Half(Matcher):
+        level = "L3"
+
+        def fit(self, view, generator):
+            return Partly()
+
+    graded = grade(Half(), world(x, prediction=False))
+    assert graded.flags == ("NONFINITE_GUESS",)
+    assert 0.3 < rates(graded)["alone"] < 0.7
+    assert graded.cost.gradient_steps == 0

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scipy import special
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
+from adversaries.attacks.membership.bavaria import _Predictive
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Readings, Shadows
 from adversaries.goals.membership_grading import (
@@ -18,6 +20,7 @@ from adversaries.goals.membership_grading import (
     calibrate,
     hits_at,
     planted,
+    real,
     roc,
 )
 from adversaries.statistics import estimates, intervals, levels
@@ -112,6 +115,38 @@ def test_where_images_differ_the_likelihood_ratio_beats_the_threshold(online):
     assert levels.recompute(ratio.advantage, 0.001).low > 0
 
 
+def test_with_four_shadows_a_prior_from_all_images_does_not_lose_to_one_variance():
+    gained = []
+    for seed in range(5):
+        truth, seen = world(effect=1.5, difficulty=1.0, shadows=4, seed=seed)
+        gained.append(
+            area(grade(attack("bavaria"), seen, truth), truth) - area(grade(attack("lira"), seen, truth), truth)
+        )
+    assert np.mean(gained) > 0
+
+
+def test_the_predictive_law_is_students_t():
+    source = random(3)
+    values, chosen = source.standard_normal((5, 40)), source.random((5, 40)) < 0.6
+    law = _Predictive.of(values, chosen, 4.0)
+    seen = source.standard_normal(40)
+    expected = scipy_stats.t(law.freedom, law.middle, law.width).logpdf(seen)
+    np.testing.assert_allclose(law.likelihood(seen), expected)
+    normal = scipy_stats.norm.ppf(scipy_stats.t(law.freedom, law.middle, law.width).cdf(seen))
+    np.testing.assert_allclose(law.quantile(seen), normal, atol=0.05)
+    np.testing.assert_array_equal(law.freedom, 4 + chosen.sum(0))
+
+
+def test_an_image_stands_out_over_as_many_others_as_its_ratio_exceeds():
+    _, seen = world(effect=1.0, online=True)
+    sight = real(seen.shadows, seen.real)
+    scores = attack("rmia").score(sight)
+    own = np.log(special.expit(sight.readings.signals[:, 0]))
+    ratio = own - np.log(special.expit(sight.shadows[:, :, 0]).mean(0))
+    for row in range(0, N, 97):
+        assert scores[row] == pytest.approx((ratio < ratio[row]).sum() / (N - 1))
+
+
 def test_one_threshold_finds_what_all_images_share():
     truth, seen = world(effect=2.0)
     graded = grade(attack("loss-threshold"), seen, truth)
@@ -136,14 +171,14 @@ def test_a_mark_on_the_release_of_members_is_found(share):
     assert levels.recompute(graded.advantage, 0.001).low > 0
 
 
-@pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_found_where_nothing_is(name, seed):
     truth, seen = world(difficulty=1.0, seed=seed)
     assert levels.recompute(grade(attack(name), seen, truth).advantage, 0.001).low <= 0
 
 
-@pytest.mark.parametrize("name", ["loss-threshold", "lira", "shadow-classifier"])
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier"])
 @pytest.mark.parametrize("online", [False, True])
 def test_controls_a_planted_leak_shows_and_permuted_truth_does_not(name, online):
     truth, seen = world(effect=3.0, flagged=1.0, online=online)
@@ -339,3 +374,14 @@ def test_a_planted_leak_moves_some_members_by_six_deviations():
         assert not marked[~truth].any()
         assert marked.sum() / truth.sum() == pytest.approx(PLANTED, abs=0.12)
         assert np.allclose(after[marked] - before[marked], 6 * before.std(axis=0) + 1e-6)
+
+
+def test_a_threshold_lies_halfway_between_members_and_others_that_are_all_told_apart():
+    member = np.arange(10) < 5
+    told = Readings(signals=np.where(member, 7.0, 4.0)[:, None], release=np.zeros((10, 2)))
+    rows = np.stack([member, member])
+    shadows = Shadows(
+        names=("confidence",), universe=[told, told], member=rows, candidates=[told, told], inside=rows, online=False
+    )
+    found = calibrate(attack("loss-threshold"), shadows)
+    assert (found.threshold, found.advantage) == (5.5, 1.0)

@@ -91,8 +91,13 @@ def test_without_any_hit_below_there_is_no_ratio():
     target, attack = rows(0, 9, 0, 1)
     value = estimates.suppression(target, attack, np.zeros(10, dtype=bool))
     assert (value.value, value.low, value.high) == (None, None, None)
+    assert estimates.suppression(target, target, attack).method == estimates.SUPPRESSION
+    assert estimates.retention(target, target).method == estimates.RATIO
+    assert value.reason.startswith("neither the attack nor the floor was ever right")
     assert "no upper end" in value.reason
-    assert estimates.retention(target, attack).value is None
+    retention = estimates.retention(target, np.zeros(10, dtype=bool))
+    assert retention.value is None
+    assert retention.reason.startswith("the denominator was never ever right")
     assert estimates.retention(*rows(0, 0, 0, 0)).reason == "no targets"
 
 
@@ -276,3 +281,37 @@ def test_importing_statistics_and_gates_imports_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("counts", [(3, 5, 2, 9, 4, 20, 6, 11), (30, 1, 4, 9, 2, 3, 1, 40), (2, 3, 9, 1, 20, 1, 8, 5)])
+def test_exact_leakage_is_made_of_four_exact_intervals(counts):
+    # From the floor up, or from the ceiling down, whichever the attack differs less from.
+    patterns = [tuple(map(int, f"{code:03b}")) for code in range(8)]  # attack, floor, ceiling
+    n = sum(counts)
+
+    def rate(one, other):
+        k = sum(count for pattern, count in zip(patterns, counts, strict=True) if pattern[one] > pattern[other])
+        return k, scipy.stats.binomtest(k, n).proportion_ci(1 - 2 * 0.05 / 4, method="exact")
+
+    def fraction(one, other):
+        (_, more), (_, less), (_, up), (_, down) = rate(*one), rate(*one[::-1]), rate(2, 1), rate(1, 2)
+        least, most = more.low - less.high, more.high - less.low
+        narrow, wide = max(up.low - down.high, 1 / n), max(up.high - down.low, 1 / n)
+        return least / (wide if least > 0 else narrow), most / (narrow if most > 0 else wide)
+
+    from_floor = rate(0, 1)[0] + rate(1, 0)[0] <= rate(2, 0)[0] + rate(0, 2)[0]
+    expected = fraction((0, 1), (0, 1)) if from_floor else tuple(1 - each for each in fraction((2, 0), (2, 0))[::-1])
+    low, high = intervals.exact_leakage(np.array(counts), 0.05)
+    assert (float(low), float(high)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("floor", "by_log"), [(120, True), (150, False)])
+def test_the_log_interval_needs_an_attack_that_is_clear_of_the_floor(floor, by_log):
+    # The attack's 180 hits have a standard error of 10.7: 5.6 of them above 120, 2.8 above 150.
+    target, attack = rows(100, 40, 80, 280)
+    value = estimates.suppression(target, attack, np.arange(500) < floor)
+    spread = 1.6448536269514722 * math.sqrt((40 + 80 + 1) / (140.5 * 180.5))
+    top = scipy.stats.binomtest(140, 500).proportion_ci(0.95, method="exact").high
+    bottom = scipy.stats.binomtest(180, 500).proportion_ci(0.95, method="exact").low
+    expected = 140.5 / 180.5 * math.exp(spread) if by_log else top / max(bottom, floor / 500)
+    assert value.high == pytest.approx(expected)

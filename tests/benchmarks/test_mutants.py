@@ -3,11 +3,12 @@
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.lines_of_tests import RunLines, chosen_tests, head_of_statement, importers
-from benchmarks.mutants import ROOT, Row, function_at, read, sampled, survivors, write
+from benchmarks.mutants import ROOT, Row, function_at, mutant_of, read, sampled, write
 from benchmarks.mutations import mutants_of, mutated
 
 SOURCE = '''"""Says 1 < 2 and 3."""
@@ -61,7 +62,8 @@ def test_each_is_one_change_and_still_code():
 def row_of(mutant, root=ROOT, **fields):
     function = function_at((root / mutant.file).read_text(), mutant.line)
     known = {"file": mutant.file, "line": mutant.line, "before": mutant.before, "after": mutant.after}
-    return Row(seed=1, function=function, **{**known, "outcome": "killed", **fields})
+    known |= {"place": mutant.place, "turn": mutant.turn, "outcome": "killed"}
+    return Row(seed=1, function=function, **{**known, **fields})
 
 
 def test_a_seed_draws_the_same_sample_and_nothing_twice():
@@ -75,17 +77,18 @@ def test_a_seed_draws_the_same_sample_and_nothing_twice():
     assert not set(first) & set(rest)
 
 
-def test_a_record_comes_back_and_its_survivors_are_found_in_the_code(tmp_path):
+def test_a_record_comes_back_and_its_mutants_are_found_in_the_code(tmp_path):
     (mutant, other), _ = sampled(ROOT, ("protocols/evaluation/flags",), 2, 1)
     rows = [row_of(mutant, outcome="survived", now='"same"\tthing'), row_of(other, by="a.py::test_b")]
     write(tmp_path / "r.tsv", rows)
     assert read(tmp_path / "r.tsv") == rows
     assert read(tmp_path / "none.tsv") == []
-    assert survivors(ROOT, rows) == [(mutant, rows[0])]
+    assert [mutant_of(ROOT, row) for row in rows] == [mutant, other]
+    assert mutant_of(ROOT, replace(rows[0], before="nothing of this kind")) is None
 
 
 def test_a_statement_is_run_when_any_line_of_its_head_is():
-    heads = {7: None, 10: None, 12: range(12, 13), 13: range(13, 14), 14: range(14, 15)}
+    heads = {5: None, 8: None, 10: range(10, 11), 11: range(11, 12), 12: range(12, 13)}
     assert {line: head_of_statement(SOURCE, line) for line in heads} == heads
     assert head_of_statement("def f(a):\n    if (\n        a\n    ):\n        return 1\n    return 2\n", 3) == range(
         2, 5
@@ -96,19 +99,19 @@ def test_the_tests_of_a_line_are_those_that_run_it_own_and_quick_ones_first():
     tests = [
         RunLines(name=f"{file}::{name}", seconds=seconds, lines={"a.py": frozenset(lines)})
         for file, name, seconds, lines in (
-            ("other.py", "quick", 0.1, [14]), ("own.py", "slow", 9.0, [14, 13]), ("own.py", "quick", 1.0, [14]),
-            ("own.py", "elsewhere", 0.5, [12]),
+            ("other.py", "quick", 0.1, [12]), ("own.py", "slow", 9.0, [12, 11]), ("own.py", "quick", 1.0, [12]),
+            ("own.py", "elsewhere", 0.5, [10]),
         )
     ]  # fmt: skip
 
     def chosen(line, seconds, file="a.py"):
         return [test.name for test in chosen_tests(tests, file, SOURCE, line, ["own.py"], seconds)]
 
-    assert chosen(14, 99) == ["own.py::quick", "own.py::slow", "other.py::quick"]
-    assert chosen(14, 2) == ["own.py::quick", "other.py::quick"]
-    assert chosen(13, 2) == ["own.py::slow"]
-    assert len(chosen(7, 99)) == 4
-    assert chosen(14, 99, "b.py") == []
+    assert chosen(12, 99) == ["own.py::quick", "own.py::slow", "other.py::quick"]
+    assert chosen(12, 2) == ["own.py::quick", "other.py::quick"]
+    assert chosen(11, 2) == ["own.py::slow"]
+    assert len(chosen(8, 99)) == 4
+    assert {test.partition("::")[0] for test in chosen(12, 99, "b.py")} == {"own.py"}
 
 
 # --- a tree with one file and two tests ---
@@ -117,7 +120,7 @@ RUN = """
 import argparse, sys
 from pathlib import Path
 from benchmarks import mutants
-mutants.LEAST_SECONDS = 5
+mutants.LEAST_SECONDS = 4
 root = Path(sys.argv[1])
 mutants.run(argparse.Namespace(prefixes=[""], sample=int(sys.argv[2]), seed=0, minutes=float(sys.argv[3]), seconds=9.0,
     again=len(sys.argv) > 4, list=False, root=root, record=root / "r.tsv", lines=root / "lines.json"))
@@ -160,13 +163,18 @@ def test_what_no_test_looks_at_survives(tree):
         ("a * 2", "a / 2"): "survived", ("2", "3"): "survived",
     }  # fmt: skip
     assert rows["a + a", "a - a"].by == "tests/vfc/test_sums.py::test_0"
-    assert rows["a * 2", "a / 2"].by == "no test runs this line"
+    assert rows["a * 2", "a / 2"].by == ""
     assert (tree / "vfc" / "core" / "sums.py").read_text() == source
     write_test(tree, "double(3) == 6", "not less(1, 1)", "count(0) == 3")
+    named = {("a < b", "a <= b"): "test_1", ("a * 2", "a / 2"): "test_2"}
+    write(tree / "r.tsv", [
+        replace(row, now=f"tests/vfc/test_sums.py::{named[change]}" if change in named else row.now)
+        for change, row in rows.items()
+    ])  # fmt: skip
     again, _ = judged(tree, 0, 5, "again")
-    assert again["a < b", "a <= b"].outcome == "killed"
-    assert again["a * 2", "a / 2"].outcome == "survived"
-    assert len(again) == len(rows)
+    assert again["a < b", "a <= b"].now == "killed by tests/vfc/test_sums.py::test_1"
+    assert again["a * 2", "a / 2"].now == "lives: tests/vfc/test_sums.py::test_2"
+    assert [row.outcome for row in again.values()] == [row.outcome for row in rows.values()]
 
 
 def test_what_was_not_run_is_said(tree):

@@ -183,6 +183,8 @@ lira signal=confidence
 lira signal=kl
 lira signal=change
 lira signal=norm
+rmia
+bavaria signal=confidence
 shadow-classifier
 """
 AWARE = """

@@ -46,10 +46,23 @@ bench:
     --attribute --budget --call-limit --config --csv --data-root --dataset --defenses --device --download --executor
     --fit-limit --fresh --html --label --no-cache --out --quiet --resume --seed --seeds --set --split --split-seed
     --sweep --target --task --threads --threat --unintended --verbose --width --workers
+suite make:
+    --attribute --budget --call-limit --config --data-root --dataset --defenses --device --download --executor
+    --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task
+    --threads --unintended --verbose --width --workers NAME
+suite list:
+suite verify:
+    SUITE
+grade:
+    --attribute --defense --goal --labels --level --out --suite GUESSES
+leaderboard:
+    --html --json ENTRIES
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume
     --samples --seed --set --shadows --split --split-seed --straight-through --target --task --threads --verbose --width
+init:
+    --ci FOLDER
 list:
     KIND NAME
 """
@@ -169,6 +182,52 @@ def test_an_unknown_key_in_the_config_is_an_error(tmp_path, monkeypatch, capsys)
     assert "did you mean 'seed'" in capsys.readouterr().err
 
 
+def test_a_bad_value_names_the_file_or_the_variable_that_it_came_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for text, words in (
+        ('budget = "huge"', ["huge", "(in vfc.toml)"]),
+        ("budget = [1, {}]", ["vfc.toml"]),
+        ("release = {}", ["as release in vfc.toml"]),
+    ):
+        (tmp_path / "vfc.toml").write_text(text)
+        assert run(["attack"]) == 2
+        error = capsys.readouterr().err
+        assert all(word in error for word in words), error
+    (tmp_path / "vfc.toml").unlink()
+    monkeypatch.setenv("VFC_BUDGET", "huge")
+    assert run(["attack"]) == 2
+    assert "(from VFC_BUDGET)" in capsys.readouterr().err
+
+
+def test_a_variable_that_is_no_option_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("VFC_BUGDET", "smoke")
+    assert run(["attack"]) == 2
+    assert "'VFC_BUGDET'; did you mean 'VFC_BUDGET'" in capsys.readouterr().err
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_five_and_where_the_rest_is(capsys):
+    from vfc.registries import DEFENSES
+
+    assert run(["attack", "--release", "gausian-noise"]) == 2
+    error = capsys.readouterr().err
+    nearest = error.split("nearest: ")[1].split(";")[0].split(", ")
+    assert (nearest[0], len(nearest)) == ("gaussian-noise", 5)
+    assert f"vfc list defenses has all {len(DEFENSES.cards)}" in error
+
+
+def test_a_file_without_a_factory_says_what_to_add(tmp_path, capsys):
+    file = tmp_path / "split.py"
+    file.write_text("")
+    assert run(["attack", "--release", str(file)]) == 2
+    assert f"{file}:build" in capsys.readouterr().err
+
+
+def test_help_shows_defaults_in_brackets(capsys):
+    assert run(["attack", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "[default: standard]" in shown
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -251,14 +310,14 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "transfer",
     ]  # fmt: skip
     assert list(ADVERSARIES.cards) == [
-        "adapter", "apgd", "averaging", "bag", "batchnorm", "bit-planes", "boundary", "carlini-wagner", "cnn",
-        "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
+        "adapter", "apgd", "averaging", "bag", "batchnorm", "bavaria", "bit-planes", "boundary", "carlini-wagner",
+        "cnn", "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
         "frozen-picture", "gradient-inversion", "hop-skip-jump", "input-transform", "integer-codes", "knn",
         "known-bits", "linear", "lira", "loss-threshold", "majority", "mask-latent", "mask-replay", "matched-bits",
         "matcher", "mean-image", "mlp", "modular", "moments", "noise-projection", "norms", "pgd", "popcounts",
-        "products", "ranks", "replay", "residues", "ridge-decoder", "row-views", "scaled-linear", "second-order",
-        "shadow-classifier", "shot", "signed-planes", "signs", "spreading", "spreading-features", "square", "table",
-        "trees", "with-prediction",
+        "products", "ranks", "replay", "residues", "ridge-decoder", "rmia", "row-views", "scaled-linear",
+        "second-order", "shadow-classifier", "shot", "signed-planes", "signs", "spreading", "spreading-features",
+        "square", "table", "trees", "with-prediction",
     ]  # fmt: skip
     assert list(DEFENSES.cards) == [
         "cem", "cfb", "ci", "constant", "disco", "fmd", "gaussian-noise", "identity", "label-release", "linear-mask",

@@ -10,9 +10,11 @@ import torch
 from scipy.stats import t
 
 from adversaries.evaluation_data import reordered
+from adversaries.evidence import Value
 from adversaries.statistics import estimates
 from adversaries.statistics.levels import over_draws, recompute
 from protocols.engine.budget import get_budget
+from protocols.evaluation.evidence import EvidenceMaker
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.results import Attempt, Trial
 from tests.protocols.builders import board, evaluation, fill, outcome
@@ -47,11 +49,30 @@ def test_one_draw_is_in_doubt_and_everything_granted_is_no_draw():
     assert "ONE_DRAW" in value(b, [attempt]).flags
     everything = fill(b, 0, "all", attack=0.8, shuffled=0.5)
     assert "ONE_DRAW" not in value(b, [everything]).flags
+    for draws, drawn in ((0, False), (1, True)):
+        b.results.draws = draws
+        assert b.results.drawn(attempt) is drawn
+        assert not b.results.drawn(everything)
+
+
+def test_two_draws_already_have_a_mean_in_the_evidence():
+    for shares in ((0.6,), (0.6, 0.7)):
+        b, _ = drawn_board(*shares, draws=2)
+        (row,) = EvidenceMaker(board=b, protocol="p", sidecar={}).rows([], {})
+        assert ("over_draws" in row.metrics) is (len(shares) == 2)
 
 
 def test_draws_change_no_level_of_flags():
     b, _ = drawn_board(0.6, 0.7, 0.8)
     assert b.results.count("attack") == 1
+
+
+def test_a_draw_without_a_number_says_why_there_is_no_mean():
+    known, lost = estimates.rate(240, 400), Value.unknown("the attack crashed", unit="rate", flags=("CRASHED",))
+    found = over_draws([known, lost, Value.unknown("later", unit="rate")])
+    assert (found.value, found.reason, found.unit) == (None, "the attack crashed", known.unit)
+    assert found.flags == ("CRASHED",)
+    assert over_draws([lost]) == lost
 
 
 def test_bounds_at_another_level_need_nothing_but_what_is_stored():

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from protocols.commands import ablate
 from reports.model.storage import load, load_rows
 
 
@@ -239,6 +240,23 @@ def test_an_ablation_writes_its_table(vfc, tmp_path):
     assert variants == ["none", "kl", "saliency", "both", "random"]
     assert "random" in out
     assert (tmp_path / "abl" / "ablation.csv").read_text().count("\n") == 6
+
+
+def test_an_ablation_over_seeds_trains_each_of_them(vfc, tmp_path, monkeypatch):
+    monkeypatch.setitem(ablate.VARIANTS, "mask", ablate.VARIANTS["mask"][:1])
+    code, out, err = vfc("train", "--ablate", "mask", "--seeds", "2", "--seed", "3", "--out", "abl", "--no-isolation")
+    assert code == 0, err
+    rows = json.loads((tmp_path / "abl" / "ablation.json").read_text())
+    assert [(row["seed"], row["variant"]) for row in rows] == [(3, {"mask": "none"}), (4, {"mask": "none"})]
+    accuracies = [row["metrics"]["target.accuracy"]["value"] for row in rows]
+    assert f"{sum(accuracies) / 2:.3f} {min(accuracies):.3f}-{max(accuracies):.3f}" in out
+    assert "2 seeds" in out
+
+
+def test_the_whole_ablation_crosses_all_choices():
+    variants = ablate.VARIANTS["all"]
+    assert len({tuple(sorted(each.items())) for each in variants}) == len(variants) == 5 * 3 * 2 * 2
+    assert {tuple(each) for each in variants} == {("mask", "decoder", "output", "beta")}
 
 
 def test_interrupted_runs_exit_130_and_resume(small_npz, tmp_path):

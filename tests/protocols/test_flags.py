@@ -40,11 +40,11 @@ def number(b, attempts):
 # --- of the run ---
 
 
-def study(targets=FEW, overlap=0):
+def study(targets=FEW, overlap=0, call_dependent=None):
     prepared = SimpleNamespace(
         overlap=overlap,
         world=SimpleNamespace(targets=range(targets)),
-        observed=SimpleNamespace(call_dependent=None),
+        observed=SimpleNamespace(call_dependent=call_dependent),
     )
     unused = dict.fromkeys(("budget", "runner", "trainer", "cells", "shared", "scratch"))
     return Context(settings=Settings(), prepared=prepared, threat="L2", rows={}, **unused)
@@ -57,9 +57,11 @@ def study(targets=FEW, overlap=0):
         ({"overlap": 1}, {"SPLIT_OVERLAP"}),
         ({"targets": FEW - 1}, {"TOO_FEW_TARGETS"}),
         ({"targets": 5, "overlap": 9}, {"SPLIT_OVERLAP", "TOO_FEW_TARGETS"}),
+        ({"call_dependent": False}, set()),
+        ({"call_dependent": True}, {"CALL_DEPENDENT"}),
     ],
 )
-def test_overlapping_parts_and_few_targets_are_flags_of_every_adversary(facts, raised):
+def test_overlapping_parts_few_targets_and_releases_that_depend_on_the_call_are_flags_of_every_adversary(facts, raised):
     assert set(study(**facts).common) == {"UNCALIBRATED", *raised}
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.results import Attempt
+from protocols.evaluation.leaderboard import Contestant
+from protocols.evaluation.results import Attempt, Competitor
 from tests.protocols.builders import board, change, chosen, enter, fill, flags_of, missed, outcome
 
 
@@ -101,3 +102,29 @@ def test_on_the_images_only_those_compete_that_were_measured_there():
     only = Attempt(1, 1)
     enter(b, only, "ceiling", outcome(0.95))
     assert chosen(b, [there, only], "ceiling") == only
+
+
+def test_one_crashed_control_of_several_seeds_is_enough_to_doubt():
+    b = board("a", "b", seeds=(0, 1))
+    for position in (0, 1):
+        for seed in (0, 1):
+            fill(b, position, attack=0.9 - 0.1 * position, shuffled=0.5, seed=seed)
+            enter(b, Attempt(position, "all"), "shuffled", outcome(0.5), seed=seed)
+    attempts = [Attempt(0, "all"), Attempt(1, "all")]
+    assert chosen(b, attempts) == attempts[0]
+    enter(b, attempts[0], "shuffled", Outcome.empty("failed", "boom"), seed=1)
+    assert b.results.control_failed(attempts[0])
+    assert chosen(b, attempts) == attempts[1]
+
+
+def test_whoever_may_still_be_as_strong_could_decide_and_who_is_clearly_weaker_could_not():
+    b = board("best", "near", "far")
+    best, near = fill(b, 0, attack=0.8), fill(b, 1, attack=0.76)
+    attempts = [best, near, fill(b, 2, attack=0.5)]
+    assert [each.attempt for each in b.contenders(Contestant(best), attempts)] == [near]
+
+
+def test_everybody_is_controlled_and_tried_with_every_budget_unless_said_otherwise():
+    plain = Competitor(candidate=Candidate(adversary="a"), level="L2")
+    assert (plain.grows, plain.shuffles) == (True, True)
+    assert (plain.trains, plain.blind, plain.calibrated) == (False, False, False)

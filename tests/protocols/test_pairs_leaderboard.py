@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from adversaries.statistics import estimates, levels
+from protocols.engine.budget import get_budget
+from protocols.engine.identity import digest_of_defense
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.pairs import PairsEvaluation, pairs_statistic
 from protocols.evaluation.results import Attempt, Competitor, Results, Trial
+from vfc.defense import DEFENSES
 
 DECIBELS = pairs_statistic("inversion.psnr", "reconstruction:psnr", "psnr", kind="mean", unit="dB", margin=0.5)
 FOUND = pairs_statistic(
@@ -183,3 +186,20 @@ def test_seeds_are_repeats_and_rows_are_kept():
     assert value.n == 200
     assert set(value.rows.split(",")) <= set(sidecar)
     assert levels.recompute(value, 0.01, sidecar).low < value.low
+
+
+@pytest.mark.parametrize(("threat", "shown"), [("L3", False), ("L4", True), ("L5", True)])
+def test_the_defense_names_results_only_where_somebody_is_shown_it(threat, shown):
+    defense = DEFENSES.get("identity")()
+    prepared = SimpleNamespace(
+        world=SimpleNamespace(targets=range(200)), dataset=SimpleNamespace(name="d"),
+        publisher=SimpleNamespace(defense=defense),
+    )  # fmt: skip
+    context = SimpleNamespace(
+        prepared=prepared, threat=threat, seeds=(0,), budget=get_budget("standard"), common=("UNCALIBRATED",)
+    )
+    found = PairsEvaluation.of(context, "inversion", [competitor("a")], [DECIBELS, FOUND], task=None)
+    assert found.defense == (digest_of_defense(defense) if shown else "")
+    assert [board.statistic for board in found.boards] == [DECIBELS, FOUND]
+    assert found.results.common == ("UNCALIBRATED",)
+    assert not found.results.unchecked

@@ -149,10 +149,10 @@ def test_the_policy_of_the_folder_is_judged_with_its_waivers(folders, capsys):
     )
     assert run_gate("old", (), today=date(2026, 6, 15)) == 0
     out = capsys.readouterr().out
-    assert "[waived until 2026-06-15: soon]" in out
-    assert "[only a warning]" in out
+    assert "BROKEN, WAIVED until 2026-06-15: soon adaptive.accuracy <= 0.1: even the" in out
+    assert "broken, only a warning adaptive.accuracy <= 0.2" in out
     assert run_gate("old", (), today=date(2026, 6, 16)) == 1
-    assert "[its waiver expired on 2026-06-15: soon]" in capsys.readouterr().out
+    assert "broken, its waiver expired on 2026-06-15: soon adaptive" in capsys.readouterr().out
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['lineer']\n")
     assert run(["gate", "old"]) == 2
     assert "did you mean 'linear'" in capsys.readouterr().err

@@ -42,6 +42,23 @@ def test_members_found_on_shuffled_labels_are_found_above_chance():
         assert ADVANTAGE.above_chance({"targets.called": called(members, others)}, LEVEL) is above
 
 
+def test_on_shuffled_labels_an_unknown_advantage_is_not_above_chance():
+    # Without non-members there is no false positive rate.
+    nobody = {"targets.called": called(80, 0)[:100]}
+    assert ADVANTAGE.value(nobody["targets.called"]).low is None
+    assert not ADVANTAGE.above_chance(nobody, LEVEL)
+    assert not ADVANTAGE.above_chance({}, LEVEL)
+
+
+@pytest.mark.parametrize("right", [0, 3])
+@pytest.mark.parametrize("wrong", [1, 2])
+def test_whoever_calls_members_so_and_others_not_is_above_whoever_errs(right, wrong):
+    more, less = np.full(50, right, np.uint8), np.full(50, wrong, np.uint8)
+    assert ADVANTAGE.above(more, less, LEVEL)
+    assert not ADVANTAGE.above(less, more, LEVEL)
+    assert not ADVANTAGE.above(more, more, LEVEL)
+
+
 def test_a_mean_is_taken_in_double_precision_and_a_rate_is_counted():
     psnr = np.array([20.0, 30.5, 40.25], np.float32)
     mean = Statistic(goal="g", array="psnr", kind="mean", unit="dB")

@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from adversaries.evidence import Value
 from protocols.engine.prepared import TargetRows
-from protocols.engine.task import AGREEMENT
-from protocols.evaluation.checks.target_control import affected, judge_ladder, with_flags
+from protocols.engine.task import AGREEMENT, Outcome
+from protocols.evaluation.checks.target_control import affected, judge_ladder, target_control, with_flags
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.leaderboard import Contestant
 from protocols.evaluation.results import Attempt
@@ -37,6 +38,30 @@ def test_everybody_clearly_short_of_target_and_ceiling_is_unmatched():
     found = control(b, 0.95)
     assert found.status == "unmatched"
     assert "each of 2 adversaries" in found.reason
+
+
+def run_with(release, images=()):
+    train = SimpleNamespace(images=images)
+    target = TargetRows(release=release)
+    return SimpleNamespace(
+        prepared=SimpleNamespace(target=target, targetless="it publishes words", world=SimpleNamespace(train=train))
+    )
+
+
+def test_those_with_all_labels_that_were_measured_are_compared_with_the_target_model():
+    b = board("few", "all", "crashed", "frozen", levels=("L2", "L2", "L2", "L0"))
+    fill(b, 0, 1, attack=0.95, shuffled=0.5)
+    fill(b, 1, attack=0.55, ceiling=0.9, shuffled=0.5)
+    enter(b, Attempt(2, "all"), "attack", Outcome.empty("failed", "boom"))
+    fill(b, 3, None, attack=0.95, shuffled=0.5)
+    found = target_control(run_with(hits(0.95, 5)), b)
+    assert (found.status, found.candidate) == ("unmatched", "all @all")
+    assert "each of 1 adversaries" in found.reason
+    assert target_control(run_with(None), b).reason == "it publishes words"
+    # Without originals a ceiling on them is not asked for.
+    fill(b, 1, attack=0.55, ceiling=0.56, shuffled=0.5)
+    assert target_control(run_with(hits(0.95, 5)), b).status == "matched"
+    assert target_control(run_with(hits(0.95, 5), images=None), b).status == "unmatched"
 
 
 def test_who_does_as_well_on_the_images_is_no_weaker_than_its_own_ceiling():

@@ -63,8 +63,7 @@ def test_headline_facts_and_gates_are_in_words(whole):
         "The best model that never saw a release has an accuracy of 0.213, above the floor of 0.100",
         "is to be expected of every defense without a secret",
         "? inconclusive transfer.suppression_ratio >= 3 the 95 % lower bound 2.9996 is under 3",
-        "✗ broken warns only waived until 2027-01-31 inversion.psnr <= 17",
-        "Reason of the waiver: the decoder is being replaced.",
+        "✗ BROKEN, WAIVED until 2027-01-31 the decoder is being replaced inversion.psnr <= 17",
     ):
         assert fact in whole.text
 
@@ -204,7 +203,7 @@ def test_missing_parts_say_why():
     )
     text = page(bare).text
     assert f"Adaptive suppression unknown {reason}" in text
-    assert "Transfer suppression unknown its protocol was not run" in text
+    assert "Transfer suppression" not in text  # nobody asked for it
     assert "No unintended model attacked: without the originals none can be trained." in text
     assert "failed : no memory. mlp (K = 1)" in text
     empty = page(build(evidence=(), metrics={}, verdict="inconclusive", command=Command())).text

@@ -10,16 +10,15 @@ from tests.reports.builder import build, row
 from tests.reports.hostile import gate, hostile
 
 GOLDEN = """<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="vfc" tests="3" failures="1" errors="0" skipped="1">
+<testsuites name="vfc" tests="2" failures="1" errors="0" skipped="1">
   <testsuite name="gates" tests="1" failures="1" errors="0" skipped="0" timestamp="2026-01-02T03:04:05+00:00">
     <testcase classname="vfc.gate" name="evasion.accuracy@8/255 &gt;= 3">
       <properties><property name="identifiers" value="OWASP AISVS 11.2.5; MITRE ATLAS AML.T0015"/></properties>
       <failure message="evasion.accuracy@8/255 &gt;= 3 is broken: too &quot;low&quot;"/>
     </testcase>
   </testsuite>
-  <testsuite name="adversaries of adaptive-probe" tests="2" failures="0" errors="0" skipped="1" \
+  <testsuite name="adversaries of adaptive-probe" tests="1" failures="0" errors="0" skipped="1" \
 timestamp="2026-01-02T03:04:05+00:00">
-    <testcase classname="vfc.adaptive-probe" name="linear task:digit seed 0"/>
     <testcase classname="vfc.adaptive-probe" name="mlp task:digit seed 0">
       <skipped message="no labels"/>
     </testcase>
@@ -70,14 +69,22 @@ def test_outcomes_are_elements(outcome, facts, element):
 def test_adversaries_that_were_not_measured_are_errors_or_skipped():
     report = build(evidence=tuple(row(state, state) for state in ("measured", "failed", "not_run", "not_applicable")))
     root, found = elements(report, "adversaries of adaptive-probe")
-    assert list(found.values()) == [[], ["error"], ["error"], ["skipped"]]
-    assert (root.get("tests"), root.get("errors"), root.get("skipped")) == ("5", "2", "1")
+    assert list(found.values()) == [["error"], ["error"], ["skipped"]]
+    assert (root.get("tests"), root.get("errors"), root.get("skipped")) == ("4", "2", "2")
+
+
+def test_nothing_passes_but_a_gate_that_holds():
+    """An attack that reads 94 % is no test that passed."""
+    for report, passed in ((build(), 0), (build(gates=(gate("target.accuracy >= 1", "held"),), verdict="held"), 1)):
+        cases = list(ET.fromstring(render_junit(report)).iter("testcase"))
+        ends = [{child.tag for child in case} & {"failure", "error", "skipped"} for case in cases]
+        assert ends.count(set()) == passed
 
 
 def test_a_verdict_that_no_gate_explains_has_its_own_case():
     report = build(gates=(gate("adaptive.leakage <= 0.5", "held"),), verdict="inconclusive")
     assert elements(report, "verdict")[1] == {"verdict": ["error"]}
-    assert elements(build(verdict="measured"), "verdict")[1] == {"verdict": []}
+    assert elements(build(verdict="measured"), "verdict")[1] == {"verdict": ["skipped"]}
     assert "verdict" not in elements(build(gates=(gate("target.accuracy >= 1", "broken"),), verdict="broken"))[1]
 
 

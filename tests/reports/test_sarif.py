@@ -164,8 +164,8 @@ def test_waivers_are_suppressions_while_they_count():
         ("a/../../vfc.toml", "vfc.toml"),
         ("C:\\work\\vfc.toml", "vfc.toml"),
         ("file:///etc/passwd", "passwd"),
-        ("..", "report.json"),
-        ("", "report.json"),
+        ("..", "README.md"),
+        ("", "README.md"),
         ("./conf//vfc.toml", "conf/vfc.toml"),
     ],
 )

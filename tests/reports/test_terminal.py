@@ -14,7 +14,7 @@ from adversaries.health import MEANINGS
 from reports.formats.terminal import render
 from reports.model.attempt_index import AttemptIndex
 from reports.model.harmless import clean
-from reports.model.report import Command, ReleaseFacts, TargetFacts
+from reports.model.report import Command, ReleaseFacts, TargetFacts, Waiver
 from reports.sections.transfer import transfer
 from tests.reports.builder import build
 from tests.reports.sample import GATE, HOSTILE, attack, evidence, full, hostile_report, metrics, rate
@@ -46,7 +46,7 @@ def test_every_section_in_order_and_no_line_too_long(width):
     assert fits(text, width)
     titles = (
         "INCONCLUSIVE",
-        "Gates",
+        "The numbers",
         "Accuracy on",
         "What repurposing",
         "Where the",
@@ -92,14 +92,41 @@ def test_verdict_words_of_every_outcome():
 
 
 def test_each_gate_with_outcome_expression_and_reason():
-    part = shown(full(), 80).split("Accuracy on")[0].split("Gates")[1]
+    part = shown(full(), 80).split("The numbers")[0]
     assert "? inconclusive" in part
     assert GATE in part
     assert "the 95 % lower bound 2.9996 is under 3, the upper is not" in one_line(part)
 
 
+def test_the_first_screen_has_the_sentence_the_gates_and_the_curve():
+    first = "\n".join(shown(full(), 80).splitlines()[:24])
+    said = one_line(first)
+    assert "Does not hide the task: one labelled release per class brings an attacker to 87 %." in said
+    assert "Other models without labels: 44 %, 10 % by chance." in said
+    assert f"? inconclusive {GATE}" in said
+    for labels, accuracy in (("0", "0.442"), ("1", "0.869"), ("all", "0.964")):
+        assert re.search(rf"│ +{labels} █+░+ {accuracy}", first)
+
+
+def test_many_gates_leave_room_for_the_curve_and_say_why_below():
+    gates = tuple(full().gates[0].model_copy(update={"expr": f"adaptive.accuracy@{k} <= 0.5"}) for k in range(5))
+    text = shown(full(gates=gates), 80)
+    first = "\n".join(text.splitlines()[:24])
+    assert "░" in first
+    assert first.count("? inconclusive") == 5
+    assert "2.9996" not in first
+    assert text.split("Gates, and why")[1].count("2.9996") == 5
+
+
+def test_a_waived_gate_says_broken_until_when_and_why():
+    waiver = Waiver(until="2030-01-01", reason="soon", active=True)
+    gate = full().gates[0].model_copy(update={"outcome": "broken", "waiver": waiver})
+    assert "✗ BROKEN" in shown(full(gates=(gate,), verdict="measured"), 80)
+    assert "WAIVED until 2030-01-01: soon" in one_line(shown(full(gates=(gate,), verdict="measured"), 80))
+
+
 def test_suppression_table_takes_the_best_by_validation_and_says_which():
-    text = shown(full(), 80)
+    text = shown(full(), 80).split("Accuracy on the release")[1]
     assert line_of(text, "vgg11").split() == ["vgg11", "0.971", "0.213", "0.171", "clip", "0.256", "histogram"]
     assert line_of(text, "mlp").split() == ["mlp", "0.971", "0.178", "0.171", "clip", "0.442", "batchnorm"]
     assert line_of(text, "target model").split()[:5] == ["target", "model", "0.984", "0.956", "0.246"]
@@ -188,7 +215,7 @@ def test_missing_parts_say_why():
         text = one_line(shown(bare, width))
         assert f"target model unknown {reason}" in text
         assert f"adaptive suppression unknown {reason}" in text
-        assert "transfer suppression unknown its protocol was not run" in text
+        assert "transfer suppression" not in text  # nobody asked for it
         assert "No unintended model attacked: without the originals none can be trained." in text
         assert f"no number: {reason}. target.accuracy, adaptive.suppression_ratio" in text
         assert "No finite number of it was seen" in text

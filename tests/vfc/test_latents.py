@@ -110,3 +110,18 @@ def test_saliency_does_not_depend_on_what_a_dropped_dimension_holds():
         kept.encoder.head.bias[0] += 20
     update_mask(kept, target(), x, y, generator())
     assert not torch.allclose(kept.mask.gradient, net.mask.gradient)
+
+
+@pytest.mark.parametrize("rule", ["kl", "saliency"])
+def test_every_image_is_masked_by_its_own_latent_and_its_own_kl(rule):
+    x, y = images()
+    net = network(mask=rule, scope="sample", keep=1).eval()
+    update_mask(net, target(), x, y, generator())
+    with torch.no_grad():
+        mu, _ = net.encoder(x)
+        _, kl, kept = net(x, generator(), sample=False)
+    score = kl if rule == "kl" else mu.abs() * net.mask.gradient
+    assert torch.equal(kept.int().argmax(1), score.argmax(1))
+    assert kept.sum(1).tolist() == [1] * len(x)
+    # The two say something else, or a mix-up would not show.
+    assert not torch.equal(kl.argmax(1), (mu.abs() * net.mask.gradient).argmax(1))

@@ -122,8 +122,10 @@ def test_the_test_part_is_the_targets_and_keeps_shared_images():
 def test_paper_gives_both_sides_everything_but_the_targets():
     parts = split(make(400, test=make(50, seed=9).train), paper=True)
     assert parts.paper
-    assert parts.sizes == dict(zip(PARTS, (320, 80, 320, 80, 50), strict=True))
-    assert torch.equal(parts.defender_train.images, parts.pool_train.images)
+    assert parts.sizes == dict(zip(PARTS, (400, 80, 320, 80, 50), strict=True))
+    assert contents(parts.defender_train) == contents(parts.pool_train) | contents(parts.pool_validation)
+    # The attacker chooses between attacks on images that none of them was fitted on.
+    assert not contents(parts.pool_train) & contents(parts.pool_validation)
     assert not contents(parts.targets) & (contents(parts.pool_train) | contents(parts.pool_validation))
 
 

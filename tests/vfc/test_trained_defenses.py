@@ -444,3 +444,14 @@ def test_whoever_knows_the_mask_finds_the_code_behind_it(data):
     assert 0 < int((~on[0]).sum()) < 32
     assert not published(prifu, data)[:, ~on[0]].any()
     assert open_latent(prifu, data.validation_images).units == 128
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_errors_name_a_defense_as_users_type_it(name, data):
+    defense = DEFENSES.get(name)()
+    assert DEFENSES.name_of(type(defense)) == name
+    one = replace(data, images=data.images[:1], labels=data.labels[:1])
+    with pytest.raises(UserError, match=rf"to fit {name} on"):
+        defense.fit(one, generator())
+    with pytest.raises(UserError, match=rf"a fitted {name} defense"):
+        defense.publish(data.images[:1], generator())

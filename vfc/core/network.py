@@ -27,11 +27,11 @@ class Network(nn.Module):
     def __init__(self, shape: tuple[int, int, int], recipe: Recipe) -> None:
         super().__init__()
         self.shape = shape
-        latent = recipe.latent_for(shape)
+        latent, (wide, decoder_wide) = recipe.latent_for(shape), recipe.widths_for(shape)
         self.encoder = Encoder(
             shape,
             latent,
-            recipe.width,
+            wide,
             stages=recipe.stages,
             blocks=recipe.blocks_for(shape),
             limit=recipe.log_variance_limit,
@@ -42,7 +42,7 @@ class Network(nn.Module):
             latent,
             recipe.decoder,
             recipe.output,
-            recipe.decoder_width or recipe.width,
+            decoder_wide,
             stages=recipe.stages,
             blocks=recipe.decoder_blocks,
             steepness=recipe.steepness,

@@ -23,7 +23,7 @@ class Recipe(MaskRule):
     decoder: str = "transposed"
     output: str = "unbounded"
     steepness: float = STEEPNESS
-    width: int = 32
+    width: int | None = None
     decoder_width: int | None = None
     stages: int | None = None
     blocks: int | None = None
@@ -35,16 +35,17 @@ class Recipe(MaskRule):
     beta_schedule: str = "constant"
     kl_over: str = "kept"
     head_start: float = 0.0
-    head_weight: float = 0.0
+    head_weight: float | None = None
     warmup: float = 1 / 3
     mask_period: int = 2
+    mask_images: int | None = None
     epochs: int | None = None
     keep_epoch: str | None = None
     deployment: str = "mean"
     batch: int | None = None
     lr: float | None = None
     lr_schedule: str = "one-cycle"
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     clip: float = 0.0
     averaging: float = 0.0
     augment: str | None = None
@@ -55,6 +56,11 @@ class Recipe(MaskRule):
         """Latent dimensions for images of shape (c, h, w)."""
         return _by_size(self.latent, shape, 32, 128)
 
+    def widths_for(self, shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Channels of the outermost stage of encoder and decoder."""
+        encoder, decoder = (_by_size(self.width, shape, 32, large) for large in (24, 32))
+        return encoder, decoder if self.decoder_width is None else self.decoder_width
+
     def blocks_for(self, shape: tuple[int, int, int]) -> int:
         """Residual blocks in every stage of the encoder."""
         return _by_size(self.blocks, shape, 0, 1)
@@ -62,6 +68,10 @@ class Recipe(MaskRule):
     def epochs_for(self, shape: tuple[int, int, int]) -> int:
         """Epochs for images of shape (c, h, w)."""
         return _by_size(self.epochs, shape, 20, 14)
+
+    def mask_images_for(self, shape: tuple[int, int, int]) -> int:
+        """On how many training images a mask is computed, at most."""
+        return _by_size(self.mask_images, shape, 10**9, 5000)
 
     def keep_epoch_for(self, shape: tuple[int, int, int]) -> str:
         """Whether the last epoch's network is kept, or the best one's."""
@@ -75,6 +85,14 @@ class Recipe(MaskRule):
     def lr_for(self, shape: tuple[int, int, int]) -> float:
         """Peak learning rate."""
         return _by_size(self.lr, shape, 2e-3, 3e-3)
+
+    def weight_decay_for(self, shape: tuple[int, int, int]) -> float:
+        """Weight decay of AdamW."""
+        return _by_size(self.weight_decay, shape, 0.01, 0.05)
+
+    def head_weight_for(self, shape: tuple[int, int, int]) -> float:
+        """Weight of a linear head's cross-entropy beside the target's."""
+        return _by_size(self.head_weight, shape, 0.0, 1.0)
 
     def augment_for(self, shape: tuple[int, int, int]) -> str:
         """How training images are moved. A mirrored letter or digit may be another one, and those are gray."""

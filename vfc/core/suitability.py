@@ -65,4 +65,4 @@ def collapse(answers: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> str | Non
     """What there is to say when the target calls all releases of several classes the same; None otherwise."""
     if len(answers) < 2 or int(answers.unique().numel()) > 1 or int(labels.unique().numel()) < 2:
         return None
-    return f"the releases of vfc collapsed: the target calls all {len(answers)} class {int(answers[0])}"
+    return f"the release collapsed: the target calls all {len(answers)} images class {int(answers[0])}"

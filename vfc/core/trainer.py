@@ -120,10 +120,11 @@ class _Run:
         if fast:
             network.to(memory_format=torch.channels_last)
         self.augment = recipe.augment_for(shape)
-        self.head = self._linear_head() if self.start or recipe.head_weight else None
+        self.head_weight = recipe.head_weight_for(shape)
+        self.head = self._linear_head() if self.start or self.head_weight else None
         self.parameters = [*network.parameters(), *(self.head.parameters() if self.head is not None else ())]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.lr_for(shape), weight_decay=recipe.weight_decay, fused=fast
+            self.parameters, lr=recipe.lr_for(shape), weight_decay=recipe.weight_decay_for(shape), fused=fast
         )
         self.schedule = self._schedule(self.start or self.epochs)
         self.average = Average(network, recipe.averaging)
@@ -156,6 +157,8 @@ class _Run:
                 ended = self._diverged(loss, epoch + 1)
                 break
             done.append(self._look(epoch, loss))
+        if self.best.state is None:
+            ended = self._diverged(loss, self.epochs)
         self.best.restore()
         self.network.eval()
         return Course(epochs=tuple(done), kept=self.best.epoch, ended=ended)
@@ -163,10 +166,14 @@ class _Run:
     def _renew(self, epoch: int) -> None:
         """A new mask, if this epoch has one."""
         self.returned = 0
-        if epoch < self.warm or (epoch - self.warm) % self.recipe.mask_period:
+        if self.recipe.mask == "none" or epoch < self.warm or (epoch - self.warm) % self.recipe.mask_period:
             return
-        before = self.network.mask.kept.clone()
-        update_mask(self.network, self.target, self.data.images, self.data.labels, self.generator)
+        before, images, labels = self.network.mask.kept.clone(), self.data.images, self.data.labels
+        most = self.recipe.mask_images_for(self.network.shape)
+        if most < len(images):
+            rows = torch.randperm(len(images), generator=self.generator)[:most]
+            images, labels = images[rows], labels[rows]
+        update_mask(self.network, self.target, images, labels, self.generator)
         self.returned = int((self.network.mask.kept & ~before).sum())
 
     def _beta(self, step: int) -> float:
@@ -199,7 +206,7 @@ class _Run:
         if logits is not None:
             loss = vfc_loss(logits.float(), labels, kl, beta)
             if told is not None:
-                loss = loss + self.recipe.head_weight * cross_entropy(told, labels)
+                loss = loss + self.head_weight * cross_entropy(told, labels)
         elif told is not None:
             loss = vfc_loss(told, labels, kl, beta)
         self.optimizer.zero_grad(set_to_none=True)

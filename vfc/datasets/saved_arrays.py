@@ -38,11 +38,12 @@ def arrays_dataset(path: Path) -> Dataset:
     rows = ImageSet(images=images, labels=labels)
     classes = count_classes(rows)
     check_dataset(Dataset(name=path.name, task="label", train=rows, test=None, classes=classes))
-    if "prediction" in saved and int(saved["prediction"].max()) >= classes["label"]:
-        raise UserError(
-            f"expected predictions below {classes['label']} in {path}, got {int(saved['prediction'].max())}",
-            "save predicted classes, numbered as in `label`",
-        )
+    for name in ("prediction", "clean_prediction"):
+        if name in saved and int(saved[name].max()) >= classes["label"]:
+            raise UserError(
+                f"expected predictions below {classes['label']} in {path}, got {int(saved[name].max())}",
+                "save predicted classes, numbered as in `label`",
+            )
     rows = ImageSet(images=images, labels={**labels, "row": torch.arange(len(images))})
     return Dataset(name=path.name, task="label", train=rows, test=None, classes=classes)
 

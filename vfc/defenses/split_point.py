@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vfc.core.split import middle_layer
 from vfc.core.turns import Pace, Turn, train_by_turns
-from vfc.defense import Defense, FitData
+from vfc.defense import DEFENSES, Defense, FitData
 from vfc.defenses.split_training import SplitNetwork, Training, attribute_of, task_turn
 from vfc.defenses.support import require_fitted, require_range, require_state
 from vfc.errors import UserError
@@ -110,7 +110,7 @@ class SplitDefense(Defense):
 
     def train(self, data: FitData, generator: torch.Generator) -> Training:
         """What `fit` does, with the opponents beside the network."""
-        name = type(self).__name__
+        name = DEFENSES.name_of(type(self))
         if len(data.images) < 2:
             raise UserError(f"expected at least 2 images to fit {name} on, got {len(data.images)}", "use more images")
         shape = tuple(data.images.shape[1:])
@@ -134,7 +134,7 @@ class SplitDefense(Defense):
 
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
         """What the encoder makes of images: one forward pass. Differentiable when `x` requires a gradient."""
-        network = require_fitted(self.fitted, type(self).__name__)
+        network = require_fitted(self.fitted, DEFENSES.name_of(type(self)))
         if tuple(x.shape[1:]) != network.shape:
             raise UserError(f"expected images of shape {network.shape}, got {tuple(x.shape[1:])}", "use that size")
         pieces = [self.encoded(network, rows.to(network.device), generator) for rows in torch.split(x, _CHUNK)]
@@ -146,7 +146,7 @@ class SplitDefense(Defense):
 
     def predict(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n classes"] | None:
         """Logits of the trained head."""
-        network = require_fitted(self.fitted, type(self).__name__)
+        network = require_fitted(self.fitted, DEFENSES.name_of(type(self)))
         logits: Tensor = network.head(values.to(network.device))
         return logits.to(values.device)
 
@@ -156,7 +156,7 @@ class SplitDefense(Defense):
 
     def state(self) -> dict[str, Tensor]:
         """Weights and statistics of the network, and the image shape (c, h, w)."""
-        network = require_fitted(self.fitted, type(self).__name__)
+        network = require_fitted(self.fitted, DEFENSES.name_of(type(self)))
         return {**network.state_dict(), "shape": torch.tensor(network.shape)}
 
     def with_state(self: S, state: Mapping[str, Tensor], target: nn.Module) -> S:
@@ -171,7 +171,8 @@ class SplitDefense(Defense):
             network.load_state_dict({name: value for name, value in state.items() if name != "shape"})
         except RuntimeError as error:
             raise UserError(
-                f"expected weights of {type(self).__name__} with these settings, got others: {str(error)[:300]}",
+                f"expected weights of {DEFENSES.name_of(type(self))} with these settings, got others: "
+                f"{str(error)[:300]}",
                 "fit it again",
             ) from error
         return self._replace(target=target, fitted=network.eval().requires_grad_(False))
@@ -192,7 +193,7 @@ def _require_alive(defense: SplitDefense, network: SplitNetwork, data: FitData, 
     state = generator.get_state()
     values, _ = defense.encoded(network, data.images[:_CHUNK].to(network.device), generator)
     generator.set_state(state)
-    name = type(defense).__name__
+    name = DEFENSES.name_of(type(defense))
     if not bool(torch.isfinite(values).all()):
         raise UserError(f"expected finite releases from {name}, got NaN or infinity", "lower lr or weight")
     if bool((values == values[:1]).all()):

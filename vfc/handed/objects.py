@@ -89,6 +89,22 @@ class Handed(nn.Module):
         return as_tensor(self.call(x))
 
 
+class Reader(nn.Module):
+    """A function from releases to logits as a module, so that it can be asked about images too.
+
+    Args:
+        call: the function.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, release: Tensor) -> Any:
+        """The logits."""
+        return as_tensor(self.call(release))
+
+
 class Fitting(Handed):
     """The same for an object that learns."""
 
@@ -120,6 +136,8 @@ def _module(value: object, target: object, name: str) -> nn.Module:
             "hand over what maps images (n, c, h, w) to releases; published values go to release=",
         )
     use = target if target is not None else getattr(value, "predict", getattr(value, "target", None))
+    if target is not None and not isinstance(target, nn.Module) and callable(target):
+        use = Reader(target)
     if use is not None and not callable(use):
         raise UserError(
             f"expected a target that can be called, got {type(use).__name__}", "give a module from release to logits"

@@ -77,4 +77,5 @@ def remade(arch: Mapping[str, Any]) -> Made:
             f"expected {spec.text} to return a torch.nn.Module from images to logits, got {type(found).__name__}",
             "a defense is named by --release",
         )
-    return Made(found.module.cpu(), dict(arch)).eval().requires_grad_(False)
+    # Frozen by whoever uses it: one who trains it further must be able to, although its owner froze it.
+    return Made(found.module.cpu(), dict(arch)).eval().requires_grad_(True)

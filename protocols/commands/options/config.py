@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from protocols.commands.options.bench import BENCH
 from protocols.commands.options.leakage import LEAKAGE
-from protocols.commands.options.shared import ATTACK, CONFIGURED, DATA, MODEL, RUN, with_options
+from protocols.commands.options.shared import ATTACK, CONFIG_FILE, CONFIGURED, DATA, MODEL, RUN, with_options
 from protocols.engine.settings import overrides_of, read_config
-from vfc.errors import UserError
+from vfc.errors import UserError, unknown
+
+_VARIABLES = ("VFC_CACHE_DIR", "VFC_DATA_ROOT", "VFC_COMPLETE")
+"""Variables that are no options."""
 
 
 def config_keys() -> set[str]:
@@ -24,7 +30,25 @@ def config_keys() -> set[str]:
     return (names | {"set", "policy", "defense", "ablate"}) - {"config", "overrides"}
 
 
-def _from_file(name: str, value: Any, several: bool) -> Any:
+def check_variables() -> None:
+    """Refuse a variable of the environment that looks like an option and is none: it would set nothing.
+
+    Raises:
+        UserError: names it, and the nearest one.
+    """
+
+    def every() -> None:
+        """Holds the options."""
+
+    with_options(ATTACK, DATA, MODEL, RUN, LEAKAGE, BENCH)(every)
+    options: list[Any] = every.__click_params__  # type: ignore[attr-defined]
+    known = {str(option.envvar) for option in options if option.envvar} | set(_VARIABLES)
+    for name in sorted(os.environ):
+        if name.startswith("VFC_") and not name.startswith("VFC_ACTION_") and name not in known:
+            raise unknown("variable of the environment", name, known)
+
+
+def _from_file(name: str, value: Any, several: bool, file: str) -> Any:
     """An option's value from the config file: text, a number or a truth value, or a list of such where several may be.
 
     Raises:
@@ -33,7 +57,7 @@ def _from_file(name: str, value: Any, several: bool) -> Any:
     values = value if several and isinstance(value, list) else [value]
     odd = [each for each in values if not isinstance(each, (str, int, float))]
     if odd:
-        raise UserError(f"expected text or a number as {name} in the config file, got {str(odd[0])[:60]}", "correct it")
+        raise UserError(f"expected text or a number as {name} in {file}, got {str(odd[0])[:60]}", "correct it")
     return values if several else value
 
 
@@ -42,12 +66,16 @@ def configured(function: Callable[..., int]) -> Callable[..., int]:
 
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
+        check_variables()
         options = read_config(value, known | {"set", "policy"})
+        # The same two files, in the same order, as `read_config` looks for.
+        file = value or ("vfc.toml" if Path("vfc.toml").is_file() else "pyproject.toml")
+        context.meta[CONFIG_FILE] = file
         options.pop("policy", None)  # `reports.gate.policy` reads it when gates are judged
         # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
         context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
         several = {str(p.name) for p in context.command.params if getattr(p, "multiple", False)}
-        options = {name: _from_file(name, item, name in several) for name, item in options.items()}
+        options = {name: _from_file(name, item, name in several, file) for name, item in options.items()}
         context.default_map = {**options, **(context.default_map or {})}
         return value
 

@@ -36,7 +36,7 @@ DATA = (
     _option(
         "--split",
         type=click.Choice(SPLITS),
-        help="paper: both sides get the same training data, a fifth held out.",
+        help="paper: both sides get all training data; the attacker holds a fifth out to choose by.",
     ),
     _option(
         "--split-seed",
@@ -45,8 +45,8 @@ DATA = (
     ),
 )
 MODEL = (
-    _option("--target", help="Architecture of the target model [default: cnn]."),
-    _option("--unintended", multiple=True, help="Architecture of an unintended model; repeatable."),
+    _option("--target", help="Target model: architecture, FILE.safetensors or mypkg:build [default: cnn]."),
+    _option("--unintended", multiple=True, help="Unintended model, likewise; repeatable, or a list with commas."),
     _option("--width", type=FiniteRange(0.05, 4), help="Channel multiplier of all models."),
 )
 RUN = (
@@ -96,6 +96,9 @@ ATTACK = (
 )
 
 
+CONFIG_FILE = "vfc.config_file"
+"""Key of click's context under which the name of the config file stands."""
+
 CONFIGURED = "vfc.configured"
 """Key of click's context under which the `set` table of the config file waits."""
 
@@ -126,6 +129,9 @@ def settings_from(options: dict[str, Any]) -> Settings:
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)
+    if "unintended" in values:
+        words = [word.strip() for text in values["unintended"] for word in text.split(",")]
+        values["unintended"] = tuple(word for word in words if word)
     return Settings(
         **values,
         fresh=resume is False,

@@ -48,7 +48,7 @@ class Families:
         for text in settings.unintended or names:
             found = outside_model(text, dataset)
             name, architecture = (text, text) if found is None else (found.name, found.architecture)
-            if (own and architecture == own) or (target is not None and found == target):
+            if (own and architecture == own) or (target is not None and name == target.name):
                 raise UserError(
                     f"expected unintended models of other architectures than the target's, got {text!r} beside "
                     f"{settings.target!r}",

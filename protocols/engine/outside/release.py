@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from protocols.engine.handles import made
@@ -101,7 +100,7 @@ def look(settings: Settings, spec: ReleaseSpec, dataset: Dataset, device: str) -
     if not isinstance(defense, ModuleDefense):
         return Look(learns=fitted)
     publisher = Publisher(
-        defense=_moved(defense, device),
+        defense=defense,
         classes=dataset.classes[dataset.task],
         seed=settings.seed,
         device=device,
@@ -147,10 +146,6 @@ def applying(found: Look, protocols: Sequence[str]) -> list[str]:
     if hit and len(hit) == len(protocols):
         raise UserError(*reasons[hit[0]])
     return [f"{reasons[name][0]}: {reasons[name][1]}" for name in hit]
-
-
-def _moved(defense: ModuleDefense, device: str) -> ModuleDefense:
-    return replace(defense, module=defense.module.to(torch.device(device)))
 
 
 def _channels(module: nn.Module) -> int | None:

@@ -30,6 +30,7 @@ class Entry:
         reason: why nothing was.
         applicable: whether it could have been: some defenses have no meaning for some data or target models.
         point: the utility-privacy weights that were set, in a sweep.
+        chosen: whether its defender would choose this point of the sweep, by the defender's validation part.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     reason: str = ""
     applicable: bool = True
     point: Mapping[str, float] = field(default_factory=dict)
+    chosen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Row:
     """One row of the table.
 
     Args:
-        name, defense, point: as in `Entry`.
+        name, defense, point, chosen: as in `Entry`.
         status: incomplete if an adversary that applies was not measured.
         reason: why it failed or is incomplete.
         mark: what the defense is by design, if it is extreme by design: strawman, known null, known leak.
@@ -62,6 +64,7 @@ class Row:
     name: str
     defense: str
     point: Mapping[str, float] = field(default_factory=dict)
+    chosen: bool = False
     status: Status
     reason: str = ""
     mark: str = ""
@@ -149,6 +152,7 @@ def _row(entry: Entry) -> Row:
         name=entry.name,
         defense=entry.defense,
         point=entry.point,
+        chosen=entry.chosen,
         status="measured" if report.verdict == "measured" else "incomplete",
         reason="" if not missing else f"not measured: {', '.join(missing)}",
         mark=mark,

@@ -22,6 +22,11 @@ UNMATCHED, UNKNOWN = "†", "?"
 def notes(bench: Bench) -> list[str]:
     """All sentences, in the order in which they are read."""
     said = [ORDER, *leaders(bench), *_secrets(bench), *_controls(bench)]
+    if picked := [row.name for row in bench.rows if row.chosen]:
+        said.append(
+            f"Of each sweep its defender would choose {_listed(picked)}: the point that a linear reader reads least of "
+            "those that keep 95 % of the sweep's best task accuracy, on the defender's own validation part."
+        )
     failed = [row for row in bench.rows if row.status == "failed"]
     if failed:
         said.append(f"Nothing could be measured of {_listed([row.name for row in failed])}: the row says why.")

@@ -12,7 +12,10 @@ from reports.studies.bench.columns import COLUMNS, Column
 from reports.studies.bench.data import Bench, Row
 from reports.studies.bench.drawing import PANELS, STYLE, draw
 from reports.studies.bench.notes import beside, mark_of, notes, secret_of
-from reports.studies.bench.tables import bounds, shown, title
+from reports.studies.bench.tables import CHOSEN, bounds, shown, title
+
+WHOLE = 20
+"""Longest name that is never broken."""
 
 
 def render_bench_html(bench: Bench) -> str:
@@ -40,7 +43,7 @@ def _harmless(found: object) -> object:
 class _Page:
     """What the template asks for."""
 
-    style, columns = Markup(STYLE), COLUMNS
+    style, columns, choice = Markup(STYLE), COLUMNS, CHOSEN
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.title = bench, title(bench)
@@ -54,13 +57,18 @@ class _Page:
         found = [(name, draw(self.bench, key, name)) for key, name in PANELS]
         return [(name, drawn) for name, drawn in found if drawn]
 
-    def cell(self, row: Row, column: Column) -> tuple[str, str]:
-        """A number and what stands below it."""
+    def cell(self, row: Row, column: Column) -> tuple[str, list[str]]:
+        """A number and the lines that stand below it."""
         value = row.values.get(column.key)
-        below = bounds(value)
+        below = [bounds(value)]
         if column.key == "worst_leakage" and row.worst:
-            below = f"{row.worst} {below}"
-        return shown(value), below
+            below.insert(0, row.worst)
+        return shown(value), [line for line in below if line]
+
+    def name(self, row: Row) -> Markup:
+        """A row's name; one of usual length is kept on its line, for a hyphen in it is none to break at."""
+        word = clean(row.name)
+        return Markup('<span class="whole">{}</span>').format(word) if len(word) <= WHOLE else Markup.escape(word)
 
     def why(self, row: Row, column: Column) -> str:
         """Why a number is unknown."""

@@ -21,6 +21,9 @@ from reports.studies.bench.notes import beside, mark_of, notes, secret_of
 NAME = 20
 """Width of the longest name that is not folded."""
 
+CHOSEN = "its defender's choice"
+"""What stands below the chosen point of a sweep."""
+
 TITLES: tuple[tuple[Group, str], ...] = (
     ("repurposing", "What repurposing costs"),
     ("leaking", "What leaks besides"),
@@ -77,6 +80,7 @@ def csv_bench(bench: Bench) -> str:
         "secret_bits",
         "secret_lifetime",
         "control",
+        "chosen",
     )
     numbers = [f"{column.key}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
     last = ("labels_to_90_censored", "worst_attribute", "seconds", "published", "report_digest")
@@ -130,7 +134,8 @@ def _name(row: Row, *, plain: bool) -> Text:
     name = Text(clean(row.name, plain=plain), "bold red" if row.status == "failed" else "bold")
     if mark:
         name.append(f" {clean(mark, plain=plain)}")
-    below = row.mark if row.status == "measured" else ", ".join(word for word in (row.mark, row.status) if word)
+    words = (row.mark, CHOSEN if row.chosen else "", "" if row.status == "measured" else row.status)
+    below = ", ".join(word for word in words if word)
     return name.append(f"\n{below}", "not bold dim italic") if below else name
 
 
@@ -155,6 +160,7 @@ def _facts(row: Row) -> dict[str, object]:
         "secret_bits": "" if row.secret.bits is None else row.secret.bits,
         "secret_lifetime": row.secret.lifetime if row.secret.kind != "none" else "",
         "control": row.control,
+        "chosen": "true" if row.chosen else "",
         "labels_to_90_censored": "" if labels is None or labels.value is None else str(labels.censored).lower(),
         "worst_attribute": row.worst,
         "seconds": "" if row.seconds is None else row.seconds,

@@ -58,11 +58,15 @@ def digits():
 
 def world(release, labels=None):
     x, y = digits()
-    y = y if labels is None else labels
-    parts = [
-        Part(images=x[r], release=release[r], labels={"y": y[r]}) for r in (slice(SIZES[0]), slice(SIZES[0], None))
-    ]
-    return EvaluationData(train=parts[0], validation=parts[1].nothing(), targets=parts[1], classes={"y": 10}, models={})
+    return two_parts(x, release, y if labels is None else labels, 10)
+
+
+def two_parts(x, release, y, classes):
+    rows = (slice(SIZES[0]), slice(SIZES[0], None))
+    parts = [Part(images=x[r], release=release[r], labels={"y": y[r]}) for r in rows]
+    return EvaluationData(
+        train=parts[0], validation=parts[1].nothing(), targets=parts[1], classes={"y": classes}, models={}
+    )
 
 
 @cache
@@ -124,9 +128,7 @@ def test_few_labels_reach_far_along_a_chain(bench):
     y = torch.arange(sum(SIZES)) % 2
     moon = torch.stack([angle.cos() + y, (1 - 2 * y) * angle.sin() + 0.4 * y], 1)
     moon = moon + 0.06 * torch.randn(moon.shape, generator=generator(4))
-    x = digits()[0]
-    parts = [Part(images=x[r], release=moon[r], labels={"y": y[r]}) for r in (slice(SIZES[0]), slice(SIZES[0], None))]
-    one = EvaluationData(train=parts[0], validation=parts[1].nothing(), targets=parts[1], classes={"y": 2}, models={})
+    one = two_parts(digits()[0], moon, y, 2)
     got = {name: bench.accuracy(bench.fit(name, one, labels=3), one) for name in ("spreading", "linear", "knn")}
     assert got["spreading"] > max(got["linear"], got["knn"]) + 0.05
 
@@ -153,7 +155,7 @@ def test_spread_labels_are_scikit_learns_and_leaving_out_needs_no_new_solution()
     assert right == options[best][0]
     np.testing.assert_allclose(scores.numpy(), options[best][1], rtol=1e-8, atol=1e-12)
     raw = _unnormalized(x.double(), 5)
-    theirs = LabelSpreading(kernel=lambda _a, _b: raw, alpha=best, max_iter=2000, tol=1e-9).fit(x.numpy(), given)
+    theirs = LabelSpreading(kernel=lambda *_: raw, alpha=best, max_iter=2000, tol=1e-9).fit(x.numpy(), given)
     assert (theirs.transduction_ == scores.argmax(1).numpy()).mean() >= 0.98
 
 

@@ -43,7 +43,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 _INFINITY = float("inf")
 RANGES: dict[str, tuple[float, float, bool]] = {
-    **dict.fromkeys(("latent", "epochs", "width", "decoder_width", "mask_period", "batch"), (1, _INFINITY, False)),
+    **dict.fromkeys(
+        ("latent", "epochs", "width", "decoder_width", "mask_period", "mask_images", "batch"), (1, _INFINITY, False)
+    ),
     **dict.fromkeys(
         ("beta", "decoder_blocks", "blocks", "weight_decay", "clip", "revive", "head_weight"), (0, _INFINITY, False)
     ),
@@ -77,8 +79,9 @@ class VFC(Recipe, Defense):
         decoder: transposed, upsample, or linear.
         output: unbounded (not a picture), sigmoid, steep-sigmoid, or clamp.
         steepness: slope of the steep sigmoid.
-        width: channels of the outermost stage of encoder and decoder.
-        decoder_width: the decoder's own; None = width.
+        width: channels of the outermost stage of encoder and decoder; None = 32, for the encoder of other images than
+            small ones 24.
+        decoder_width: the decoder's own; None = as width says.
         stages: how often the sides are halved, and doubled again; None = to four pixels or fewer.
         blocks: residual blocks a stage of the encoder, behind a first convolution at full size; 0 = one strided
             convolution a stage and nothing else; None = 0 for small images, else 1.
@@ -104,9 +107,13 @@ class VFC(Recipe, Defense):
         scope: global, or sample (one mask per image, from its own KL and latent and the average training gradient).
         head_start: share of the epochs, in [0, 1], in which the encoder learns through a linear head on the latent in
             the place of decoder and target, which is cheaper; the last epoch always asks the target.
-        head_weight: weight of such a head's cross-entropy beside the target's afterwards; 0 = no head.
+        head_weight: weight of such a head's cross-entropy beside the target's afterwards, ours alone: the gradient
+            through the target teaches an encoder slowly. 0 = no head, as the source has it; None = 0 for small images,
+            else 1. No head is part of what is deployed.
         warmup: share of the epochs (that ask the target) without a mask, in [0, 1]; the last one always has one.
         mask_period: epochs between two mask updates.
+        mask_images: training images, drawn anew, that a mask is computed on, at most; None = all for small images, else
+            5,000.
         epochs: None = 20 for small images, else 14.
         keep_epoch: last, or best (of those with a mask, on up to 2,000 of the defender's validation images); None =
             last for small images, else best.
@@ -114,7 +121,7 @@ class VFC(Recipe, Defense):
         batch: images per step; None = 32 for small images, else 128.
         lr: peak learning rate of AdamW; None = 0.002 for small images, else 0.003.
         lr_schedule: one-cycle (a tenth of the steps up, then down), cosine (down), or constant.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW; None = 0.01 for small images, else 0.05.
         clip: gradients are scaled down to this Euclidean norm; 0 = never.
         averaging: share of the running average of weights that stays at every step; 0 = no average.
         augment: none, shift (each image by its own offset), or mirror-shift; None = none for small images, shift for

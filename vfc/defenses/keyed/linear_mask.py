@@ -89,7 +89,7 @@ class LinearMask(Defense):
         if self.fitted is None:
             return super().declared_secret()
         bits = round(self.dimension * math.log2(self.fitted.prime), 1)
-        return parse_secret({**(self.secret or {}), "bits": bits}, type(self).__name__)
+        return parse_secret({**(self.secret or {}), "bits": bits}, DEFENSES.name_of(type(self)))
 
     def fit(self, data: FitData, generator: torch.Generator) -> LinearMask:
         """Draw the form."""

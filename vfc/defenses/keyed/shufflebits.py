@@ -98,7 +98,7 @@ class ShuffleBits(Defense):
         else:
             what = "the master key of the permutations of the bits"
             changes = {"what": what, "bits": 8 * KEY_BYTES, "lifetime": self.lifetime}
-        return parse_secret({**(self.secret or {}), **changes}, type(self).__name__)
+        return parse_secret({**(self.secret or {}), **changes}, DEFENSES.name_of(type(self)))
 
     def fit(self, data: FitData, generator: torch.Generator) -> ShuffleBits:
         """Draw the keys."""

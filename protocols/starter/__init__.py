@@ -1,0 +1,1 @@
+"""`vfc init`, and the files that it writes, as plain text."""

@@ -1,0 +1,1 @@
+"""What is claimed of defenses, what was measured, and who attacked them: one page."""

@@ -1,0 +1,163 @@
+"""Entries checked against their own files, and what becomes of them. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.gate.condition import ACCEPTABLE
+from reports.gate.gate import Gate, judge
+from reports.model.report import GateResult, Report
+from reports.model.storage import load, load_rows
+from reports.studies.leaderboard.entry import Entry, Status, entry_files, read_entry
+from reports.studies.suite.grading import Grade, load_grade
+from vfc.errors import UserError
+
+ORDER: tuple[Status, ...] = ("reproduced", "externally attacked", "claimed", "unreliable", "withdrawn")
+"""In which order entries are shown."""
+
+_KEEP = "write what the report says, or measure again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One entry with what its files show.
+
+    Args:
+        entry: as its author wrote it.
+        status: what its files make of it.
+        report: what was measured; None if nothing was.
+        claims: the claimed limits, judged against the report.
+        grades: attacks by others, the strongest against ours first.
+        why: why it has this status, in a sentence.
+    """
+
+    entry: Entry
+    status: Status
+    report: Report | None
+    claims: tuple[GateResult, ...]
+    grades: tuple[Grade, ...]
+    why: str
+
+    @property
+    def name(self) -> str:
+        """How the page calls it."""
+        return self.entry.name or self.entry.id
+
+
+def read_board(folder: Path) -> list[Line]:
+    """All entries of a folder, checked and in the order in which they are shown.
+
+    Raises:
+        UserError: an entry cannot be used, says what its files do not, or has the same id as another.
+    """
+    lines: dict[str, Line] = {}
+    for file in entry_files(folder):
+        entry = read_entry(file)
+        if entry.id in lines:
+            raise UserError(f"expected different ids in {folder}, got {entry.id!r} twice", "rename one")
+        lines[entry.id] = checked(entry, file)
+    return sorted(lines.values(), key=lambda line: (ORDER.index(line.status), line.entry.id))
+
+
+def checked(entry: Entry, file: Path) -> Line:
+    """An entry with its files.
+
+    Args:
+        entry: as its author wrote it.
+        file: where, for its files lie beside it.
+
+    Raises:
+        UserError: it says what its report or a grade does not.
+    """
+    report = _report(entry, file)
+    gates = [Gate.parse(text) for text in entry.claim.gates]
+    claims: Sequence[GateResult] = ()
+    if report is not None and gates and entry.measured is not None:
+        rows = load_rows(file.parent / entry.measured.report, report)
+        accepted = [report.release.secret.kind] if report.release.secret.kind in ACCEPTABLE else []
+        claims = judge(report, gates, rows, accepted=accepted)
+    grades = sorted(_grades(entry, file), key=lambda each: -((each.lead.value if each.lead else None) or 0.0))
+    status, why = status_of(entry, report, claims, grades)
+    if entry.status not in (None, status):
+        raise UserError(f"expected the status {status!r} in {file}, got {entry.status!r}: {why}", "leave status out")
+    return Line(entry=entry, status=status, report=report, claims=tuple(claims), grades=tuple(grades), why=why)
+
+
+def status_of(
+    entry: Entry, report: Report | None, claims: Sequence[GateResult], grades: Sequence[Grade]
+) -> tuple[Status, str]:
+    """What its files make of an entry, and why."""
+    if entry.status == "withdrawn":
+        return "withdrawn", "its authors have withdrawn it"
+    ahead = next(
+        (each for each in grades if each.ahead and each.standing != "void" and each.shuffled is not None), None
+    )
+    if ahead is not None:
+        by = ahead.by or "somebody else"
+        return "unreliable", f"an attack by {by} is clearly ahead of ours, so our numbers are too low to rely on"
+    if grades:
+        how = (
+            "none of them clearly ahead of ours"
+            if not any(each.ahead for each in grades)
+            else "those ahead of ours not controlled"
+        )
+        return "externally attacked", f"attacks by others that were graded: {len(grades)}, {how}"
+    if report is None:
+        return "claimed", "nothing was measured here"
+    failed = [result for result in claims if result.outcome != "held"]
+    if failed:
+        return "claimed", f"the report says {failed[0].outcome} of {failed[0].expr}"
+    if not claims:
+        return "claimed", "it claims no limit that a report could confirm"
+    return "reproduced", "the report confirms every claimed limit"
+
+
+def _report(entry: Entry, file: Path) -> Report | None:
+    """The report of an entry, and that the entry says no more than it."""
+    if entry.measured is None:
+        return None
+    report = load(file.parent / entry.measured.report)
+    if report.digest != entry.measured.digest:
+        raise UserError(f"expected report {entry.measured.digest[:12]} as {file} says, got {report.digest[:12]}", _KEEP)
+    if report.release.name != entry.defense:
+        raise UserError(f"expected a report on {entry.defense} as {file} says, got {report.release.name}", _KEEP)
+    if report.release.secret != entry.secret:
+        raise UserError(
+            f"expected the secret that the report declares ({report.release.secret.kind}) in {file}, got "
+            f"{entry.secret.kind}, or another text",
+            _KEEP,
+        )
+    for name, said in entry.measured.numbers.items():
+        value = report.metrics.get(name)
+        if value is None or value.value is None:
+            raise UserError(f"expected a number that the report has in {file}, got {name} = {said:g}", _KEEP)
+        if not _same(said, value.value):
+            raise UserError(f"expected {name} = {value.value:.6g} as the report says in {file}, got {said:g}", _KEEP)
+    return report
+
+
+def _same(said: float, measured: float) -> bool:
+    """Whether a number is the measured one, rounded to as many decimals as it was given with, at least three."""
+    text = repr(float(said))
+    decimals = max(3, len(text.partition(".")[2])) if "e" not in text else 12
+    return round(measured, decimals) == round(said, decimals)
+
+
+def _grades(entry: Entry, file: Path) -> list[Grade]:
+    found = []
+    for each in entry.external:
+        made = load_grade(file.parent / each.grade)
+        if made.digest != each.digest:
+            raise UserError(f"expected grade {each.digest[:12]} as {file} says, got {made.digest[:12]}", _KEEP)
+        if made.defense != entry.defense:
+            raise UserError(f"expected a grade on {entry.defense} in {file}, got one on {made.defense}", _KEEP)
+        if entry.measured is not None and made.report != entry.measured.digest:
+            raise UserError(
+                f"expected a grade beside report {entry.measured.digest[:12]} in {file}, got one beside "
+                f"{made.report[:12]}",
+                "measure and attack the same suite",
+            )
+        found.append(made)
+    return found

@@ -1,0 +1,149 @@
+"""`vfc.attack` and its siblings: the same run as the command line, on objects and arrays of the caller."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import vfc
+from vfc.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST = {
+    "protocols": "transfer",
+    "budget": "smoke",
+    "unintended": ("mlp",),
+    "width": 0.25,
+    "overrides": (("train.steps", 40),),
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    return (data.images[:800, None] / 16).astype(np.float32), data.target[:800]
+
+
+def halved(x):
+    return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+class Odd(nn.Module):
+    """Reads whether a picture is bright."""
+
+    def forward(self, release):
+        bright = release.flatten(1).mean(1) - 0.3
+        return torch.stack([-bright, bright], 1)
+
+
+def test_importing_costs_nothing():
+    code = (
+        "import sys, time\nstart = time.perf_counter()\nimport vfc\nspent = time.perf_counter() - start\n"
+        "heavy = {'torch', 'numpy', 'protocols', 'reports', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nprint(spent)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(times) < 0.05
+
+
+def test_every_public_name_is_documented():
+    for name in vfc.__all__:
+        assert "Args:" in getattr(vfc, name).__doc__
+
+
+def test_a_function_is_attacked_in_this_process(digits, tmp_path):
+    images, _ = digits
+    calls = []
+
+    def watched(x):
+        calls.append(len(x))
+        return halved(x)
+
+    labels = {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}
+    given = {"images": images, "labels": labels, "target": Odd(), "gates": "target.accuracy >= 0.9", **FAST}
+    report = vfc.attack(watched, out=tmp_path / "out", **given)
+    assert calls
+    assert report.report.provenance.isolated is False
+    assert report.report.release.name == "watched"
+    assert report.metrics["target.accuracy"].value > 0.95  # halving keeps every mean
+    assert report.verdict == "held"
+    assert report.exit_code == 0
+    assert report.summary.startswith("Keeps ")
+    assert "<script" not in report._repr_html_()
+    assert report.to_html(tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    again = vfc.load_report(tmp_path / "out")
+    assert again.report == report.report
+    assert set(again.rows) == set(report.rows)
+    assert "vfc.attack(watched" in str(again)
+
+
+def test_equal_objects_are_equal_runs(digits):
+    images, labels = digits
+    digests = {vfc.attack(halved, images=images, labels=labels, **FAST).report.digest for _ in range(2)}
+    assert len(digests) == 1
+
+
+def test_published_values_are_attacked_as_saved_arrays_are(digits):
+    images, labels = digits
+    latents = images.reshape(len(images), -1)
+    report = vfc.attack(release=latents, labels=labels, target=labels, protocols="transfer", budget="smoke")
+    assert report.report.release.kind == "arrays"
+    assert report.metrics["target.accuracy"].value == 1
+    with pytest.raises(UserError, match="expected no test beside release"):
+        vfc.attack(release=images, labels=labels, test=(images, labels))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "expected a defense or release="),
+        ({"defense": halved, "labels": [1]}, "expected no labels without images"),
+        ({"defense": halved, "images": np.zeros((4, 1, 8, 8))}, "expected labels beside images"),
+        ({"defense": halved, "dataset": "digits", "budgett": "smoke"}, "unknown option 'budgett'"),
+        ({"defense": halved, "executor": "processes"}, "executor='local'"),
+        ({"defense": "identity", "target": nn.Flatten()}, "name of an architecture"),
+        ({"release": np.zeros((4, 2))}, "expected labels beside release"),
+        ({"release": (np.zeros((4, 2)), 1), "labels": [0, 1, 0, 1]}, "release[0]"),
+        ({"defense": halved, "images": np.zeros((4, 1, 8, 8)), "dataset": "a"}, "no dataset beside images"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(given, says):
+    with pytest.raises(UserError) as found:
+        vfc.attack(**given)
+    assert says in str(found.value)
+
+
+def test_one_adversary_learns_from_plain_arrays(digits):
+    images, labels = digits
+    rows = images.reshape(len(images), -1)
+    fitted = vfc.fit_adversary("linear", rows[:600], labels[:600])
+    guesses = fitted.guess(rows[600:])
+    assert (guesses.numpy() == labels[600:]).mean() > 0.85
+    assert fitted.scores(torch.from_numpy(rows[600:])).shape == (200, 10)
+    shuffled = vfc.fit_adversary("linear", rows[:600], np.random.default_rng(0).permutation(labels[:600]))
+    assert (shuffled.guess(rows[600:]).numpy() == labels[600:]).mean() < 0.3
+    with pytest.raises(UserError, match="of shape"):
+        fitted.guess(images)
+    for name, options, says in (
+        ("liner", {}, "did you mean 'linear'"),
+        ("linear", {"stepz": 1}, "unknown option of linear"),
+        ("frozen", {}, "does not apply"),
+    ):
+        with pytest.raises(UserError, match=says):
+            vfc.fit_adversary(name, rows, labels, **options)
+
+
+def test_a_package_of_the_same_name_is_met_with_a_sentence(tmp_path):
+    (tmp_path / "protocols").mkdir()
+    (tmp_path / "protocols" / "__init__.py").write_text("")
+    code = "import sys; sys.path.insert(0, '.'); import vfc; vfc.load_report('x')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "expected the package 'protocols' that comes with vfc" in done.stderr
