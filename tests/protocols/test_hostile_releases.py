@@ -39,8 +39,8 @@ def test_an_informed_reader_has_the_label_or_the_claim_is_about_something_else(n
     [
         # Without the ladder only the four probes of the target control vouch for what no attack found.
         ("ThreeSigns", "linkage", "linkage.image.top1 <= 0.9", "TARGET_UNMATCHED"),
-        ("Nonce", "linkage", "linkage.image.top1 <= 0.9", "TARGET_UNMATCHED"),
-        ("CallOffset", "transfer", "transfer.accuracy <= 0.9", "CALL_DEPENDENT"),
+        # What the release itself does forbids that any gate holds, also one that is true.
+        ("CallOffset", "transfer", "target.accuracy >= 0.3", "CALL_DEPENDENT"),
         ("Remembers", "transfer", "target.accuracy >= 0.8", ""),
     ],
 )
