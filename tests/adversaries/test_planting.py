@@ -130,7 +130,8 @@ def test_a_patch_of_the_class_lies_anywhere():
 
 
 def test_a_linear_reader_misses_what_the_easy_plant_shows():
-    seen, threat = world(calls=False), ThreatModel(level="L2", labels_per_class="all")
+    seen = world(sizes=(600, 60, 600), calls=False)
+    threat = ThreatModel(level="L2", labels_per_class="all")
 
     def rate(arm):
         graded = assess(Linear(), seen, TaskLabel(label="y"), threat, arm=arm, seed=0, fit_seed=0)

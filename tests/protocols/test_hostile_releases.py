@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from benchmarks import hostile_defenses
-from benchmarks.hostile import CLAIMS, DEFENSES, READ
+from benchmarks.hostile import CLAIMS, DEFENSES
 
 NAMES = [claim.name for claim in CLAIMS]
-QUICK_ONES = ("ThreeSigns", "CallOffset", "ByHash", "OpenForFew")
 
 
 def data(rows=400, classes=10):
@@ -35,17 +34,21 @@ def test_an_informed_reader_has_the_label_or_the_claim_is_about_something_else(n
     assert right == pytest.approx(told, abs=0.06)
 
 
-@pytest.mark.parametrize("name", QUICK_ONES)
-def test_it_is_never_called_safe(vfc, name):
-    (claim,) = (each for each in CLAIMS if each.name == name)
-    gates = [gate.replace(READ, "adaptive.accuracy <= 0.7") for gate in claim.gates]  # two classes here, and no ten
-    code, _, errors = vfc(
-        "attack", "--release", f"{DEFENSES}:{name}", "--protocol", claim.protocol, "--out", "o",
-        *(word for gate in gates for word in ("--gate", gate)),
-    )  # fmt: skip
-    assert code in (1, 3), errors
+@pytest.mark.parametrize(
+    ("name", "protocol", "gate", "flag"),
+    [
+        # Without the ladder only the four probes of the target control vouch for what no attack found.
+        ("ThreeSigns", "linkage", "linkage.image.top1 <= 0.9", "TARGET_UNMATCHED"),
+        # What the release itself does forbids that any gate holds, also one that is true.
+        ("CallOffset", "transfer", "target.accuracy >= 0.3", "CALL_DEPENDENT"),
+        ("Remembers", "transfer", "target.accuracy >= 0.8", ""),
+    ],
+)
+def test_it_is_never_called_safe(vfc, name, protocol, gate, flag):
+    release = f"{DEFENSES}:{name}"
+    code, _, errors = vfc("attack", "--release", release, "--protocol", protocol, "--out", "o", "--gate", gate)
+    assert code == (3 if flag else 1), errors
     report = json.loads(Path("o/report.json").read_text())
-    assert {gate["outcome"] for gate in report["gates"]} <= {"broken", "inconclusive"}
-    assert report["verdict"] == {1: "broken", 3: "inconclusive"}[code]
-    if code == 3:
-        assert any(flag in gate["reason"] for gate in report["gates"] for flag in ("TARGET_", "CALL_DEPENDENT"))
+    (found,) = report["gates"]
+    assert found["outcome"] == report["verdict"] == ("inconclusive" if flag else "broken")
+    assert flag in found["reason"]
