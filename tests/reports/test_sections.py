@@ -137,6 +137,16 @@ def test_an_attack_of_another_protocol_is_not_who_reached_the_adaptive_number():
     assert SECTIONS["adaptive-probe"].source(AttemptIndex(report), "adaptive.accuracy").name == "cnn"
 
 
+def test_the_best_of_a_row_says_whether_it_was_stopped_early():
+    rows = (
+        attack("fine-tune", 0.6, labels="all", model="mlp", scope="all", dropped=1),
+        attack("fine-tune", 0.7, labels="all", model="vgg11", scope="all"),
+    )
+    drawn = accuracy_table(AttemptIndex(full(evidence=rows)))
+    marks = {row.name: [cell.mark for cell in row.labelled] for row in drawn.rows}
+    assert (marks["mlp"], marks["vgg11"]) == (["whole, stopped"], ["whole"])
+
+
 def test_who_knows_more_than_labels_stands_in_rows_of_its_own():
     rows = (
         attack("fine-tune", 0.6, labels="all", level="L2", model="mlp", scope="all"),
