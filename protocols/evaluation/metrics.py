@@ -195,10 +195,7 @@ def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:
 
     metrics = {"target.accuracy": rate(target.release), "target.clean_accuracy": rate(target.clean)}
     if target.release is None or target.clean is None:
-        reason = (
-            reason
-            or "nobody knows the target's predictions on the images (`clean_target`, `clean_prediction`)"
-        )
+        reason = reason or "nobody knows the target's predictions on the images (`clean_target`, `clean_prediction`)"
         metrics["target.clean_accuracy"] = Value.unknown(reason) if target.clean is None else rate(target.clean)
         metrics["target.retention"] = Value.unknown(reason, unit="ratio")
     else:
