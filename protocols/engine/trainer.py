@@ -91,7 +91,9 @@ class Trainer:
         """The file of a model from outside, measured on images of its owner and kept beside what is trained."""
         own = parts.defender_validation if is_target else parts.pool_validation
         labels = own.labels[parts.task]
-        path = self.place("model", "outside", model.digest, own.digest, parts.task, classes) / MODEL_FILE
+        # Workers call a factory where it lies, which is no part of what the model is.
+        where = getattr(model.module, "arch", {}).get("source", "")
+        path = self.place("model", "outside", model.digest, where, own.digest, parts.task, classes) / MODEL_FILE
         found = keep(model, path, own.images, labels, classes, self.device)
         share, whose = estimates.rate(found.hits, found.n), "defender's" if is_target else "attacker's"
         self.reporter.note(
