@@ -1,6 +1,6 @@
 """Which columns tell something of a label, measured on labelled rows alone.
 
-Axes: n rows, d columns, k classes, b bins, s columns that are kept.
+Axes: n rows, d columns, k classes, m and l rows of two halves, s columns that are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def require_several(y: Int[Tensor, " n"], least: int = 4) -> None:
         )
 
 
-def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " l"]]:
     """Two halves of the rows, both with every class: one to screen on, one to check on."""
     order = torch.argsort(y, stable=True)
     even = torch.arange(len(y), device=y.device) % 2 == 0
