@@ -1,6 +1,6 @@
 """Probes on what is left when codes, counts, sums and differences are divided.
 
-Axes: n rows, d columns, q series (one number a row each), k classes, m modulus.
+Axes: n rows, d columns, q series (one number a row each) and s of them that are kept, k classes, m modulus.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _evaluated(numbers: Int[Tensor, "n d"], series: Int[Tensor, "q 4"]) -> Integ
 
 def _ranked(
     numbers: Int[Tensor, "n d"], y: Int[Tensor, " n"], series: Int[Tensor, "q 4"], classes: int
-) -> Int[Tensor, " q"]:
+) -> Int[Tensor, " s"]:
     """Positions of the series that tell most, best first; at most 64."""
     score = torch.cat(
         [surprise(_evaluated(numbers, rows), y, classes, _VALUES) for rows in torch.split(series, _BLOCK)]
