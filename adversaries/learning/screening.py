@@ -25,9 +25,7 @@ def require_several(y: Int[Tensor, " n"], least: int = 4) -> None:
     """
     counts = torch.bincount(y)
     if float(counts[counts > 0].double().median()) < least:
-        raise NotApplicableError(
-            f"it chooses among columns, for which it needs {least} labels of a class, not one or two"
-        )
+        raise NotApplicableError(f"it chooses among columns, for which it needs {least} labels of most classes")
 
 
 def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " l"]]:
