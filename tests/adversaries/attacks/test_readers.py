@@ -232,3 +232,10 @@ def test_a_single_value_is_no_set_and_has_no_order(bench):
         with pytest.raises(NotApplicableError):
             bench.fit(name, one)
     assert ADVERSARIES.get("bag").level == "L2"
+
+
+@pytest.mark.parametrize("name", ["trees", "products", "residues"])
+def test_columns_are_not_compared_by_thousands_of_classes(bench, name):
+    y = torch.arange(sum(SIZES)) % 150
+    with pytest.raises(NotApplicableError, match="5000 classes are too many"):
+        bench.fit(name, two_parts(digits()[0], torch.rand(sum(SIZES), 4, generator=generator(18)), y, 5000))

@@ -65,7 +65,7 @@ class Residues(Adversary):
     def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:
         """Screen and fit; raises `NotApplicableError` for few labels of a class, or where every number is constant."""
         release, y = view.labelled
-        require_several(y)
+        require_several(y, view.num_classes)
         numbers = self._numbers(view.unlabelled)
         some = spread(len(y), self.rows).to(y.device)
         first, second = halves(y[some])
