@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
 from adversaries.calibration.known_leaks import Make
@@ -104,7 +104,7 @@ def bit_eight(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Int[Tensor, "
     return release.to(torch.int32)
 
 
-def neighboring_bits(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Int[Tensor, "n d"]:
+def neighboring_bits(x: Tensor, y: Tensor, k: int, g: torch.Generator) -> Integer[Tensor, "n d"]:
     """Bytes, one for each class and six more; the exclusive or of bits 3 and 4 marks the class."""
     release = torch.randint(256, (len(x), k + 6), generator=g)
     mark = (release[:, :k] >> 4 & 1) ^ torch.nn.functional.one_hot(y, k)

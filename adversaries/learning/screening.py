@@ -1,6 +1,6 @@
 """Which columns tell something of a label, measured on labelled rows alone.
 
-Axes: n rows, d columns, k classes, b bins, s columns that are kept.
+Axes: n rows, d columns, k classes, m and l rows of two halves, s columns that are kept.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from adversaries.learning.kernels import spread
 from vfc.errors import NotApplicableError
 
 BINS = 8
-_ROWS = 4096
+_ROWS, _MOST_CLASSES = 4096, 200
 _MOST_COUNTS, _MOST_BINNED = 20_000_000, 8192
 
 
-def require_several(y: Int[Tensor, " n"], least: int = 4) -> None:
-    """Refuse labels of which most classes have fewer than `least`: nothing could be screened and checked on them.
+def require_several(y: Int[Tensor, " n"], classes: int, least: int = 4) -> None:
+    """Refuse labels that columns cannot be compared by: too few of most classes, or too many classes.
+
+    Args:
+        y: the labels.
+        classes: number of classes; of more than 200 the comparison would take too long.
+        least: labels that most classes must have, for one half of them to screen on and the other to check on.
 
     Raises:
-        NotApplicableError: there are too few labels of each class.
+        NotApplicableError: they are refused.
     """
     counts = torch.bincount(y)
     if float(counts[counts > 0].double().median()) < least:
-        raise NotApplicableError(
-            f"it chooses among columns, for which it needs {least} labels of a class, not one or two"
-        )
+        raise NotApplicableError(f"it chooses among columns, for which it needs {least} labels of most classes")
+    if classes > _MOST_CLASSES:
+        raise NotApplicableError(f"it compares columns class by class, and {classes} classes are too many for that")
 
 
-def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+def halves(y: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " l"]]:
     """Two halves of the rows, both with every class: one to screen on, one to check on."""
     order = torch.argsort(y, stable=True)
     even = torch.arange(len(y), device=y.device) % 2 == 0

@@ -72,15 +72,18 @@ def test_entropy_makes_the_model_more_certain_of_unlabelled_releases(bench):
 
 
 def test_diversity_keeps_releases_from_ending_in_one_class(bench):
-    world = bench.world()
+    noise = torch.Generator().manual_seed(8)
+    # Nothing tells classes apart here, and the first is favored, so being certain is easiest by always saying it.
+    world = bench.world(lambda x: torch.rand(x.shape, generator=noise))
+    with torch.no_grad():
+        world.models["tiny"].head.bias[0] += 2.0
 
     def varied(diversity):
-        attack = bench.fit("shot", world, steps=60, lr=3e-2, diversity=diversity)
+        attack = bench.fit("shot", world, steps=60, lr=1e-2, diversity=diversity)
         mean = attack.guess(bench.view(world).unlabelled).softmax(1).mean(0)
         return float(-(mean * mean.clamp_min(1e-9).log()).sum())
 
-    assert varied(1.0) > 0.98 * torch.tensor(3.0).log()
-    assert varied(1.0) > varied(-0.5)
+    assert varied(1.0) > varied(0.0) + 0.2
 
 
 @pytest.mark.parametrize("name", ["batchnorm", "entropy", "moments", "fine-tune", "shot", "spreading-features"])

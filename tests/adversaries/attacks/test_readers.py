@@ -41,6 +41,7 @@ FINDS = [
     ("one-of-5000", "trees"),
     ("index-value", "bag"),
 ]
+SHORT = {"trees": {"rounds": 20}}
 NEW = ("bag", "products", "ranks", "residues", "row-views", "scaled-linear", "signed-planes", "spreading", "trees")
 
 
@@ -85,7 +86,7 @@ def known(name):
 @pytest.mark.parametrize(("name", "reader"), FINDS, ids=lambda text: text)
 def test_each_family_is_read_nearly_as_well_as_by_somebody_who_knows_it(bench, name, reader):
     one = leaky(name)
-    assert bench.accuracy(bench.fit(reader, one), one) >= 0.9 * known(name)
+    assert bench.accuracy(bench.fit(reader, one, **SHORT.get(reader, {})), one) >= 0.9 * known(name)
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].reader is not None])
@@ -98,7 +99,7 @@ def test_nothing_is_found_where_labels_do_not_belong_to_releases(bench, reader):
     labels = digits()[1][torch.randperm(sum(SIZES), generator=generator(5))]
     leak = next((leak for leak, own in FINDS if own == reader), "row-scale")
     one = world(_release(leak), labels)
-    hits = round(bench.accuracy(bench.fit(reader, one), one) * SIZES[1])
+    hits = round(bench.accuracy(bench.fit(reader, one, **SHORT.get(reader, {})), one) * SIZES[1])
     most = float(torch.bincount(one.targets.labels["y"]).max()) / SIZES[1]
     assert stats.binomtest(hits, SIZES[1]).proportion_ci(0.998, "exact").low <= most
 
@@ -110,9 +111,9 @@ def _release(name):
 
 def test_patches_in_any_order_are_read_by_who_reads_sets(bench):
     one = leaky("shuffled-patches")
-    best = max(bench.accuracy(bench.fit(name, one), one) for name in ("linear", "knn"))
-    assert bench.accuracy(bench.fit("bag", one), one) > best + 0.15
-    assert bench.accuracy(bench.fit("deep-set", one), one) > best + 0.15
+    best = bench.accuracy(bench.fit("knn", one), one)
+    assert bench.accuracy(bench.fit("bag", one), one) > best + 0.4
+    assert bench.accuracy(bench.fit("deep-set", one, steps=150), one) > best + 0.3
 
 
 def test_shuffled_patches_hold_the_same_patches():
@@ -231,3 +232,10 @@ def test_a_single_value_is_no_set_and_has_no_order(bench):
         with pytest.raises(NotApplicableError):
             bench.fit(name, one)
     assert ADVERSARIES.get("bag").level == "L2"
+
+
+@pytest.mark.parametrize("name", ["trees", "products", "residues"])
+def test_columns_are_not_compared_by_thousands_of_classes(bench, name):
+    y = torch.arange(sum(SIZES)) % 150
+    with pytest.raises(NotApplicableError, match="5000 classes are too many"):
+        bench.fit(name, two_parts(digits()[0], torch.rand(sum(SIZES), 4, generator=generator(18)), y, 5000))

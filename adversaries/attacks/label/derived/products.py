@@ -60,7 +60,7 @@ class Products(Adversary):
     def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:
         """Screen, compare and fit; raises `NotApplicableError` for few labels of a class or a single column."""
         release, y = view.labelled
-        require_several(y)
+        require_several(y, view.num_classes)
         pool = flat(view.unlabelled)
         varies = torch.nonzero((pool != pool[:1]).any(0)).flatten()
         if len(varies) < 2:

@@ -1,6 +1,6 @@
 """Probes on what is left when codes, counts, sums and differences are divided.
 
-Axes: n rows, d columns, q series (one number a row each), k classes, m modulus.
+Axes: n rows, d columns, q series (one number a row each) and s of them that are kept, k classes, m modulus.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Residues(Adversary):
     def fit(self, view: Knowledge, generator: torch.Generator) -> ProbeAttack:
         """Screen and fit; raises `NotApplicableError` for few labels of a class, or where every number is constant."""
         release, y = view.labelled
-        require_several(y)
+        require_several(y, view.num_classes)
         numbers = self._numbers(view.unlabelled)
         some = spread(len(y), self.rows).to(y.device)
         first, second = halves(y[some])
@@ -148,7 +148,7 @@ def _evaluated(numbers: Int[Tensor, "n d"], series: Int[Tensor, "q 4"]) -> Integ
 
 def _ranked(
     numbers: Int[Tensor, "n d"], y: Int[Tensor, " n"], series: Int[Tensor, "q 4"], classes: int
-) -> Int[Tensor, " q"]:
+) -> Int[Tensor, " s"]:
     """Positions of the series that tell most, best first; at most 64."""
     score = torch.cat(
         [surprise(_evaluated(numbers, rows), y, classes, _VALUES) for rows in torch.split(series, _BLOCK)]

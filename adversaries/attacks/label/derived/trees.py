@@ -21,11 +21,10 @@ from adversaries.learning.kernels import Columns, flat, spread, wide
 from adversaries.learning.screening import require_several, telling
 from adversaries.learning.summaries import summaries
 from adversaries.threat import Level
-from vfc.errors import NotApplicableError
 
 _TREES = 600
 _MOST_AXES, _MOST_ROWS, _FAR = 512, 4096, 100.0
-_FEWEST_ROUNDS, _MOST_CLASSES = 10, 200
+_FEWEST_ROUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +86,7 @@ class Trees(Adversary):
     def fit(self, view: Knowledge, generator: torch.Generator) -> TreeAttack:
         """Choose columns and boost; raises `NotApplicableError` for few labels of a class or very many classes."""
         release, y = view.labelled
-        require_several(y)
-        if view.num_classes > _MOST_CLASSES:
-            raise NotApplicableError(
-                f"every round takes a tree for each of {view.num_classes} classes, which is too many"
-            )
+        require_several(y, view.num_classes)
         some = spread(len(y), self.rows).to(y.device)
         release, y = release[some], y[some]
         axes = _Axes.fit(flat(view.unlabelled))

@@ -22,7 +22,8 @@ from adversaries.threat import Level
 from vfc.seeding import seeded
 from vfc.training import train_classifier
 
-_SCREEN, _MOST_VALUES = 512, 4096
+_SCREEN, _POOL = 512, 4096
+_FEW_PARTS, _MOST_PARTS = 32, 256
 
 
 class SetNetwork(nn.Module):
@@ -66,11 +67,12 @@ class DeepSet(Adversary):
     Knows: labelled releases; unlabelled ones for the scale of values and for typical parts.
     Does: lets leave-one-out of `bag` inside the labelled rows choose what is a part; embeds every part by the same
     layers, takes mean, maximum and deviation over parts, and reads those. AdamW, fixed length; patches are mirrored
-    at random while training. Of more parts than memory has room for, evenly many.
+    at random while training. Of more than 256 parts it reads so many, evenly
+    among all.
     Source: Zaheer et al., "Deep Sets", NeurIPS 2017, arXiv 1703.06114.
 
     Args:
-        width: units per layer.
+        width: units per layer; None for 128, and 48 for releases of more than 32 parts.
         dropout: share of pooled units dropped while training.
         lr: peak learning rate.
         weight_decay: decoupled weight decay.
@@ -80,7 +82,7 @@ class DeepSet(Adversary):
 
     level: ClassVar[Level] = "L2"
 
-    width: int = 128
+    width: int | None = None
     dropout: float = 0.3
     lr: float = 3e-3
     weight_decay: float = 1e-2
@@ -92,13 +94,14 @@ class DeepSet(Adversary):
         release, y = view.labelled
         kind = _kind(view, generator)
         pool = view.unlabelled
-        scale = Scale.fit(_parts(pool[spread(len(pool), _MOST_VALUES).to(pool.device)], kind))
+        scale = Scale.fit(_parts(pool[spread(len(pool), _POOL).to(pool.device)], kind))
 
         def prepare(rows: Tensor) -> Tensor:
             return scale(_parts(rows, kind))
 
         x = prepare(release)
-        net = seeded(lambda: SetNetwork(x.shape[2], self.width, view.num_classes, self.dropout), generator)
+        width = self.width or (128 if x.shape[1] <= _FEW_PARTS else 48)
+        net = seeded(lambda: SetNetwork(x.shape[2], width, view.num_classes, self.dropout), generator)
         steps = self.steps if self.steps is not None else max(200, 24 * len(y) // 64)
         settings = training(len(y), 0, steps=steps, times=self.times, lr=self.lr, weight_decay=self.weight_decay)
         mirror = _mirror(view.release_shape[0], kind) if kind.startswith("patch") else None
@@ -126,7 +129,7 @@ def _parts(rows: Tensor, kind: Kind) -> Tensor:
     found = tokens(rows, kind)
     if found is None:
         raise ValueError("expected releases of the shape that was chosen for")
-    return found
+    return found[:, spread(found.shape[1], _MOST_PARTS).to(found.device)]
 
 
 class _Mirror:
