@@ -80,8 +80,13 @@ class Row:
     metrics: Mapping[str, Value]
 
 
-def run_ablation(settings: Settings, name: str) -> int:
+def run_ablation(settings: Settings, name: str, *, repeat: int = 1) -> int:
     """Train and measure every variant, print the table, and write it as JSON and CSV.
+
+    Args:
+        settings: the run's.
+        name: of the ablation.
+        repeat: how many seeds, from the run's up.
 
     Raises:
         UserError: the ablation is of another defense than VFC, or options contradict the variants.
@@ -96,8 +101,8 @@ def run_ablation(settings: Settings, name: str) -> int:
     spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
     check_overrides(settings, ())
     settings, dataset, parts = data_of(settings, spec)
-    with workspace(settings, out, {"ablation": name, **settings.identity()}, device) as place:
-        results = _results(place, name, dataset, parts)
+    with workspace(settings, out, {"ablation": name, "repeat": repeat, **settings.identity()}, device) as place:
+        results = _results(place, name, repeat, dataset, parts)
         _write(results, out)
     with printing():
         if settings.verbosity >= 0:
@@ -106,15 +111,15 @@ def run_ablation(settings: Settings, name: str) -> int:
     return 0
 
 
-def _results(place: Workspace, name: str, dataset: Dataset, parts: Parts) -> list[Row]:
+def _results(place: Workspace, name: str, repeat: int, dataset: Dataset, parts: Parts) -> list[Row]:
     """Every variant with its numbers, seed by seed."""
     spec = ReleaseSpec(kind="registered", text="vfc", source="vfc")
-    first, count = place.settings.seed, place.settings.seeds or 1
+    seeds = range(place.settings.seed, place.settings.seed + repeat)
     results: list[Row] = []
-    for variant, seed in itertools.product(VARIANTS[name], range(first, first + count)):
+    for variant, seed in itertools.product(VARIANTS[name], seeds):
         said = ", ".join(f"{key} {value}" for key, value in variant.items())
-        place.reporter.note(f"variant {said}" + (f", seed {seed}" if count > 1 else ""))
-        own = replace(place, settings=replace(_changed(place.settings, variant), seed=seed, seeds=1))
+        place.reporter.note(f"variant {said}" + (f", seed {seed}" if repeat > 1 else ""))
+        own = replace(place, settings=replace(_changed(place.settings, variant), seed=seed))
         prepared = prepare(own.settings, spec, dataset, parts, own.trainer(), own.scratch, bare=False)
         results.append(Row(variant=dict(variant), seed=seed, metrics=_measure(own, prepared)))
         shutil.rmtree(own.scratch, ignore_errors=True)

@@ -40,8 +40,14 @@ def attack(**options: Any) -> int:
     default=0,
     help="States of the target and of VFC that are kept, at log-spaced steps [default: 0].",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=1,
+    help="Seeds that every variant of --ablate is trained with, from --seed up [default: 1].",
+)
 @with_options(DATA, MODEL, RUN)
-def train(ablate: str | None, checkpoints: int, **options: Any) -> int:
+def train(ablate: str | None, checkpoints: int, repeat: int, **options: Any) -> int:
     """Train a target model, a defense in front of it, and the unintended models of the attacker pool."""
     settings = settings_from(options)
     if ablate is not None:
@@ -49,7 +55,9 @@ def train(ablate: str | None, checkpoints: int, **options: Any) -> int:
             raise UserError("expected no --checkpoints beside --ablate, got both", "leave one of them out")
         from protocols.commands.ablate import run_ablation
 
-        return run_ablation(settings, ablate)
+        return run_ablation(settings, ablate, repeat=repeat)
+    if repeat > 1:
+        raise UserError("expected --ablate beside --repeat, got --repeat alone", "add --ablate mask, say")
     from protocols.commands.train import run_train
 
     return run_train(settings, checkpoints=checkpoints)

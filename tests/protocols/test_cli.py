@@ -17,8 +17,8 @@ attack:
     --workers
 train:
     --ablate --attribute --call-limit --checkpoints --config --data-root --dataset --defense --device --download
-    --executor --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target
-    --task --threads --unintended --verbose --width --workers
+    --executor --fit-limit --fresh --label --no-cache --out --quiet --repeat --resume --seed --set --split --split-seed
+    --target --task --threads --unintended --verbose --width --workers
 gate:
     --accept-secret --baseline --config --gate --gates --tolerance REPORT
 report:

@@ -61,7 +61,7 @@ def trained(seed=0, validation=None, **settings):
 
 
 def data(target, **changes):
-    images, labels = examples()
+    images, labels = examples(210)
     fields = {"images": images, "labels": labels, "validation_images": images[:9], "validation_labels": labels[:9]}
     return FitData(**{**fields, "num_classes": 3, "target": target, **changes})
 
@@ -236,6 +236,13 @@ def test_a_target_that_cannot_be_served_is_named_before_training(target, said):
     with pytest.raises(UserError, match=said):
         VFC(latent=4, width=4).fit(data(target), generator())
     assert target.training
+
+
+def test_few_images_cannot_tell_chance_from_a_weak_target():
+    wrong = Wrong(lambda logits: logits.roll(1, dims=1))
+    require_suitable(wrong, *examples(199 - 199 % 3), 3)
+    with pytest.raises(UserError, match="chance"):
+        require_suitable(wrong, *examples(201), 3)
 
 
 def test_a_target_in_train_mode_is_served_in_eval_mode_and_given_back():

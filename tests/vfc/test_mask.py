@@ -91,7 +91,7 @@ def planted(rule):
 )
 @pytest.mark.parametrize("scope", ["global", "sample"])
 def test_the_planted_dimensions_are_kept(settings, kept, scope):
-    _, rows = planted(MaskRule(scope=scope, **settings))
+    _, rows = planted(MaskRule(**{"scope": scope, "saliency": "grad-times-latent", **settings}))
     for row in rows:
         assert set(torch.nonzero(row).flatten().tolist()) == kept
 
@@ -102,7 +102,7 @@ def test_everything_is_kept_before_the_first_update():
 
 
 def test_a_sample_mask_follows_the_image():
-    mask = LatentMask(3, MaskRule(scope="sample", keep=1, mask="saliency"))
+    mask = LatentMask(3, MaskRule(scope="sample", keep=1, mask="saliency", saliency="grad-times-latent"))
     mask.update(torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 3), generator())
     rows = mask(torch.tensor([[9.0, 1.0, 1.0], [1.0, -9.0, 1.0]]), torch.ones(2, 3), generator())
     assert rows.tolist() == [[True, False, False], [False, True, False]]

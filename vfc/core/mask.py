@@ -81,7 +81,7 @@ class MaskRule:
     """How a mask is made; the fields are options of `VFC` and are explained there."""
 
     mask: str = "both"
-    saliency: str = "grad-times-latent"
+    saliency: str = "grad"
     combination: str = "sum"
     selection: str = "top-k"
     keep: float | int = 0.5

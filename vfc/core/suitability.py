@@ -15,6 +15,9 @@ from vfc.errors import UserError
 LOOKED_AT = 1000
 """On so many images it shows whether a target does better than chance."""
 
+FEWEST = 200
+"""On fewer images nobody can tell chance from a weak target."""
+
 _CHUNK = 250
 
 
@@ -28,8 +31,8 @@ def require_suitable(target: nn.Module, images: Float[Tensor, "n c h w"], labels
         k: number of task classes.
 
     Raises:
-        UserError: it refuses such images, answers with another number of classes or with no numbers, or is right no
-            more often than one who always names the commonest class.
+        UserError: it refuses such images, answers with another number of classes or with no numbers, or is right (on
+            200 images or more) no more often than one who always names the commonest class.
     """
     device = next((parameter.device for parameter in target.parameters()), images.device)
     images, labels = images[:LOOKED_AT], labels[:LOOKED_AT].cpu()
@@ -53,7 +56,7 @@ def require_suitable(target: nn.Module, images: Float[Tensor, "n c h w"], labels
     if not bool(logits.isfinite().all()):
         raise UserError("expected finite logits from the target, got NaN or infinity", "check its weights")
     right, floor = int((logits.argmax(1) == labels).sum()), int(torch.bincount(labels, minlength=k).max())
-    if right <= floor:
+    if len(labels) >= FEWEST and right <= floor:
         raise UserError(
             f"expected a target better than chance on the defender's images, got {right} of {len(labels)} right, "
             f"where the commonest class alone has {floor}",

@@ -95,7 +95,7 @@ class VFC(Recipe, Defense):
         kl_over: dimensions in the KL term: kept (dropped ones stay what they were and can come back), or all (dropped
             ones fall to the prior, and hardly ever come back).
         mask: none, kl, saliency, both, or random (as many dimensions as top-k would keep, drawn once).
-        saliency: grad = mean |dCE/dz|, or grad-times-latent = mean |z * dCE/dz|.
+        saliency: grad = mean |dCE/dz|, or grad-times-latent = mean |z * dCE/dz| (near 0 for one at the prior).
         saliency_at: masked (the latent that is decoded), or unmasked (the latent before it is masked).
         combination: of KL and saliency, each a share of its largest: sum, product, rank-sum, and (the smaller), or
             (the larger).
@@ -104,7 +104,8 @@ class VFC(Recipe, Defense):
         cutoff: threshold or quantile, in [0, 1].
         revive: what dropped dimensions get on top of their score at a renewal, as a share of the mean score of kept
             ones; 0 = nothing.
-        scope: global, or sample (one mask per image, from its own KL and latent and the average training gradient).
+        scope: global, or sample (one mask per image, from its own KL and the average training gradient, with
+            grad-times-latent from its own latent too).
         head_start: share of the epochs, in [0, 1], in which the encoder learns through a linear head on the latent in
             the place of decoder and target, which is cheaper; the last epoch always asks the target.
         head_weight: weight of such a head's cross-entropy beside the target's afterwards, ours alone: the gradient
