@@ -24,9 +24,7 @@ def said(metrics, *, target=0.9, floor=0.1, flags=()):
         numbers["target.retention"] = number(target, target - 0.01, min(1.5, target + 0.01))
     return plain_verdict(
         AttemptIndex(
-            build(
-                evidence=tuple(rows), metrics=numbers, target=TargetFacts(accuracy=accuracy, clean_accuracy=accuracy)
-            )
+            build(evidence=tuple(rows), metrics=numbers, target=TargetFacts(accuracy=accuracy, clean_accuracy=accuracy))
         )
     )
 
