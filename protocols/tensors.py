@@ -13,7 +13,7 @@ from torch import Tensor
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.knowledge import Knowledge
-from adversaries.threat import ThreatModel
+from adversaries.threat import ThreatModel, parse_level
 from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
 from vfc.handed.arrays import TASK, as_classes, as_images
@@ -79,7 +79,7 @@ def fit_adversary(
     world = EvaluationData(
         train=part, validation=part.nothing(), targets=part.nothing(), classes={TASK: int(classes.max()) + 1}
     )
-    threat = ThreatModel(level=max(adversary.level, "L2"), labels_per_class="all")
+    threat = ThreatModel(level=parse_level(max(adversary.level, "L2")), labels_per_class="all")
     generator = torch.Generator().manual_seed(seed)
     try:
         attack = adversary.fit(Knowledge(world, threat, TASK), generator)

@@ -47,6 +47,13 @@ def attack(
 
     The same run as `vfc attack`. An object runs in this process, so `isolated` is false in the report's provenance.
 
+    Example:
+        report = vfc.attack(
+            lambda images: images.roll(1, dims=3), protocols="transfer", budget="smoke", unintended=["mlp"],
+            gates="transfer.accuracy <= 0.5", out="runs/attacked",
+        )
+        print(report.verdict, report.metrics["transfer.accuracy"].value)
+
     Args:
         defense: a torch module or a function from images (n, c, side, side) in [0, 1] to one release row per image,
             an object that can be called like that, or whatever `--release` takes as text.
@@ -97,6 +104,10 @@ def bench(
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table, as `vfc bench` does.
 
+    Example:
+        table = vfc.bench(["label-release", lambda images: images], threat="L0", budget="smoke", unintended=["mlp"])
+        print([row.name for row in table.rows])
+
     Args:
         defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
         images, labels, attributes, test, dataset: the data, as for `attack`.
@@ -122,6 +133,9 @@ def fit_adversary(
 ) -> FittedAdversary:
     """Fit one adversary on labelled releases, without any protocol and without controls.
 
+    Example:
+        guesses = vfc.fit_adversary("linear", release[:600], labels[:600]).guess(release[600:])
+
     Args:
         name: of an adversary that guesses labels, as in `vfc list adversaries`, such as "linear".
         release: numpy array or tensor, shape (n, ...).
@@ -144,6 +158,9 @@ def fit_adversary(
 
 def load_report(path: str | Path) -> OpenedReport:
     """Read a report that `vfc attack` wrote; imports no torch.
+
+    Example:
+        print(vfc.load_report("runs/attacked").summary)
 
     Args:
         path: `report.json`, or the folder that holds it.

@@ -1,7 +1,9 @@
 """`vfc.attack` and its siblings: the same run as the command line, on objects and arrays of the caller."""
 
+import inspect
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +56,20 @@ def test_importing_costs_nothing():
     assert min(times) < 0.05
 
 
-def test_every_public_name_is_documented():
+def test_every_public_name_is_documented_with_an_example_that_runs(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images, labels = digits
+    space = {"vfc": vfc, "release": images.reshape(len(images), -1), "labels": labels}
     for name in vfc.__all__:
-        assert "Args:" in getattr(vfc, name).__doc__
+        text = inspect.getdoc(getattr(vfc, name))
+        assert "Args:" in text
+        exec(textwrap.dedent(text.split("Example:\n")[1].split("\n\n")[0]), space)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("broken 0.")  # who shifts by one pixel hides nothing
+    assert "label-release" in shown[1]
+    assert "function" in shown[1]
+    assert space["guesses"].shape == (200,)
+    assert "Other models that never saw a release: " in shown[2]
 
 
 def test_a_function_is_attacked_in_this_process(digits, tmp_path):

@@ -170,7 +170,7 @@ def test_the_digest_is_of_what_is_computed():
 
 
 def test_the_digest_follows_what_a_function_names():
-    space = {}
+    space = {"__name__": "theirs"}
     exec("K = 2\ndef inner(x):\n    return x * K\ndef outer(x):\n    return inner(x)\n", space)
     before = digest_of_object(space["outer"])
     assert before == digest_of_object(space["outer"])

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
+import sysconfig
 import types
 from collections.abc import Mapping, Set
 from typing import Any
@@ -132,8 +134,5 @@ def _installed(value: Any) -> bool:
     top = str(getattr(value, "__module__", "")).partition(".")[0]
     if top in ("vfc", "adversaries", "protocols", "reports", "builtins", "torch", "numpy"):
         return True
-    import sys
-    import sysconfig
-
     file = str(getattr(sys.modules.get(str(value.__module__)), "__file__", "") or "")
     return top in sys.stdlib_module_names - {"__main__"} or file.startswith(sysconfig.get_path("purelib"))
