@@ -88,7 +88,7 @@ def test_the_floor_of_an_attribute_knows_what_the_target_predicts(tiny, tmp_path
     question = Question(defense="identity", aim="attribute", labels="all")
     found = graded(tiny, tmp_path, question, guesses=truth("half"))
     assert (found.goal, found.attack.value) == ("attribute:half", 1.0)
-    floor = tiny.arrays("grader/identity.safetensors")["half.floor"]
+    floor = tiny.arrays("grader/answers/identity.safetensors")["half.floor"]
     assert found.floor.value == floor.mean()
 
 

@@ -17,7 +17,7 @@ from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, Labels
 from reports.model.report import Report
 from reports.studies.suite.guesses import Expected, Guesses, read_guesses
-from reports.studies.suite.manifest import ATTACK, DEFENSES, GRADER, TRUTH, Suite
+from reports.studies.suite.manifest import ANSWERS, ATTACK, DEFENSES, TRUTH, Suite
 from vfc.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def grade(suite: Suite, path: Path, question: Question) -> Grade:
         classes=suite.manifest.dataset.classes[label],
     )
     guesses = read_guesses(path, expected)
-    truth, own = suite.arrays(TRUTH), suite.arrays(f"{GRADER}/{frozen.folder}.safetensors")
+    truth, own = suite.arrays(TRUTH), suite.arrays(f"{ANSWERS}/{frozen.folder}.safetensors")
     counted, floor = own[f"{label}.graded"], own[f"{label}.floor"].astype(bool)
     hits = (guesses.attack == truth[label])[counted]
     controls = _controls(guesses, truth, label, counted, own[f"{label}.shuffled.graded"])
