@@ -82,7 +82,7 @@ def ridge(
     return (others @ rows.T / width @ weights + targets.mean(0)).argmax(1)
 
 
-def keep(prepared: Prepared, hidden: Sequence[str], folder: Path) -> None:
+def keep(prepared: Prepared, folder: Path, *, hidden: Sequence[str]) -> None:
     """Measure one point and write it into the folder of its row."""
     found = measured(prepared, hidden)
     save_json(None if found is None else asdict(found), folder / FILE)
