@@ -1,5 +1,7 @@
 """Grading somebody else's guesses: the numbers, the controls, ours beside them, and what is refused."""
 
+import io
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -189,7 +191,7 @@ def test_a_grade_is_read_back_unless_a_hand_was_on_it(tiny, tmp_path):
     file.write_text("{}")
     with pytest.raises(UserError, match="expected a grade"):
         load_grade(file)
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     render_grade(made, console)
     text = console.export_text()
     assert "nobody vouches" in text
