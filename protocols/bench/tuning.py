@@ -79,10 +79,11 @@ def ridge(
     targets = torch.nn.functional.one_hot(labels, classes).double()
     kernel = rows @ rows.T / width + torch.eye(len(rows), dtype=torch.float64)
     weights = torch.linalg.solve(kernel, targets - targets.mean(0))
-    return (others @ rows.T / width @ weights + targets.mean(0)).argmax(1)
+    scores: Tensor = others @ rows.T / width @ weights + targets.mean(0)
+    return scores.argmax(1)
 
 
-def keep(prepared: Prepared, hidden: Sequence[str], folder: Path) -> None:
+def keep(prepared: Prepared, folder: Path, *, hidden: Sequence[str]) -> None:
     """Measure one point and write it into the folder of its row."""
     found = measured(prepared, hidden)
     save_json(None if found is None else asdict(found), folder / FILE)

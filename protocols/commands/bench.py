@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def measure_bench(
     identity = {"verb": STEM, **settings.identity()}
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
     hidden = settings.attributes or tuple(dataset.attributes)
-    tune = (lambda prepared, folder: keep(prepared, hidden, folder)) if options.sweep else None
+    tune = partial(keep, hidden=hidden) if options.sweep else None
     grader = Grader(dataset=dataset, parts=parts, device=device, passed=passed, argv=argv, keep=tune)
     with workspace(settings, out, identity, device, LocalExecutor()) as place:
         study = Study(

@@ -13,10 +13,12 @@ from reports.model.report import Report
 from reports.model.storage import REPORT, SIDECAR
 from reports.studies.bench.data import Entry
 from reports.studies.suite.manifest import (
+    ANSWERS,
     DEFENSES,
-    GRADER,
+    IMAGES,
     MANIFEST,
     POOL,
+    TRUTH,
     FrozenDefense,
     Manifest,
     Status,
@@ -35,11 +37,7 @@ FROZEN = "frozen"
 NEEDS = tuple(f"{FROZEN}/{name}.safetensors" for name in (*SHARED, "attack", "answers"))
 """Files of a row's folder without which it cannot be frozen."""
 
-_PLACES: Mapping[str, str] = {
-    "pool": POOL,
-    "truth": f"{GRADER}/truth.safetensors",
-    "images": f"{GRADER}/images.safetensors",
-}
+_PLACES: Mapping[str, str] = {"pool": POOL, "truth": TRUTH, "images": IMAGES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +107,7 @@ class Maker:
             )
         for name in OWN:
             goes = (
-                folder / GRADER / f"{entry.folder}.safetensors" if name == "answers" else place / f"{name}.safetensors"
+                folder / ANSWERS / f"{entry.folder}.safetensors" if name == "answers" else place / f"{name}.safetensors"
             )
             if (source / f"{name}.safetensors").is_file():
                 _copy(source / f"{name}.safetensors", goes)

@@ -57,6 +57,11 @@ grade:
     --attribute --defense --goal --labels --level --out --suite GUESSES
 leaderboard:
     --html --json ENTRIES
+cache list:
+cache prune:
+    --age --all --dry-run --size
+cache verify:
+    --remove
 leakage:
     --attribute --checkpoints --config --data-root --dataset --device --download --fresh --images --label
     --layers --members --memory --method --model --out --over-training --part --quiet --release --resume

@@ -124,10 +124,11 @@ def test_a_suite_is_never_overwritten_unless_it_is_asked_for(tmp_path):
         check_out(tmp_path, fresh=True)
 
 
-def test_the_verbs_make_list_verify_and_grade(vfc, tmp_path):
-    code, out, err = vfc("suite", "make", "small-1", "--defenses", "identity,constant", "--budget", "smoke")
+def test_the_verbs_make_list_verify_and_grade(vfc, tmp_path, monkeypatch):
+    monkeypatch.setattr("protocols.commands.outside.suite.PROTOCOLS", ("transfer",))
+    code, out, err = vfc("suite", "make", "small-1", "--defenses", "identity,nte", "--budget", "smoke")
     assert code == 0, err
-    assert "2 of 2" in out
+    assert "1 of 2" in out
     code, out, _ = vfc("suite", "list", quick=False)
     assert code == 0
     assert "small-1" in out
@@ -138,7 +139,7 @@ def test_the_verbs_make_list_verify_and_grade(vfc, tmp_path):
     attack = load_file(folder / "defenses" / "identity" / "attack.safetensors")
     np.savez(tmp_path / "g.npz", guesses=attack["targets.index"] * 0, index=attack["targets.index"])
     # The grader needs no torch.
-    command = ["grade", "g.npz", "--suite", "small-1", "--defense", "identity", "--labels", "10"]
+    command = ["grade", "g.npz", "--suite", "small-1", "--defense", "identity", "--level", "L0"]
     script = (
         "import sys\nfrom protocols.cli import run\n"
         f"code = run({command!r})\nassert 'torch' not in sys.modules\nsys.exit(code)"

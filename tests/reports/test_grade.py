@@ -1,5 +1,7 @@
 """Grading somebody else's guesses: the numbers, the controls, ours beside them, and what is refused."""
 
+import io
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -88,7 +90,7 @@ def test_the_floor_of_an_attribute_knows_what_the_target_predicts(tiny, tmp_path
     question = Question(defense="identity", aim="attribute", labels="all")
     found = graded(tiny, tmp_path, question, guesses=truth("half"))
     assert (found.goal, found.attack.value) == ("attribute:half", 1.0)
-    floor = tiny.arrays("grader/identity.safetensors")["half.floor"]
+    floor = tiny.arrays("grader/answers/identity.safetensors")["half.floor"]
     assert found.floor.value == floor.mean()
 
 
@@ -189,7 +191,7 @@ def test_a_grade_is_read_back_unless_a_hand_was_on_it(tiny, tmp_path):
     file.write_text("{}")
     with pytest.raises(UserError, match="expected a grade"):
         load_grade(file)
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     render_grade(made, console)
     text = console.export_text()
     assert "nobody vouches" in text

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from reports.formats.html import render_html
+from reports.studies.bench.data import bench_of
+from reports.studies.bench.page import render_bench_html
 from tests.reports.pages import everything, rows
 from tests.reports.sample import full, hostile_report
+from tests.reports.test_bench import entry
+from vfc.registries import DEFENSES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = importlib.util.find_spec("axe_playwright_python")
@@ -137,3 +141,29 @@ def test_tables_fit_a_printed_page(show):
     )
     assert widths
     assert max(widths) <= 718
+
+
+def test_the_bench_needs_no_sideways_scroll_and_breaks_no_name(browser):
+    shares = dict.fromkeys(("at_0", "at_1", "at_10", "at_all", "exposed", "identification", "linked", "ink"), 0.5)
+    ratios = {"retention": 0.981, "transfer_ratio": 9.81, "compression": 0.25, "labels_to_90": 60, "psnr": 21.3}
+    entries = [entry(name, secret="symmetric", censored=True, **shares, **ratios) for name in DEFENSES.cards]
+    for each in entries:
+        for name, value in each.report.metrics.items():
+            if value.unit not in ("count", "dB"):
+                low, high = value.value * 0.94, value.value * 1.06
+                each.report.metrics[name] = value.model_copy(update={"low": low, "high": high})
+    text = render_bench_html(
+        bench_of(entries, dataset="digits", task="digit", targets=450, budget="smoke", threat=None)
+    )
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    try:
+        page.set_content(text)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("[...document.querySelectorAll('.box')].every(box => box.scrollWidth <= box.clientWidth)")
+        names = page.locator(".rows .whole")
+        assert names.count() == len(DEFENSES.cards)
+        assert page.evaluate(
+            "[...document.querySelectorAll('.whole')].every(name => name.getClientRects().length === 1)"
+        )
+    finally:
+        page.close()

@@ -1,11 +1,13 @@
 """The leaderboard: an entry is what its files show, and one that says more is refused."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from adversaries.statistics import estimates
 from reports.model.report import DeclaredSecret
 from reports.model.storage import load, write
 from reports.studies.leaderboard.board import read_board
@@ -16,7 +18,7 @@ from tests.reports.pages import Page
 from tests.suites import TARGETS, attack, suite, world
 from vfc.errors import UserError
 
-BEST = "adaptive.suppression_ratio"
+BEST, TEN = "adaptive.suppression_ratio", "adaptive.accuracy@10"
 
 
 @pytest.fixture
@@ -25,11 +27,8 @@ def entries(tmp_path):
     folder = tmp_path / "entries"
     folder.mkdir()
 
-    def put(name="mine", **facts):
-        content = {"id": name, "defense": "vfc", **facts}
-        (folder / f"{name}.json").write_text(
-            json.dumps({key: value for key, value in content.items() if value is not None})
-        )
+    def put(file="mine", /, **facts):
+        (folder / f"{file}.json").write_text(json.dumps({"id": file, "defense": "vfc", **facts}))
         return folder
 
     return put
@@ -49,15 +48,15 @@ def only(folder):
 def test_the_status_is_what_the_files_show(entries):
     folder = entries()
     assert only(folder).status == "claimed"
-    run = measured(folder)
+    run = measured(folder, metrics={TEN: estimates.rate(90, 450)})
     entries(measured=run)
     assert (only(folder).status, only(folder).why) == ("claimed", "it claims no limit that a report could confirm")
-    entries(measured=run, claim={"gates": [f"{BEST} >= 1.5"]})
+    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3"]})
     assert only(folder).status == "reproduced"
-    entries(measured=run, claim={"gates": [f"{BEST} >= 1.5", f"{BEST} >= 5"]})
+    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3", f"{TEN} <= 0.1"]})
     assert only(folder).status == "claimed"
     assert [each.outcome for each in only(folder).claims] == ["held", "broken"]
-    entries(measured=run, claim={"gates": [f"{BEST} >= 1.5"]}, status="withdrawn")
+    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3"]}, status="withdrawn")
     assert only(folder).status == "withdrawn"
 
 
@@ -175,7 +174,7 @@ def test_the_page_runs_nothing_and_shows_what_is_hostile_as_text(entries, tmp_pa
     assert "\x1b" not in page.text
     assert [tag["href"] for tag in page.every("a")] == ["https://example.org/x"]
     assert "clearly ahead of ours" in page.text
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=140, record=True, file=io.StringIO())
     render_board(lines, console)
     assert "unreliable" in console.export_text()
     said = json.loads(board_json(lines))["entries"]

@@ -450,7 +450,7 @@ def test_whoever_knows_the_mask_finds_the_code_behind_it(data):
 def test_errors_name_a_defense_as_users_type_it(name, data):
     defense = DEFENSES.get(name)()
     assert DEFENSES.name_of(type(defense)) == name
-    one = replace(data, images=data.images[:1], labels=data.labels[:1])
+    one = replace(data, images=data.images[:1], labels=data.labels[:1], attributes={})
     with pytest.raises(UserError, match=rf"to fit {name} on"):
         defense.fit(one, generator())
     with pytest.raises(UserError, match=rf"a fitted {name} defense"):

@@ -17,7 +17,7 @@ from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, Labels
 from reports.model.report import Report
 from reports.studies.suite.guesses import Expected, Guesses, read_guesses
-from reports.studies.suite.manifest import ATTACK, DEFENSES, GRADER, TRUTH, Suite
+from reports.studies.suite.manifest import ANSWERS, ATTACK, DEFENSES, TRUTH, Suite
 from vfc.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def grade(suite: Suite, path: Path, question: Question) -> Grade:
         classes=suite.manifest.dataset.classes[label],
     )
     guesses = read_guesses(path, expected)
-    truth, own = suite.arrays(TRUTH), suite.arrays(f"{GRADER}/{frozen.folder}.safetensors")
+    truth, own = suite.arrays(TRUTH), suite.arrays(f"{ANSWERS}/{frozen.folder}.safetensors")
     counted, floor = own[f"{label}.graded"], own[f"{label}.floor"].astype(bool)
     hits = (guesses.attack == truth[label])[counted]
     controls = _controls(guesses, truth, label, counted, own[f"{label}.shuffled.graded"])
@@ -131,7 +131,8 @@ def grade(suite: Suite, path: Path, question: Question) -> Grade:
         guesses=guesses.digest,
         attack=_rate(hits),
         floor=_rate(floor),
-        **{name: _rate(found) for name, (found, _) in controls.items()},
+        ceiling=_rate(controls["ceiling"][0]) if "ceiling" in controls else None,
+        shuffled=_rate(controls["shuffled"][0]) if "shuffled" in controls else None,
         above_floor=_better(hits, floor),
         standing="void" if _against(controls, floor) else "unvouched" if _missing(guesses) else "vouched",
         doubts=tuple(doubts),

@@ -120,7 +120,8 @@ def _classes(values: NDArray[Any], name: str, path: Path, expected: Expected) ->
     import numpy as np
 
     n, k = len(expected.index), expected.classes
-    forms = {"guesses": [(n,)], "probabilities": [(n, k)]}.get(name, [(n,), (n, k)])
+    each: dict[str, list[tuple[int, ...]]] = {"guesses": [(n,)], "probabilities": [(n, k)]}
+    forms = each.get(name, [(n,), (n, k)])
     if values.shape not in forms:
         wanted = " or ".join(map(str, forms))
         raise UserError(f"expected {name!r} of shape {wanted} in {path}, got {values.shape}", _FIX)
@@ -130,7 +131,8 @@ def _classes(values: NDArray[Any], name: str, path: Path, expected: Expected) ->
         bad = int((~np.isfinite(values)).sum())
         raise UserError(f"expected finite numbers in {name!r} of {path}, got {bad} that are NaN or infinite", _FIX)
     if values.ndim == 2:
-        return values.argmax(1)
+        best: NDArray[Any] = values.argmax(1)
+        return best
     if (values != np.round(values)).any() or values.min() < 0 or values.max() >= k:
         found = f"numbers between {values.min():g} and {values.max():g}"
         raise UserError(f"expected whole numbers from 0 to {k - 1} in {name!r} of {path}, got {found}", _FIX)

@@ -30,7 +30,7 @@ from vfc.config import user_cache_folder
 from vfc.errors import UserError, unknown
 
 MANIFEST, POOL, GRADER, DEFENSES = "suite.json", "pool.safetensors", "grader", "defenses"
-TRUTH, IMAGES = f"{GRADER}/truth.safetensors", f"{GRADER}/images.safetensors"
+TRUTH, IMAGES, ANSWERS = f"{GRADER}/truth.safetensors", f"{GRADER}/images.safetensors", f"{GRADER}/answers"
 ATTACK, PREDICTIONS = "attack.safetensors", "predictions.safetensors"
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*-[0-9]{1,6}")

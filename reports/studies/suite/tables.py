@@ -36,7 +36,7 @@ def render_grade(made: Grade, console: Console) -> None:
     console.print(said(title(made), "bold"))
     drawn = table("", "accuracy on the targets", "")
     for name, value, about in _lines(made):
-        drawn.add_row(said(name), said(figure(value)), said(about, "dim"))
+        drawn.add_row(said(name), said("not given" if value is None else figure(value)), said(about, "dim"))
     console.print(drawn)
     console.print()
     for sentence in sentences(made):
