@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adversaries.statistics.race import Runner, going_on
 from protocols.engine.budget import Budget
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.evaluation.leaderboard import Contestant, Leaderboard
-from protocols.evaluation.race import Runner, going_on
 from protocols.evaluation.results import Arm, Attempt, Results, Trial
 
 

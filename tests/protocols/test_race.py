@@ -9,13 +9,13 @@ import torch
 from adversaries.adversary import ADVERSARIES
 from adversaries.entries import Entry, Length, length_of
 from adversaries.knowledge import Knowledge
+from adversaries.statistics.race import Runner, going_on
 from adversaries.threat import ThreatModel
 from protocols.engine.budget import BUDGETS, get_budget
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.evidence import EvidenceMaker
 from protocols.evaluation.label_evaluation import _family
 from protocols.evaluation.label_task import LabelTask
-from protocols.evaluation.race import Runner, going_on
 from protocols.evaluation.results import Attempt, Trial
 from protocols.evaluation.schedule import Choice, Schedule
 from reports.model.attempt_index import Attempt as Shown

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from adversaries.statistics import estimates
-from protocols.engine.task import Rows
+
+Rows = np.ndarray[Any, np.dtype[Any]]
+"""Numbers, one per image."""
 
 LEVEL = 0.05
 """A family whose best is not above chance at this level has learned nothing yet, so nobody of it stops."""
