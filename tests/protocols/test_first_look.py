@@ -37,6 +37,7 @@ class Split(nn.Module):
 def build():
     return Split()
 '''
+LOCAL = ("--executor", "local", "--budget", "smoke")
 WITH, WITHOUT = "self.clean_target = nn.Sequential(nn.Flatten(), self.first, self.target)", "pass"
 COLOR = '''
 import torch
@@ -160,7 +161,9 @@ def test_saved_arrays_may_hold_what_the_target_says_without_a_defense(vfc, tmp_p
     found = {}
     for name, more in (("with", {"clean_prediction": clean}), ("without", {})):
         np.savez(tmp_path / f"{name}.npz", **arrays, **more)
-        code, _, err = vfc("attack", "--release", f"{name}.npz", "--protocol", "leakage", "--out", name, quick=False)
+        code, _, err = vfc(
+            "attack", "--release", f"{name}.npz", "--protocol", "leakage", "--out", name, *LOCAL, quick=False
+        )
         assert code in (0, 3), err
         found[name] = report_of(tmp_path / name)["metrics"]
     shares = [found["with"][f"target.{each}"]["value"] for each in ("accuracy", "clean_accuracy", "retention")]

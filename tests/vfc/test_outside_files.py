@@ -58,8 +58,11 @@ def randomized(network, seed=0):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.copy_(torch.rand(value.shape, generator=generator) * 0.2 + ("var" in name or "bn" in name) * 0.8)
+            drawn = torch.rand(value.shape, generator=generator)
+            if value.ndim > 1:
+                value.copy_((drawn - 0.5) * (3 / value[0].numel()) ** 0.5)
+            elif value.is_floating_point():
+                value.copy_(0.2 * drawn + 0.8 * name.endswith(("weight", "running_var")))
     return network.eval()
 
 
@@ -137,7 +140,7 @@ def test_refusals_of_files_name_what_was_expected(tmp_path, theirs):
         (good, "torchvision:resnet18", SHAPE, 10, "weights of torchvision:resnet18 .* another network"),
         (good, "torchvision:resnet17", SHAPE, 10, "unknown classifier of torchvision"),
         (good, "vgg11", SHAPE, 10, "names of tensors are ours alone"),
-        (good, "resnet21", SHAPE, 10, "unknown model 'resnet21'"),
+        (good, "resnet21", SHAPE, 10, "unknown architecture 'resnet21'"),
         (write(tmp_path / "short.safetensors", short), "resnet20", SHAPE, 10, "another network"),
         (write(tmp_path / "odd.safetensors", theirs.state_dict(), {"mean": "half"}), "", SHAPE, 10, "JSON list"),
     ]

@@ -65,9 +65,9 @@ def check_classifier(
                 "choose data of the size that it was trained on, or resize inside a factory",
             ) from error
         _check_logits(few, len(images[:_FEW]), classes, origin)
-        again, alone = model(images[:_FEW].clone()), model(images[:1].clone())
+        again, pair = model(images[:_FEW].clone()), model(images[:2].clone())
     scale = float(few.abs().max()) or 1.0
-    if float((again - few).abs().max()) > 1e-3 * scale or float((alone - few[:1]).abs().max()) > 1e-2 * scale:
+    if float((again - few).abs().max()) > 1e-3 * scale or float((pair - few[:2]).abs().max()) > 1e-2 * scale:
         raise UserError(
             f"expected {origin} to answer alike twice and beside other images, got different logits: it draws random "
             "numbers or reads batch statistics, as in training",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vfc.artifact import MANIFEST, contents, load_model
 from vfc.checkpoints import read_state
-from vfc.errors import UserError
+from vfc.errors import UserError, unknown
 from vfc.models import Classifier, build_model
 from vfc.registries import MODELS
 from vfc.zoo.published import PREFIX, head_of_torchvision
@@ -58,6 +58,8 @@ def read_classifier(file: Path, architecture: str, shape: Sequence[int], classes
             f"write {file}:resnet20 or {file}:{PREFIX}resnet18, put `architecture` into its metadata, or use a factory",
         )
     ours = named in MODELS.cards
+    if not ours and not named.startswith(PREFIX):
+        raise unknown("architecture", named, (*_DEPTHS.values(), f"{PREFIX}NAME"))
     if ours and named not in _DEPTHS.values():
         raise UserError(
             f"expected {', '.join(_DEPTHS.values())} or {PREFIX}NAME as architecture of somebody else's file, got "
@@ -73,10 +75,10 @@ def _built(
 ) -> Classifier:
     """The architecture with the weights."""
     head = state.get("head.weight")
-    first = next((value for value in state.values() if value.ndim == 4), None)
+    first = state.get("body.0.weight")  # of He's networks; those of torchvision read three channels, all of them
     found = {
         "num_classes": classes if head is None else len(head),
-        "channels": shape[0] if first is None else first.shape[1],
+        "channels": shape[0] if first is None or first.ndim != 4 else first.shape[1],
         "side": shape[1],
     }
     _check_shape(file, found, shape, classes)
