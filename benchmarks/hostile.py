@@ -74,8 +74,8 @@ CLAIMS = (
 )
 
 
-READ_BY_PROBES = ("ByHash", "OpenForFew")
-"""What little these tell is told openly, so that a probe reads as much as the target model does."""
+READ_BY_PROBES = ("ByHash", "OpenForFew", "Zeros")
+"""A probe reads as much from these as the target model does; then a gate on linkage is true of them, and may hold."""
 
 
 def quick(claims: Sequence[Claim]) -> list[Claim]:
