@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from protocols.bench.grading import refuse_useless
-from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of
+from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of, with_attributes
 from protocols.bench.study import Study
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from reports.model.storage import load, write
 from tests.reports.builder import build
 from tests.reports.pages import Page
-from vfc.data import Dataset, ImageSet
+from vfc.data import Dataset, ImageSet, load_dataset
 from vfc.errors import NotApplicableError, UserError
 from vfc.registries import DEFENSES
 
@@ -108,6 +108,14 @@ def test_every_grid_on_a_card_is_one_that_its_defense_takes():
         for point in points_of(name, sweep=True):
             made = configured(DEFENSES.get(name), point, name)
             assert {option: getattr(made, option) for option in point} == point
+
+
+def test_on_digits_the_attribute_is_ink_unless_others_are_named():
+    digits = load_dataset("digits")
+    assert with_attributes(Settings(), digits).attributes == ("ink",)
+    assert with_attributes(Settings(attributes=("parity",)), digits).attributes == ("parity",)
+    assert with_attributes(Settings(), load_dataset("digits", task="ink")).attributes == ()
+    assert with_attributes(Settings(), data()).attributes == ()
 
 
 class Grader:
