@@ -18,7 +18,7 @@ from protocols.evaluation.results import Attempt, Trial
 
 CANDIDATES = (
     Candidate(adversary="frozen", settings={"model": "mlp"}), Candidate(adversary="linear"),
-    Candidate(adversary="table", trains=True),
+    Candidate(adversary="table"),
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def evaluated(goal, *, budget="standard", threat="L5", settings=None, candidates
 def test_what_is_known_of_competitors_follows_from_what_they_declare():
     found = evaluated(TaskLabel(label="y")).board.results.competitors
     assert [(each.level, each.grows, each.shuffles, each.trains) for each in found] == [
-        ("L0", False, False, False), ("L2", True, True, False), ("L0", False, False, True),
+        ("L0", False, False, False), ("L2", True, True, True), ("L0", False, False, False),
     ]  # fmt: skip
     assert [each.candidate for each in found] == list(CANDIDATES)
     below = evaluated(TaskLabel(label="y"), threat="L1").board.results.competitors

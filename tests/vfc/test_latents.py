@@ -115,7 +115,7 @@ def test_saliency_does_not_depend_on_what_a_dropped_dimension_holds():
 @pytest.mark.parametrize("rule", ["kl", "saliency"])
 def test_every_image_is_masked_by_its_own_latent_and_its_own_kl(rule):
     x, y = images()
-    net = network(mask=rule, scope="sample", keep=1).eval()
+    net = network(mask=rule, scope="sample", keep=1, saliency="grad-times-latent").eval()
     update_mask(net, target(), x, y, generator())
     with torch.no_grad():
         mu, _ = net.encoder(x)
