@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal, get_args
+
 POWER: dict[str, str] = {
     "CEILING_MISSED": "the adversary finds nothing even on the images themselves, so its silence means nothing",
     "NOT_CONVERGED": "twice the training makes the attack clearly stronger, so it was stopped too early",
@@ -53,3 +56,30 @@ FOUND_IN, OF = 28, 30
 def forbids_holding(flags: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some flags that forbid that a gate holds."""
     return tuple(flag for flag in flags if flag in POWER or flag in HONESTY)
+
+
+Kind = Literal["signs", "residue", "scale", "offset", "patch"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+PLANTS: Mapping[Kind, str] = {
+    "signs": "products of three signs",
+    "residue": "the residue of a number",
+    "scale": "a pattern whose rows have scales of their own",
+    "offset": "a pattern under an offset that every call draws",
+    "patch": "a small patch that lies anywhere",
+}
+
+READERS: Mapping[Kind, tuple[str, ...]] = {
+    "signs": ("products",),
+    "residue": ("residues",),
+    "scale": ("row-views",),
+    "offset": ("row-views", "ranks"),
+    "patch": ("bag",),
+}
+"""Adversaries that read what each is made of."""
+
+HARD = "planted:"
+"""Names of arms in which such a leak is planted begin so, and end in its kind."""
+
+FOUND, MISSED, NO_ROOM = "found", "not found", "no room to find it"
+"""What is said of an attack on such a copy, compared with the same attack on the release."""

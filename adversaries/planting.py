@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part
-from adversaries.plants import KINDS, Kind
+from adversaries.health import KINDS, Kind
 from vfc.seeding import derive_seed
 
 _PERIODS, _SIDE, _SPREAD, _LARGEST = 16, 4, 4.0, 1e30
@@ -89,7 +89,7 @@ def planted(
     Args:
         world: releases and labels.
         label: what is planted.
-        kind: how; see `adversaries.plants`. It must be one of those that fit.
+        kind: how; see `adversaries.health`. It must be one of those that fit.
         strength: share of the rows that carry it, in [0, 1].
         generator: of the places, the rows and what hides the label there.
     """

@@ -75,7 +75,7 @@ def sampled(
     """`count` of all mutants under the prefixes, none of which is in the record, and how many there are in all."""
     names = [name for name in files_of(root) if any(name.startswith(prefix) for prefix in prefixes)]
     everything = [mutant for name in names for mutant in mutants_of((root / name).read_text("utf-8"), name)]
-    known = {(row.file, row.function, row.before, row.after) for row in without}
+    known = {(row.file, row.function, short(row.before), short(row.after)) for row in without}
     new = [mutant for mutant in everything if _key(root, mutant) not in known] if known else everything
     return random.Random(seed).sample(new, min(count, len(new))), len(everything)
 

@@ -15,9 +15,9 @@ from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
 from adversaries.goals.exposed import confidence, picked
 from adversaries.goals.label import Attribute, LabelGoal
+from adversaries.health import HARD, KINDS
 from adversaries.knowledge import Knowledge
 from adversaries.planting import planted
-from adversaries.plants import HARD, KINDS
 from adversaries.threat import ThreatModel
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError

@@ -63,9 +63,11 @@ def cached_parts(root: Path | None = None) -> list[CachedPart]:
 
 
 def touch(path: Path) -> None:
-    """Note that a part was used now, so that pruning takes others first."""
+    """Note that a part was used now, so that pruning takes others first; when a task was finished stays known."""
     with contextlib.suppress(OSError):
-        os.utime(path)
+        # Looking into a folder is an access too, so that folders are noted by their other time.
+        now = time.time_ns()
+        os.utime(path, ns=(now, now if path.is_dir() else path.stat().st_mtime_ns))
 
 
 def chosen_to_go(
@@ -158,9 +160,9 @@ def _part(kind: Kind, path: Path) -> CachedPart | None:
     """A part; None if it has gone meanwhile."""
     try:
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        return CachedPart(
-            kind=kind, path=path, size=sum(file.stat().st_size for file in files), used=path.stat().st_mtime
-        )
+        size, about = sum(file.stat().st_size for file in files), path.stat()
+        used = about.st_mtime if path.is_dir() else max(about.st_atime, about.st_mtime)
+        return CachedPart(kind=kind, path=path, size=size, used=used)
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adversaries.evidence import Arms, AttackBudget, Cost, Evidence, Status, Threat, Value
-from adversaries.plants import HARD
+from adversaries.health import HARD
 from adversaries.statistics import estimates
 from adversaries.threat import Grant, grants
 from protocols.engine.task import EXPOSED, Outcome, Rows

@@ -10,7 +10,7 @@ import numpy as np
 
 from adversaries import health
 from adversaries.goals.assess import PLANTED
-from adversaries.plants import FOUND, MISSED, NO_ROOM
+from adversaries.health import FOUND, MISSED, NO_ROOM
 from adversaries.statistics import estimates
 from protocols.engine.task import Rows
 from protocols.evaluation.leaderboard import Contestant, Leaderboard

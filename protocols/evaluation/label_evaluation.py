@@ -12,8 +12,8 @@ from adversaries.entries import length_of
 from adversaries.evidence import Evidence, adversary_name
 from adversaries.goals.assess import reads_labels
 from adversaries.goals.label import LabelGoal
+from adversaries.health import HARD, READERS
 from adversaries.planting import drawn_kind
-from adversaries.plants import HARD, READERS
 from adversaries.threat import parse_level
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.prepared import Digests

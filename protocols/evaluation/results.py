@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from adversaries.plants import HARD
+from adversaries.health import HARD
 from adversaries.threat import Level
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate

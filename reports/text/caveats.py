@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adversaries.evidence import Value
-from adversaries.health import HONESTY, MEANINGS, POWER
-from adversaries.plants import FOUND, MISSED, NO_ROOM
-from adversaries.plants import MEANINGS as PLANTS
+from adversaries.health import FOUND, HONESTY, MEANINGS, MISSED, NO_ROOM, PLANTS, POWER
 from reports.gate.condition import ACCEPTABLE, secret_words
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import sections

@@ -9,8 +9,8 @@ from adversaries.attacks.label.probes.linear import Linear
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
+from adversaries.health import HARD, KINDS, PLANTS, READERS
 from adversaries.planting import drawn_kind, fitting, planted
-from adversaries.plants import HARD, KINDS, MEANINGS, READERS
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import ThreatModel
 from protocols.evaluation.results import Arm
@@ -30,7 +30,7 @@ def world(dtype=torch.float32, shape=(1, 8, 8), sizes=(2000, 100, 1000), *, call
 
 
 def test_every_kind_has_words_and_an_arm():
-    assert set(MEANINGS) == set(KINDS) == set(READERS)
+    assert set(PLANTS) == set(KINDS) == set(READERS)
     assert {name for names in READERS.values() for name in names} <= set(ADVERSARIES.cards)
     assert {f"{HARD}{kind}" for kind in KINDS} < set(get_args(Arm))
 

@@ -11,6 +11,7 @@ from adversaries.adversary import Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess, reads_labels
 from adversaries.goals.label import TaskLabel
+from adversaries.health import HARD, KINDS
 from adversaries.threat import ThreatModel
 from protocols.engine.budget import get_budget
 from protocols.engine.handles import EvaluationHandle
@@ -25,6 +26,9 @@ from protocols.task_label.candidates import ladder
 from tests.protocols.builders import N, chosen, enter, flags_of, hits, measured, missed, outcome
 
 LEVELS = ("L0", "L1", "L2")
+OVERLOOKED = {f"{HARD}{kind}": 0.5 for kind in KINDS}
+"""Nobody finds the leak of a hard kind."""
+
 DIGESTS = Digests(world="attacked", clean="clean", undefended="bare")
 
 
@@ -83,7 +87,7 @@ def says(**rows):
     """Shares by adversary and arm, whatever the number of labels; honest and able unless said otherwise."""
 
     def answer(task):
-        usual = {"ceiling": 0.95, "shuffled": 0.5, "planted": 0.9, "undefended": 0.9}
+        usual = {"ceiling": 0.95, "shuffled": 0.5, "planted": 0.9, "undefended": 0.9, **OVERLOOKED}
         return {**usual, **rows[task.adversary]}[task.arm]
 
     return answer
@@ -121,7 +125,8 @@ def test_whoever_takes_the_place_of_a_cheat_is_controlled_in_its_turn():
 def test_a_cheat_that_wins_at_one_label_only_is_dropped_at_smoke():
     def told(task):
         if task.arm != "attack":
-            return {"ceiling": 0.95, "planted": 0.9, "shuffled": 0.9 if task.adversary == "signs" else 0.5}[task.arm]
+            shuffled = 0.9 if task.adversary == "signs" else 0.5
+            return {"ceiling": 0.95, "planted": 0.9, "shuffled": shuffled, **OVERLOOKED}[task.arm]
         return 0.9 if (task.adversary == "signs") == (task.labels_per_class == 1) else 0.6
 
     done = evaluated(told, "knn", "signs")
@@ -157,6 +162,15 @@ def test_the_undefended_arm_is_run_in_the_undefended_world():
 
 def test_without_an_undefended_twin_there_is_no_such_arm():
     assert not arms(evaluated(says(knn={"attack": 0.8}), "knn"), "undefended")
+
+
+def test_a_leak_of_a_hard_kind_is_looked_for_by_the_strongest_and_beyond_smoke_by_its_own_reader():
+    told = says(knn={"attack": 0.8}, linear={"attack": 0.7}, residues={"attack": 0.6})
+    smoke, standard = (evaluated(told, "knn", "linear", "residues", budget=b) for b in ("smoke", "standard"))
+    hard = "planted:residue"  # a single number has room for no other kind
+    assert arms(smoke, hard) == {Attempt(0, "all")}
+    assert arms(standard, hard) == {Attempt(0, "all"), Attempt(2, "all")}
+    assert {trial.arm for trial in standard.board.results.outcomes if trial.arm.startswith(HARD)} == {hard}
 
 
 def test_the_standard_budget_doubles_the_training_of_every_choice_and_smoke_says_that_nobody_did():

@@ -136,7 +136,7 @@ RUN = {
 @pytest.mark.parametrize("name", RUN)
 def test_a_run_that_lacks_something_is_named(tmp_path, name):
     save_json(RUN, tmp_path / RUN_FILE)
-    assert load_run(tmp_path) == RUN
+    assert load_run(tmp_path) == {**RUN, "outside": []}
     for changed in ({key: value for key, value in RUN.items() if key != name}, {**RUN, name: [[1]]}):
         save_json(changed, tmp_path / RUN_FILE)
         with pytest.raises(UserError, match=f"expected {name} in"):

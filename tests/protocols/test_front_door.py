@@ -148,7 +148,9 @@ def test_one_adversary_learns_from_plain_arrays(digits):
     for name, options, says in (
         ("liner", {}, "did you mean 'linear'"),
         ("linear", {"stepz": 1}, "unknown option of linear"),
-        ("frozen", {}, "does not apply"),
+        ("frozen", {}, "does not apply.*unintended model"),
+        ("frozen", {"model": "cnn"}, "does not apply.*no unintended model 'cnn'"),
+        ("spreading-features", {}, "does not apply.*unintended model"),
     ):
         with pytest.raises(UserError, match=says):
             vfc.fit_adversary(name, rows, labels, **options)

@@ -196,7 +196,7 @@ def test_a_defense_that_dies_or_hangs_is_exit_2(vfc, tmp_path, line, where):
         )
         + "def build():\n    return Own()\n"
     )
-    arguments = ("--release", "own.py:build", "--protocol", "transfer", "--out", "o", "--call-limit", "1")
+    arguments = ("--release", "own.py:build", "--protocol", "adaptive-probe", "--out", "o", "--call-limit", "1")
     code, _, errors = vfc("attack", *arguments)
     assert code == 2, errors
     (told,) = [text for text in errors.splitlines() if "error:" in text]

@@ -128,5 +128,6 @@ def test_what_the_target_makes_of_the_images_is_known_without_a_release():
     assert found["target.clean_accuracy"].value == pytest.approx(0.8)
     assert found["target.accuracy"].reason == found["target.retention"].reason == "no release"
     found = target_metrics(TargetRows(release=hits(0.6, 1)), "")
-    assert found["target.clean_accuracy"].reason == "nobody knows the target's predictions on the images"
+    reason = "nobody knows the target's predictions on the images (`clean_target`, `clean_prediction`)"
+    assert found["target.clean_accuracy"].reason == reason
     assert found["target.accuracy"].value == pytest.approx(0.6)

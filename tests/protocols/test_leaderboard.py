@@ -108,8 +108,8 @@ def test_one_crashed_control_of_several_seeds_is_enough_to_doubt():
     b = board("a", "b", seeds=(0, 1))
     for position in (0, 1):
         for seed in (0, 1):
-            fill(b, position, attack=0.9 - 0.1 * position, shuffled=0.5, seed=seed)
-            enter(b, Attempt(position, "all"), "shuffled", outcome(0.5), seed=seed)
+            for arm, share in (("attack", 0.9 - 0.1 * position), ("ceiling", 0.9), ("shuffled", 0.5)):
+                enter(b, Attempt(position, "all"), arm, outcome(share), seed=seed)
     attempts = [Attempt(0, "all"), Attempt(1, "all")]
     assert chosen(b, attempts) == attempts[0]
     enter(b, attempts[0], "shuffled", Outcome.empty("failed", "boom"), seed=1)

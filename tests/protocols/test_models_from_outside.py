@@ -135,7 +135,7 @@ def test_families_name_outside_models_and_train_no_twin_of_what_they_do_not_know
 
 
 def test_target_and_unintended_from_outside_in_train_and_attack(vfc, factory, tmp_path, data, weights):
-    code, out, err = vfc("train", "--target", f"{factory}:build", "--release", "identity", "--out", "run")
+    code, out, err = vfc("train", "--target", f"{factory}:build", "--defense", "identity", "--out", "run")
     assert code == 0, err
     name = outside_model(f"{factory}:build", data).name
     assert f"target {name}" in out
@@ -162,9 +162,9 @@ def test_target_and_unintended_from_outside_in_train_and_attack(vfc, factory, tm
 
 
 def test_a_file_of_a_run_folder_is_an_unintended_model_elsewhere(vfc, tmp_path):
-    code, _, err = vfc("train", "--release", "identity", "--out", "run")
+    code, _, err = vfc("train", "--defense", "identity", "--out", "run")
     assert code == 0, err
-    code, _, err = vfc("train", "--target", "vgg11", "--unintended", "run/target.safetensors", "--release", "identity",
+    code, _, err = vfc("train", "--target", "vgg11", "--unintended", "run/target.safetensors", "--defense", "identity",
                        "--out", "other", "--set", "train.steps=2")  # fmt: skip
     assert code == 0, err
     about = json.loads((tmp_path / "other" / "run.json").read_text())
@@ -189,7 +189,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_models_end_before_anything_is_trained(vfc, factory, tmp_path, name):
-    code, out, err = vfc("train", "--target", f"{factory}:{name}", "--release", "identity", "--out", "run")
+    code, out, err = vfc("train", "--target", f"{factory}:{name}", "--defense", "identity", "--out", "run")
     assert (code, out) == (2, "")
     assert flat(BAD[name]) in flat(err)
     assert "Traceback" not in err

@@ -12,7 +12,7 @@ from adversaries.calibration.digest import digest_of
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import PLANTED, assess
 from adversaries.goals.label import TaskLabel
-from adversaries.plants import FOUND, MISSED, NO_ROOM
+from adversaries.health import FOUND, MISSED, NO_ROOM
 from adversaries.threat import ThreatModel
 from protocols.engine.task import Outcome
 from protocols.evaluation.evidence import EvidenceMaker

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adversaries.evidence import Value
-from adversaries.plants import FOUND, MISSED, NO_ROOM
+from adversaries.health import FOUND, MISSED, NO_ROOM
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import metrics as catalog
 from reports.model.catalog import protocols, sections

@@ -161,7 +161,9 @@ def _check_modes(module: nn.Module) -> None:
 
 def _check_devices(module: nn.Module) -> None:
     """Refuse weights on several devices."""
-    found = {str(values.device): name for name, values in (*module.named_parameters(), *module.named_buffers())}
+    found: dict[str, str] = {}
+    for name, values in (*module.named_parameters(), *module.named_buffers()):
+        found.setdefault(str(values.device), name)
     if len(found) > 1:
         where = " and ".join(f"{_plain(name)} on {device}" for device, name in sorted(found.items()))
         raise UserError(

@@ -14,7 +14,6 @@ from pydantic import ConfigDict, Field, ValidationError
 from adversaries.evidence import Evidence, Record, Value
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import estimates
-from adversaries.threat import LEVELS, Labels
 from reports.model.report import Report
 from reports.studies.suite.guesses import Expected, Guesses, read_guesses
 from reports.studies.suite.manifest import ANSWERS, ATTACK, DEFENSES, TRUTH, Suite
@@ -86,7 +85,7 @@ class Question:
     aim: Aim = "task"
     attribute: str = ""
     level: str = "L2"
-    labels: Labels | None = None
+    labels: int | Literal["all"] | None = None
 
 
 def grade(suite: Suite, path: Path, question: Question) -> Grade:
@@ -166,11 +165,11 @@ def label_of(suite: Suite, question: Question) -> str:
 
 def ours(report: Report, goal: str, question: Question) -> Evidence | None:
     """Our strongest honest attack with the same knowledge, chosen on the attacker's validation part alone."""
-    may = LEVELS[: LEVELS.index(parse(question.level)) + 1]
+    highest = parse(question.level)
     found = [
         row for row in report.evidence
-        if row.goal == goal and row.status == "measured" and row.arms.attack is not None and row.threat.level in may
-        and row.threat.level != "L5" and row.threat.budget.labels_per_class in (None, question.labels)
+        if row.goal == goal and row.status == "measured" and row.arms.attack is not None and row.threat.level <= highest
+        and row.threat.budget.labels_per_class in (None, question.labels)
         and not set(row.health) & set(HONESTY)
     ]  # fmt: skip
     if question.labels is not None and all(row.threat.budget.labels_per_class is None for row in found):
@@ -179,13 +178,13 @@ def ours(report: Report, goal: str, question: Question) -> Evidence | None:
     return max((row for row in found if row.seed == seeds[0]), key=_on_validation, default=None)
 
 
-def parse(level: str) -> Any:
+def parse(level: str) -> str:
     """A level that an outsider may have.
 
     Raises:
         UserError: there is no such level, or it grants the target model itself.
     """
-    known = LEVELS[:-1]
+    known = ("L0", "L1", "L2", "L3", "L4")
     if level not in known:
         raise unknown("threat level of guesses", level, known)
     return level

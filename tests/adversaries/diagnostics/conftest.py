@@ -22,20 +22,30 @@ def _others(parts, part):
     return {name: labels for name, labels in part.labels.items() if name != parts.task}
 
 
-def fitted(name, parts, **options):
-    images = parts.defender_train.images
+def _target(images, labels):
+    """A network with random features and, as its last layer, the least squares of the labels on them."""
     mean, std = channel_statistics(images)
     target = build_model(
         "cnn", channels=1, side=images.shape[-1], num_classes=2, width=0.25, mean=mean, std=std,
         generator=torch.Generator().manual_seed(0),
     ).eval().requires_grad_(False)  # fmt: skip
+    features = torch.cat([target.features(images), torch.ones(len(images), 1)], 1).double()
+    codes = 2 * torch.nn.functional.one_hot(labels, 2).double() - 1
+    found = torch.linalg.solve(features.T @ features + 1e-3 * torch.eye(features.shape[1]), features.T @ codes).float()
+    target.head.weight.copy_(found[:-1].T)
+    target.head.bias.copy_(found[-1])
+    return target
+
+
+def fitted(name, parts, **options):
+    images, labels = parts.defender_train.images, parts.defender_train.labels[parts.task] % 2
     data = FitData(
         images=images,
-        labels=parts.defender_train.labels[parts.task] % 2,
+        labels=labels,
         validation_images=parts.defender_validation.images,
         validation_labels=parts.defender_validation.labels[parts.task] % 2,
         num_classes=2,
-        target=target,
+        target=_target(images, labels),
         attributes=_others(parts, parts.defender_train),
         validation_attributes=_others(parts, parts.defender_validation),
     )
