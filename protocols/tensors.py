@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel, parse_level
-from vfc.config import checked_options
+from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
 from vfc.handed.arrays import TASK, as_classes, as_images
 from vfc.wrapper import check_values
@@ -70,16 +70,12 @@ def fit_adversary(
             f"expected an adversary that guesses labels, got {name!r}, which is after something else",
             "vfc list adversaries shows what each one guesses",
         )
-    options = checked_options(kind, settings, name)
-    missing = [each.name for each in fields(kind) if each.init and _is_required(each) and each.name not in options]
-    if "model" in missing:
+    if kind.per_model and "model" not in settings:
         raise UserError(
             f"{name} does not apply here: it reads releases by an unintended model, and plain arrays come without one",
             "use another adversary, or vfc.attack",
         )
-    if missing:
-        raise UserError(f"expected {name}'s option {missing[0]!r}, got none", f"vfc list adversaries {name} says more")
-    adversary = kind(**options)
+    adversary = configured(kind, settings, name)
     values = as_release(release)
     classes = as_classes(labels, len(values))
     if int(classes.min()) < 0 or len(classes.unique()) < 2:
@@ -95,10 +91,6 @@ def fit_adversary(
     except NotApplicableError as reason:
         raise UserError(f"{name} does not apply here: {reason}", "use another adversary, or vfc.attack") from reason
     return FittedAdversary(name=name, attack=attack, shape=tuple(values.shape[1:]))
-
-
-def _is_required(option: Field[Any]) -> bool:
-    return option.default is MISSING and option.default_factory is MISSING
 
 
 def as_release(values: object) -> Shaped[Tensor, "n ..."]:

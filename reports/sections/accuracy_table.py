@@ -52,7 +52,8 @@ def _notes(index: AttemptIndex) -> list[str]:
         notes.append("The near twin has the target model's architecture and is in no headline number.")
     if index.grid:
         notes.append(
-            "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front."
+            "K: labelled releases per class. Whole, head: layers that were fine-tuned; input: an adapter in front; "
+            "cut: left out of a race, with what it had reached."
         )
     notes.append("Each cell is the best by the attacker's validation part, never by the target images.")
     if any("over_draws" in row.metrics for attempt in index.task for row in attempt.rows):
@@ -122,8 +123,8 @@ def _best(attempts: Sequence[Attempt]) -> Cell:
     winner = best(attempts)
     if winner is not None:
         # Who was left out of a race might have come further.
-        stopped = ("stopped",) if "dropped" in winner.settings else ()
-        return cell(winner.arm("attack"), ", ".join([mark for mark in (_mark(winner), *stopped) if mark]))
+        stopped = ("cut",) if "dropped" in winner.settings else ()
+        return cell(winner.arm("attack"), " ".join([mark for mark in (_mark(winner), *stopped) if mark]))
     if not attempts:
         return Cell()
     states = {attempt.status for attempt in attempts}
@@ -145,4 +146,6 @@ def _mark(attempt: Attempt) -> str:
         return str(settings.get("form", ""))
     if attempt.adversary == "adapter":
         return "input"
+    if attempt.adversary == "spreading-features":
+        return "spread"
     return attempt.adversary if attempt.model is not None and attempt.adversary != "frozen" else ""

@@ -144,7 +144,7 @@ def test_the_best_of_a_row_says_whether_it_was_stopped_early():
     )
     drawn = accuracy_table(AttemptIndex(full(evidence=rows)))
     marks = {row.name: [cell.mark for cell in row.labelled] for row in drawn.rows}
-    assert (marks["mlp"], marks["vgg11"]) == (["whole, stopped"], ["whole"])
+    assert (marks["mlp"], marks["vgg11"]) == (["whole cut"], ["whole"])
 
 
 def test_who_knows_more_than_labels_stands_in_rows_of_its_own():
