@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from adversaries.evidence import ARMS, Arm, Value
 from adversaries.health import MEANINGS
 from reports.formats import svg
+from reports.formats.page import render_page
 from reports.gate.gate import Gate, exit_code
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import example_gate, lookup, meaning
@@ -48,20 +48,7 @@ def render_html(report: Report, rows: Mapping[str, Any] | None = None) -> str:
         report: what was measured.
         rows: the sidecar's numpy arrays by key; without them there are no pictures, spectra and ROC curves.
     """
-    return _environment().get_template("report.html.j2").render(page=_Page(report, rows or {}))
-
-
-@cache
-def _environment() -> Environment:
-    """Templates are compiled once."""
-    return Environment(
-        loader=PackageLoader("reports.formats"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return render_page("report", _Page(report, rows or {}), cleaned=True)
 
 
 class _Page:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.formats.page import render_page
 from reports.model.harmless import clean
 from reports.studies.bench.columns import COLUMNS, Column
 from reports.studies.bench.data import Bench, Row
@@ -24,20 +22,7 @@ def render_bench_html(bench: Bench) -> str:
     Args:
         bench: what was measured.
     """
-    return _environment().get_template("bench.html.j2").render(page=_Page(bench))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("reports.formats"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, finalize=_harmless,
-    )  # fmt: skip
-
-
-def _harmless(found: object) -> object:
-    """Texts of reports, which may come from anywhere."""
-    return clean(found) if isinstance(found, str) and not isinstance(found, Markup) else found
+    return render_page("bench", _Page(bench))
 
 
 class _Page:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
+from reports.formats.page import render_page
 from reports.formats.tables import table
 from reports.model.harmless import clean
 from reports.model.numbers import figure
@@ -37,7 +35,7 @@ def render_board_html(lines: Sequence[Line]) -> str:
     Args:
         lines: the entries, in order.
     """
-    return _environment().get_template("leaderboard.html.j2").render(page=_Page(lines))
+    return render_page("leaderboard", _Page(lines))
 
 
 def render_board(lines: Sequence[Line], console: Console) -> None:
@@ -77,19 +75,6 @@ def cell(line: Line, key: str) -> tuple[str, str]:
     column = next(each for each in COLUMNS if each.key == key)
     value, about = read(line.report, column)
     return shown(value), f"{about} {bounds(value)}".strip()
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("reports.formats"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, finalize=_harmless,
-    )  # fmt: skip
-
-
-def _harmless(found: object) -> object:
-    """Texts of entries, which may come from anywhere."""
-    return clean(found) if isinstance(found, str) and not isinstance(found, Markup) else found
 
 
 class _Page:

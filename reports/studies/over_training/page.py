@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from adversaries.evidence import Value
 from adversaries.statistics.training_course import HEURISTICS, QUANTITIES
+from reports.formats.page import render_page
 from reports.model.harmless import cleaned
 from reports.studies.over_training.svg import STYLE, Line, Panel, panel, sheet
 
@@ -33,7 +32,7 @@ def render_html(data: Mapping[str, Any]) -> str:
     Args:
         data: as `vfc leakage --over-training` wrote it.
     """
-    return _environment().get_template("overtraining.html.j2").render(page=_Page(cleaned(data)))
+    return render_page("overtraining", _Page(cleaned(data)), cleaned=True)
 
 
 def render_svg(data: Mapping[str, Any]) -> str:
@@ -43,14 +42,6 @@ def render_svg(data: Mapping[str, Any]) -> str:
     if page.whole is not None:
         rows.append(("whole model", [page.whole]))
     return str(sheet(page.steps, rows, page.heading)) + "\n"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("reports.formats"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
 
 
 class _Page:
