@@ -189,9 +189,10 @@ def _patch(
     shown = plant.low + (plant.high - plant.low) * plant.patterns.reshape(-1, channels, _SIDE, _SIDE)
     tops = torch.randint(0, height - _SIDE + 1, (len(values),), generator=generator)
     lefts = torch.randint(0, width - _SIDE + 1, (len(values),), generator=generator)
-    for row in torch.nonzero(marked).flatten().tolist():
-        top, left = int(tops[row]), int(lefts[row])
-        values[row, :, top : top + _SIDE, left : left + _SIDE] = shown[truth[row]].to(values.dtype)
+    rows, side = torch.nonzero(marked).flatten(), torch.arange(_SIDE)
+    places = (tops[rows, None] + side)[:, None, :, None], (lefts[rows, None] + side)[:, None, None, :]
+    channel = torch.arange(channels)[None, :, None, None]
+    values[rows[:, None, None, None], channel, *places] = shown[truth[rows]].to(values.dtype)
     return values
 
 

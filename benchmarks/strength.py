@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -27,38 +26,10 @@ from vfc.core.trainer import watch_steps
 from vfc.data import load_dataset
 from vfc.defense import FitData
 from vfc.defenses.bottleneck.vfc import VFC
-from vfc.models import Normalize
+from vfc.outside.files import read_classifier
 from vfc.release import Release
 from vfc.splits import split
 from vfc.training import accuracy
-from vfc.zoo.resnet import PaddedBlock
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-STAGES = (16, 32, 64)
-
-
-def third_party(file: Path, depth: int) -> nn.Module:
-    """A network from a file, in eval mode."""
-    blocks, fan_in = (depth - 2) // 6, STAGES[0]
-    stem = (nn.Conv2d(3, fan_in, 3, padding=1, bias=False), nn.BatchNorm2d(fan_in), nn.ReLU())
-    layers: list[nn.Module] = [Normalize(MEAN, DEVIATION), *stem]
-    names = {"conv1": "1", "bn1": "2"}
-    for stage, out in enumerate(STAGES):
-        for block in range(blocks):
-            theirs, ours = f"layer{stage + 1}.{block}", len(layers)
-            for number, part in enumerate(("first", "second"), start=1):
-                names |= {f"{theirs}.conv{number}": f"{ours}.{part}.0", f"{theirs}.bn{number}": f"{ours}.{part}.1"}
-            layers.append(PaddedBlock(fan_in, out, 2 if stage and not block else 1))
-            fan_in = out
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(fan_in, 10)]
-    names["linear"] = str(len(layers) - 1)
-    network = nn.Sequential(*layers)
-    found = safetensors.torch.load_file(file)
-    renamed = {f"{names[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": value for name, value in found.items()}
-    network.load_state_dict(renamed, strict=False)
-    if missing := {name for name, _ in network.named_parameters()} - set(renamed):
-        raise SystemExit(f"{file} lacks {', '.join(sorted(missing)[:5])}")
-    return network.eval().requires_grad_(False)
 
 
 def say(**values: Any) -> None:
@@ -83,7 +54,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    target, other = (third_party(given.models / f"resnet{depth}.safetensors", depth) for depth in (20, 56))
+    files = {f"resnet{depth}": given.models / f"resnet{depth}.safetensors" for depth in (20, 56)}
+    target, other = (read_classifier(file, name, (3, 32, 32), 10).requires_grad_(False) for name, file in files.items())
     parts = split(load_dataset(f"npz:{given.data}"), paper=True, seed=given.seed)
     train, held, task = parts.defender_train, parts.defender_validation, parts.task
     texts = dict(each.split("=", 1) for each in given.set)

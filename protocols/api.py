@@ -83,8 +83,7 @@ def bench(
         for each in several:
             found = _defense(each, None, options)
             named.append(str(found.pop("release")))
-            # One split for all rows: who learns nothing is graded like those who do.
-            settings |= {name: value for name, value in found.items() if name != "split"}
+            settings |= found
         own = BenchOptions(defenses=",".join(named), sweep=False, files={})
         chosen = Settings(
             **{"executor": "local", **settings, **_checked(options)},
@@ -114,13 +113,11 @@ def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[
             )
         return {"release": str(value)} | ({} if target is None else {"target": target})
 
-    from vfc.handed.objects import fits, hold_defense
+    from vfc.handed.objects import hold_defense
 
     found: dict[str, Any] = {"release": hold_defense(value, target), "no_isolation": True}
     if options.get("executor", "local") != "local":
         raise UserError("expected executor='local' for an object, which lives in this process", "leave it out")
-    if not fits(value):
-        found["split"] = "paper"  # what learns nothing needs no images of its own
     return found
 
 

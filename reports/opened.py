@@ -10,9 +10,9 @@ from typing import Any
 
 from adversaries.evidence import Evidence, Value
 from reports.gate.gate import exit_code
-from reports.model.files import write_all
+from reports.model.files import REPORT, SIDECAR, write_all
 from reports.model.report import GateResult, Report, Verdict
-from reports.model.storage import REPORT, SIDECAR, load, load_rows, write
+from reports.model.storage import load, load_rows, write
 from reports.studies.bench.data import Bench, Row
 
 

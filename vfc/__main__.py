@@ -63,8 +63,8 @@ def _start(called: str, entry: str) -> None:
         require_own_packages()
         from protocols import cli
         from protocols.commands.output import open_standard_streams
-        from vfc.core.guard import refuse_exits
-        from vfc.core.guardian import can_guard, guarded
+        from vfc.isolation.guard import refuse_exits
+        from vfc.isolation.guardian import can_guard, guarded
     except UserError as error:
         _end(f"{called}: error: {error}\n", 2)
     except ImportError as error:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError, unknown
 from vfc.handed.held import DEFENSES_HELD
-from vfc.outside.user_code import defender_call, user_call
+from vfc.isolation.user_code import defender_call, user_call
 from vfc.wrapper import ModuleDefense, check_values
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vfc.core.secret import Secret, parse_secret
 from vfc.defense import Defense, FitData
 from vfc.errors import UserError
-from vfc.outside.user_code import user_call
+from vfc.isolation.user_code import user_call
 from vfc.release import Release
 from vfc.seeding import seeded
 

@@ -22,7 +22,7 @@ from adversaries.diagnostics.steps import StraightThrough
 from adversaries.evidence import Value
 from vfc.core.objective import frozen
 from vfc.errors import NotApplicableError, UserError, unknown
-from vfc.outside.user_code import user_call
+from vfc.isolation.user_code import user_call
 
 _CHUNK = 64
 

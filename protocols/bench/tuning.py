@@ -77,10 +77,15 @@ def ridge(
     rows, others = (((each - center) / scale)[:, moves] for each in (rows, others))
     width = max(1, rows.shape[1])
     targets = torch.nn.functional.one_hot(labels, classes).double()
-    kernel = rows @ rows.T / width + torch.eye(len(rows), dtype=torch.float64)
-    weights = torch.linalg.solve(kernel, targets - targets.mean(0))
-    scores: Tensor = others @ rows.T / width @ weights + targets.mean(0)
-    return scores.argmax(1)
+    centered = targets - targets.mean(0)
+    # Both forms have one solution; the smaller matrix is solved.
+    if len(rows) > rows.shape[1]:
+        gram = rows.T @ rows / width + torch.eye(rows.shape[1], dtype=torch.float64)
+        scores: Tensor = others @ torch.linalg.solve(gram, rows.T @ centered / width)
+    else:
+        kernel = rows @ rows.T / width + torch.eye(len(rows), dtype=torch.float64)
+        scores = others @ rows.T / width @ torch.linalg.solve(kernel, centered)
+    return (scores + targets.mean(0)).argmax(1)
 
 
 def keep(prepared: Prepared, folder: Path, *, hidden: Sequence[str]) -> None:

@@ -22,12 +22,13 @@ from protocols.calibration import rebuilding, task
 from protocols.calibration.rebuilding import RebuildingTask
 from protocols.calibration.task import ALARMED, NOT_MEASURED, CalibrationTask, LabelTask
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.outside.families import Families
 from protocols.engine.prepare import data_of, placed
 from protocols.engine.prepared import world_digest
 from protocols.engine.settings import Settings
 from protocols.engine.task import Outcome
 from protocols.engine.task_runner import QueuedTask, TaskRunner
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.overrides import with_overrides
 from protocols.inversion.study import rebuilders

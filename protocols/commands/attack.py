@@ -19,8 +19,9 @@ from protocols.engine.settings import Settings
 from protocols.evaluation.registry import PROTOCOLS
 from reports.gate.gate import check_gates, exit_code, verdict
 from reports.gate.policy import Policy, read_policy
+from reports.model.files import REPORT
 from reports.model.report import Report
-from reports.model.storage import REPORT, sealed, write
+from reports.model.storage import sealed, write
 from reports.text.findings import missing_lines
 from vfc.errors import UserError, unknown
 

@@ -66,9 +66,9 @@ def measure_bench(
     from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of, with_attributes
     from protocols.bench.study import Study
     from protocols.bench.tuning import FILE, keep, with_choice
+    from protocols.engine.outside.families import Families
     from protocols.engine.prepare import data_of
     from protocols.engine.provenance import code_digest
-    from protocols.engine.trainer import Families
     from protocols.engine.workspace import start_torch, workspace
     from protocols.evaluation.overrides import check_overrides
     from vfc.factory import ReleaseSpec

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from reports.model.files import write_all
+from reports.model.files import REPORT, write_all
 from reports.model.harmless import no_commands
-from reports.model.storage import REPORT
 from vfc.errors import UserError
 
 

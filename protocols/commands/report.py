@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from protocols.commands.output import printing, write_formats
+from reports.model.files import REPORT
 from reports.model.report import Report
-from reports.model.storage import REPORT, load, load_rows
+from reports.model.storage import load, load_rows
 
 
 def run_report(path: str, files: Mapping[str, str]) -> int:

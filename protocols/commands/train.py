@@ -14,11 +14,11 @@ from adversaries.statistics import estimates
 from protocols.commands.output import printing
 from protocols.engine.executors import warm_up
 from protocols.engine.folder import RUN_FILE
+from protocols.engine.outside.families import Families
 from protocols.engine.prepare import data_of, defense_options
 from protocols.engine.publishing.publisher import Publisher, picture_of
 from protocols.engine.publishing.world import TOGETHER, shared_images
 from protocols.engine.settings import Settings
-from protocols.engine.trainer import Families
 from protocols.engine.workspace import start_torch, workspace
 from protocols.evaluation.overrides import check_overrides
 from vfc.artifact import load_defense, load_model, save_defense, save_json, save_model

@@ -82,8 +82,10 @@ def chosen_to_go(
         now: seconds since 1970; None for the present.
     """
     now = time.time() if now is None else now
-    going = [part for part in parts if age is not None and now - part.used >= age]
-    staying = [part for part in parts if part not in going]
+    going: list[CachedPart] = []
+    staying: list[CachedPart] = []
+    for part in parts:
+        (going if age is not None and now - part.used >= age else staying).append(part)
     kept = sum(part.size for part in staying)
     for part in staying:
         if size is None or kept <= size:

@@ -16,8 +16,9 @@ from multiprocessing import forkserver
 from os import _exit  # bound now: while the user's code runs, `os._exit` is another
 from typing import Any, Protocol
 
-from vfc.core.guard import Limits, limits, set_limits
+from protocols.engine.settings import EXECUTORS
 from vfc.errors import UserError, unknown
+from vfc.isolation.guard import Limits, limits, set_limits
 
 Job = Callable[..., Any]
 Result = tuple[int, Any]
@@ -25,8 +26,6 @@ Result = tuple[int, Any]
 
 _STARTS = 4
 """How often workers are started before a run ends."""
-
-EXECUTORS = ("local", "processes", "ray")
 
 
 class Executor(Protocol):

@@ -16,7 +16,7 @@ from vfc.artifact import attributes_of, load_arrays, load_defense, load_model, s
 from vfc.defense import Defense, FitData
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
-from vfc.outside.user_code import defender_call
+from vfc.isolation.user_code import defender_call
 from vfc.seeding import derive_seed, seeded
 from vfc.wrapper import ModuleDefense
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from adversaries.evaluation_data import EvaluationData
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.identity import fingerprint
+from protocols.engine.outside.families import Families
 from protocols.engine.publishing.publisher import Publisher
 from protocols.engine.settings import digest_of
 from protocols.engine.task import Rows
-from protocols.engine.trainer import Families
 from vfc.artifact import contents
 from vfc.data import Dataset
 from vfc.release import Observed, tensor_digest

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part, save_world
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.outside.families import Families
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
 from protocols.engine.settings import Settings
 from protocols.engine.task import Rows
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from vfc.data import Dataset, ImageSet
 from vfc.datasets.saved_arrays import read_arrays
 from vfc.factory import ReleaseSpec

@@ -25,6 +25,9 @@ WITHOUT_EFFECT = (
 CALL_LIMIT = 600.0
 """Seconds that the defender's code may take for one call."""
 
+EXECUTORS = ("local", "processes", "ray")
+"""Where jobs run."""
+
 SPLITS = ("halves", "paper")
 """How training images are divided between defender and attacker."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from adversaries.goals.membership_draws import Universe
 from protocols.engine.handles import NO_DEFENSE, DefenseSource
-from protocols.engine.outside.release import learns as learns
+from protocols.engine.outside.release import learns
 from protocols.engine.prepared import Prepared
 from protocols.engine.settings import digest_of
 from protocols.engine.trainer import MODEL_FILE, Trainer

@@ -21,8 +21,8 @@ from vfc.core.trainer import watch_steps
 from vfc.data import ImageSet
 from vfc.defense import DEFENSES
 from vfc.errors import NotApplicableError
+from vfc.isolation.user_code import defender_call
 from vfc.models import build_model, channel_statistics
-from vfc.outside.user_code import defender_call
 from vfc.training import TrainSettings, train_classifier
 
 HASH = 16

@@ -20,8 +20,8 @@ from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
 from vfc.config import user_cache_folder
-from vfc.core.guard import Limits, set_limits
 from vfc.errors import UserError
+from vfc.isolation.guard import Limits, set_limits
 
 
 def start_torch(settings: Settings) -> str:

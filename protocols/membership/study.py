@@ -21,8 +21,9 @@ from adversaries.goals.membership_grading import MembershipArm, MembershipInputs
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
+from protocols.engine.outside.release import learns
 from protocols.engine.settings import digest_of
-from protocols.engine.shadows import Shadow, fitted_shadows, learns
+from protocols.engine.shadows import Shadow, fitted_shadows
 from protocols.engine.task import EXPOSED, Outcome, Rows
 from protocols.engine.task_runner import QueuedTask
 from protocols.evaluation.candidate import collect

@@ -17,10 +17,11 @@ from adversaries.attacks.membership.layers import MODEL
 from adversaries.diagnostics.layers import gray_as_color, layer_names
 from adversaries.goals.membership_draws import Question, Universe
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.outside.families import Families
 from protocols.engine.own_module import LayerOptions, spread
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import QueuedTask, TaskRunner
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from protocols.engine.training_jobs import HASH
 from protocols.over_training.options import OverTraining
 from protocols.over_training.shadows import Training, trained_shadows, universe_of
@@ -38,7 +39,7 @@ from reports.studies.over_training import findings
 from vfc.checkpoints import FOLDER, Kept, kept
 from vfc.data import Dataset, ImageSet
 from vfc.errors import NotApplicableError, UserError
-from vfc.outside.user_code import user_call
+from vfc.isolation.user_code import user_call
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts

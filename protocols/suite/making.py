@@ -9,8 +9,8 @@ from pathlib import Path
 
 from protocols.bench.study import status_of
 from protocols.suite.freezing import OWN, SHARED, targets_digest
+from reports.model.files import REPORT, SIDECAR
 from reports.model.report import Report
-from reports.model.storage import REPORT, SIDECAR
 from reports.studies.bench.data import Entry
 from reports.studies.suite.manifest import (
     ANSWERS,

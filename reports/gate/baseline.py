@@ -19,9 +19,9 @@ from adversaries.evidence import Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from reports.gate.compare import Change, Rows, apart, change, same_targets
 from reports.model.catalog import lookup
-from reports.model.files import write_all
+from reports.model.files import REPORT, SIDECAR, write_all
 from reports.model.report import Outcome, Report
-from reports.model.storage import REPORT, SIDECAR, load
+from reports.model.storage import load
 from vfc.errors import UserError
 
 HISTORY = "history.json"

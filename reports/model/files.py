@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 from vfc.errors import UserError
 
+REPORT, SIDECAR = "report.json", "report.safetensors"
+"""A report and its arrays."""
+
 
 def arrays_digest(arrays: Mapping[str, NDArray[Any]], *texts: str) -> str:
     """SHA-256 of named arrays and of the texts that say whose they are.

@@ -14,11 +14,9 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from reports.model.collector import collector_paused
-from reports.model.files import arrays_digest, replace_whole
+from reports.model.files import REPORT, SIDECAR, arrays_digest, replace_whole
 from reports.model.report import SCHEMA, Report
 from vfc.errors import UserError
-
-REPORT, SIDECAR = "report.json", "report.safetensors"
 
 WITHOUT_EFFECT = frozenset(
     {

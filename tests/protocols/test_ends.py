@@ -17,10 +17,10 @@ from protocols.engine import executors
 from protocols.engine.executors import ProcessExecutor, warm_up
 from tests.protocols.test_work import double
 from vfc import __main__ as front
-from vfc.core import guard
-from vfc.core.guard import EndedError, Limits, set_limits, time_limit
 from vfc.errors import UserError
-from vfc.outside.user_code import user_call
+from vfc.isolation import guard
+from vfc.isolation.guard import EndedError, Limits, set_limits, time_limit
+from vfc.isolation.user_code import user_call
 
 BUILD = """
 import asyncio, ctypes, os, sys
@@ -74,7 +74,7 @@ def test_a_child_of_the_defense_may_exit(tmp_path):
 def test_a_child_of_the_defense_does_not_go_on_with_the_run(child):
     text = f"""
 import os
-from vfc.outside.user_code import user_call
+from vfc.isolation.user_code import user_call
 
 def fork():
     mine = os.fork()
@@ -293,7 +293,7 @@ def test_limits_leave_alarms_as_they_were():
 
 SWALLOWING = """
 import sys, time
-from vfc.core import guard
+from vfc.isolation import guard
 guard._AGAIN = 0.05
 with guard.time_limit(0.05, "call-limit"):
     while True:
@@ -305,7 +305,7 @@ with guard.time_limit(0.05, "call-limit"):
 
 LATE = """
 import atexit, os, sys, threading, time
-from vfc.core.guard import refuse_exits
+from vfc.isolation.guard import refuse_exits
 refuse_exits()
 atexit.register(lambda: os._exit(0))
 threading.Thread(target=lambda: time.sleep(0.1) or os._exit(0)).start()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.protocols.conftest import QUICK
-from vfc.core.guardian import can_guard
+from vfc.isolation.guardian import can_guard
 
 DEFENSE = """
 import ctypes

@@ -8,10 +8,11 @@ import torch
 
 from adversaries.evaluation_data import EvaluationData, Part
 from protocols.engine import provenance, trainer
+from protocols.engine.outside.families import Families
 from protocols.engine.prepared import Digests, digests_with, world_digest
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import WITHOUT_EFFECT, Settings
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from vfc.artifact import save_arrays
 from vfc.data import Dataset, ImageSet
 from vfc.splits import split

@@ -15,9 +15,10 @@ from adversaries.goals.membership_draws import Question, Universe
 from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel
 from protocols.engine.handles import fit_data
+from protocols.engine.outside.families import Families
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
-from protocols.engine.trainer import Families, Trainer
+from protocols.engine.trainer import Trainer
 from protocols.evaluation.label_task import LabelTask
 from vfc.artifact import attributes_of, load_arrays
 from vfc.data import Dataset, ImageSet

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from vfc.core.guardian import can_guard
+from vfc.isolation.guardian import can_guard
 
 pytestmark = pytest.mark.skipif(not can_guard(), reason="no guardian here")
 
 WORK = """
 import atexit, ctypes, os, signal, sys, time
-from vfc.core.guardian import guarded
+from vfc.isolation.guardian import guarded
 
 def work():
     {line}

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from protocols.engine.outside.release import learns
 from vfc.errors import UserError
 from vfc.handed.arrays import as_classes, as_images, hold_images
 from vfc.handed.content import digest_of_object
 from vfc.handed.held import DATASETS_HELD, DEFENSES_HELD
-from vfc.handed.objects import fits, hold_defense
+from vfc.handed.objects import hold_defense
 from vfc.wrapper import ModuleDefense
 
 IMAGES = np.linspace(0, 1, 40 * 64, dtype=np.float32).reshape(40, 1, 8, 8)
@@ -131,8 +132,8 @@ def test_who_learns_is_known():
         def forward(self, x):
             return x - self.mean
 
-    assert fits(Learns())
-    assert not fits(halved)
+    assert learns(DEFENSES_HELD[hold_defense(Learns())])
+    assert not learns(DEFENSES_HELD[hold_defense(halved)])
     defense = DEFENSES_HELD[hold_defense(Learns())]
     assert not hasattr(defense.module, "mean")
 

@@ -8,10 +8,10 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from vfc.core.augmentation import augmented
-from vfc.core.course import Average, schedule_of
 from vfc.core.decoder import Decoder
 from vfc.core.encoder import Encoder
 from vfc.core.folding import folded
+from vfc.core.history import Average, schedule_of
 from vfc.core.mask import MaskRule
 from vfc.core.recipe import Recipe
 from vfc.core.residual import ResidualBlock

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vfc.core.augmentation import augmented
-from vfc.core.course import Average, Best, Course, Epoch, schedule_of
 from vfc.core.folding import folded
+from vfc.core.history import Average, Best, Epoch, TrainingHistory, schedule_of
 from vfc.core.network import Network
 from vfc.core.objective import frozen, kl_per_dimension, latent_gradient, vfc_loss
 from vfc.core.recipe import Recipe
@@ -71,7 +71,7 @@ def train(
     generator: torch.Generator,
     *,
     validation: Examples | None = None,
-) -> Course:
+) -> TrainingHistory:
     """Train a network in place and leave it in eval mode. The target is frozen: nothing of it changes.
 
     A loss that becomes infinite ends the training with a warning and the last good state, if there is one with a mask.
@@ -133,7 +133,7 @@ class _Run:
         self.best = Best(network, always=not compares)
         self.returned = 0
 
-    def go(self) -> Course:
+    def go(self) -> TrainingHistory:
         """All epochs, or those until the loss became infinite."""
         watch, done, ended = _watch.get(), list[Epoch](), None
         self.network.train()
@@ -161,7 +161,7 @@ class _Run:
             ended = self._diverged(loss, self.epochs)
         self.best.restore()
         self.network.eval()
-        return Course(epochs=tuple(done), kept=self.best.epoch, ended=ended)
+        return TrainingHistory(epochs=tuple(done), kept=self.best.epoch, ended=ended)
 
     def _renew(self, epoch: int) -> None:
         """A new mask, if this epoch has one."""

@@ -16,11 +16,11 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.handed.content import digest_of_object
 from vfc.handed.held import DEFENSES_HELD
-from vfc.outside.user_code import defender_call
+from vfc.isolation.user_code import defender_call
 from vfc.wrapper import ModuleDefense
 
 PREFIX = "python"
-_OPTIONAL = ("secret", "stochastic", "mask", "encoder", "decoder")
+_OPTIONAL = ("clean_target", "secret", "stochastic", "mask", "encoder", "decoder")
 _TRAINS = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
@@ -57,13 +57,6 @@ def hold_defense(value: object, target: object = None) -> str:
     text = f"{PREFIX}:{name}:{digest}"
     DEFENSES_HELD[text] = defense
     return text
-
-
-def fits(value: object) -> bool:
-    """Whether a defense learns from the defender's images."""
-    if isinstance(value, Defense) and not isinstance(value, ModuleDefense):
-        return type(value).fit is not Defense.fit
-    return callable(getattr(value, "fit", None))
 
 
 class Handed(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vfc.artifact import save_arrays
 from vfc.errors import UserError
 from vfc.handed.arrays import as_classes, as_images
-from vfc.outside.user_code import user_call
+from vfc.isolation.user_code import user_call
 from vfc.wrapper import check_values
 
 _CHUNK = 512

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec, call_factory
+from vfc.isolation.user_code import user_call
 from vfc.outside.names import ModelName
-from vfc.outside.user_code import user_call
 from vfc.seeding import seeded
 from vfc.wrapper import ModuleDefense
 

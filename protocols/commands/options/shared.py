@@ -12,8 +12,7 @@ import rich_click as click
 
 from protocols.commands.options.numbers import FiniteRange
 from protocols.engine.budget import BUDGETS
-from protocols.engine.executors import EXECUTORS
-from protocols.engine.settings import SPLITS, Settings, parse_override
+from protocols.engine.settings import EXECUTORS, SPLITS, Settings, parse_override
 from reports.gate.presets import PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -36,19 +36,20 @@ def run_make(settings: Settings, name: str, defenses: str, passed: dict[str, Any
     from protocols.bench.study import Study
     from protocols.engine.budget import get_budget
     from protocols.engine.executors import LocalExecutor, warm_up
+    from protocols.engine.outside.families import Families
     from protocols.engine.prepare import data_of
     from protocols.engine.prepared import Prepared
     from protocols.engine.provenance import code_digest
-    from protocols.engine.trainer import Families
     from protocols.engine.workspace import start_torch, workspace
     from protocols.evaluation.overrides import check_overrides
     from protocols.suite.freezing import Freezer
     from protocols.suite.making import FROZEN, NEEDS, Maker, check_out
     from vfc.factory import ReleaseSpec
 
-    out = Path(settings.out) if settings.out else suites_folder() / check_name(name)
+    check_name(name)
+    out = Path(settings.out) if settings.out else suites_folder() / name
     check_out(out, fresh=settings.fresh)
-    settings = replace(settings, dataset=settings.dataset or _dataset_of(check_name(name)), out=None)
+    settings = replace(settings, dataset=settings.dataset or _dataset_of(name), out=None)
     specs = specs_of(names_of(defenses))
     check_overrides(settings, PROTOCOLS)
     if settings.executor == "processes":

@@ -21,6 +21,10 @@ from vfc.wrapper import ModuleDefense
 _FEW = 2
 
 
+MADE = ("factory", "object")
+"""Kinds of releases whose defense is made by code of the user's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """What is known of a release before anything is trained.
@@ -56,7 +60,7 @@ def own_defense(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> Defe
 
 def fits_nothing(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> bool:
     """Whether a release needs no data of the defender's, so that the whole training part is the attacker's."""
-    if spec.kind != "factory":
+    if spec.kind not in MADE:
         return spec.kind == "arrays"
     defense = own_defense(settings, spec, dataset)
     return isinstance(defense, ModuleDefense) and not learns(defense)
@@ -75,7 +79,7 @@ def check_data_named(settings: Settings, spec: ReleaseSpec, dataset: Dataset) ->
     Raises:
         UserError: no data were named and the module's first convolution reads other channels than these have.
     """
-    if settings.dataset is not None or spec.kind != "factory":
+    if settings.dataset is not None or spec.kind not in MADE:
         return
     defense = own_defense(settings, spec, dataset)
     channels = _channels(defense.module) if isinstance(defense, ModuleDefense) else None
@@ -88,12 +92,12 @@ def check_data_named(settings: Settings, spec: ReleaseSpec, dataset: Dataset) ->
 
 
 def look(settings: Settings, spec: ReleaseSpec, dataset: Dataset, device: str) -> Look | None:
-    """Publish two images by a factory's defense; None for other releases.
+    """Publish two images by the defense of a factory or of a program; None for other releases.
 
     Raises:
         UserError: it fits nothing and cannot publish such images.
     """
-    if spec.kind != "factory":
+    if spec.kind not in MADE:
         return None
     defense = own_defense(settings, spec, dataset)
     fitted = learns(defense)

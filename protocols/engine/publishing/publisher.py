@@ -16,7 +16,7 @@ from protocols.engine.publishing.hosts import Tensors, Work, in_host
 from protocols.engine.settings import CALL_LIMIT
 from vfc.defense import Defense
 from vfc.errors import UserError
-from vfc.outside.user_code import defender_call
+from vfc.isolation.user_code import defender_call
 from vfc.release import Release
 from vfc.seeding import derive_seed
 from vfc.wrapper import ModuleDefense, check_values

@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part
+from protocols.engine.outside.families import Families
 from protocols.engine.prepared import TargetRows
 from protocols.engine.progress import Reporter
 from protocols.engine.publishing.publisher import Publisher, picture_of
-from protocols.engine.trainer import Families
 from vfc.data import Dataset, ImageSet
 from vfc.defense import Defense
 from vfc.errors import UserError

@@ -10,8 +10,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from vfc.core.augmentation import AUGMENTATIONS
-from vfc.core.course import SCHEDULES
 from vfc.core.decoder import DECODERS, OUTPUTS, output_bounds
+from vfc.core.history import SCHEDULES
 from vfc.core.mask import COMBINATIONS, MASKS, SALIENCIES, SALIENCY_POINTS, SCOPES, SELECTIONS
 from vfc.core.network import Network
 from vfc.core.noise import NoiseLaw

@@ -11,9 +11,9 @@ from typing import Literal, NoReturn, TypeVar
 
 import torch
 
-from vfc.core.guard import kept_place, limits, no_exit, time_limit
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError, UserError
+from vfc.isolation.guard import kept_place, limits, no_exit, time_limit
 
 T = TypeVar("T")
 

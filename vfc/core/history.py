@@ -27,7 +27,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class TrainingHistory:
     """How a training went.
 
     Args:
