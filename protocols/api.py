@@ -21,21 +21,21 @@ OWN = ("release", "dataset", "protocols", "gates", "threat", "budget", "seed", "
 
 
 def attack(
-    defense: object = None,
+    defense: object,
     *,
-    images: object = None,
-    labels: object = None,
-    attributes: Mapping[str, object] | Sequence[str] | None = None,
-    test: object = None,
-    release: object = None,
-    target: object = None,
-    dataset: str | None = None,
-    protocols: Sequence[str] = ("adaptive-probe",),
-    gates: Sequence[str] = (),
-    threat: str | None = None,
-    budget: str = "standard",
-    seed: int = 0,
-    out: str | Path | None = None,
+    images: object,
+    labels: object,
+    attributes: Mapping[str, object] | Sequence[str] | None,
+    test: object,
+    release: object,
+    target: object,
+    dataset: str | None,
+    protocols: Sequence[str],
+    gates: Sequence[str],
+    threat: str | None,
+    budget: str,
+    seed: int,
+    out: str | Path | None,
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
@@ -62,17 +62,17 @@ def attack(
 
 
 def bench(
-    defenses: object = "all",
+    defenses: object,
     *,
-    images: object = None,
-    labels: object = None,
-    attributes: Mapping[str, object] | Sequence[str] | None = None,
-    test: object = None,
-    dataset: str | None = None,
-    threat: str | None = None,
-    budget: str = "standard",
-    seed: int = 0,
-    out: str | Path | None = None,
+    images: object,
+    labels: object,
+    attributes: Mapping[str, object] | Sequence[str] | None,
+    test: object,
+    dataset: str | None,
+    threat: str | None,
+    budget: str,
+    seed: int,
+    out: str | Path | None,
     **options: Any,
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""

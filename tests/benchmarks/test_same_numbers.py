@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from benchmarks.same_numbers import cases, compare, make_inputs, read
+from benchmarks.same_numbers import compare, read
+from benchmarks.same_numbers_cases import cases, make_inputs
 
 VALUE = {"value": 0.1, "low": 0.05, "high": 0.2, "n": 20, "counts": {"k": 2}, "rows": "p/first", "reason": None}
 ROW = {
