@@ -14,10 +14,11 @@ from protocols.engine.identity import code_of_factory, content_of
 from protocols.engine.outside.families import Families
 from protocols.engine.outside.models import check_code, contents_of
 from protocols.engine.outside.release import (
+    MADE,
     applying,
     check_data_named,
     defense_seed,
-    fits_nothing,
+    learns,
     look,
     own_defense,
 )
@@ -80,9 +81,11 @@ def data_of(settings: Settings, spec: ReleaseSpec) -> tuple[Settings, Dataset, P
                 f"expected attributes among {', '.join(dataset.attributes) or 'none'}, got {name!r}",
                 "derive one with --label",
             )
-    check_data_named(settings, spec, dataset)
+    first = own_defense(settings, spec, dataset) if spec.kind in MADE else None
+    if settings.dataset is None and first is not None:
+        check_data_named(spec, first, dataset)
     settings = replace(settings, dataset=settings.dataset or "digits", task=dataset.task)
-    if fits_nothing(settings, spec, dataset):
+    if isinstance(first, ModuleDefense) and not learns(first):
         # A defense that needs no data leaves the whole training part to the attacker.
         settings = replace(settings, split="paper")
     settings = named_by_content(settings, spec, dataset)

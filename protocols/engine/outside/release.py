@@ -58,30 +58,19 @@ def own_defense(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> Defe
     return made(spec, dataset.classes[dataset.task], defense_seed(settings, spec))
 
 
-def fits_nothing(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> bool:
-    """Whether a release needs no data of the defender's, so that the whole training part is the attacker's."""
-    if spec.kind not in MADE:
-        return spec.kind == "arrays"
-    defense = own_defense(settings, spec, dataset)
-    return isinstance(defense, ModuleDefense) and not learns(defense)
-
-
-def check_data_named(settings: Settings, spec: ReleaseSpec, dataset: Dataset) -> None:
+def check_data_named(spec: ReleaseSpec, defense: Defense, dataset: Dataset) -> None:
     """Refuse to guess the data of a module that reads images of more channels than digits has.
 
     A gray image passes many a module for color by being broadcast over its channels, and nobody would notice.
 
     Args:
-        settings: the run's; nothing is refused where they name the data.
         spec: the release.
+        defense: what its code has made.
         dataset: what was loaded in place of data that nobody named.
 
     Raises:
-        UserError: no data were named and the module's first convolution reads other channels than these have.
+        UserError: the module's first convolution reads other channels than these have.
     """
-    if settings.dataset is not None or spec.kind not in MADE:
-        return
-    defense = own_defense(settings, spec, dataset)
     channels = _channels(defense.module) if isinstance(defense, ModuleDefense) else None
     if channels not in (None, dataset.shape[0]):
         raise UserError(
