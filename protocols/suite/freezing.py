@@ -70,9 +70,11 @@ class Freezer:
         truth: dict[str, Tensor] = {}
         answers: dict[str, Tensor] = {}
         for goal in goals:
-            pool |= self._labelled(world, goal)
-            truth |= self._truth(world, goal)
-            answers |= _answers(world, self._shuffled(world, goal), goal)
+            shuffled = self._shuffled(world, goal)
+            pool |= self._labelled(world, shuffled, goal.label)
+            truth[goal.label] = world.targets.labels[goal.label]
+            truth[f"{goal.label}.shuffled"] = shuffled.targets.labels[goal.label]
+            answers |= _answers(world, shuffled, goal)
         parts = {"train": world.train, "validation": world.validation, "targets": world.targets}
         attack = {f"{name}.release": part.release for name, part in parts.items()}
         attack |= {f"{name}.call": part.call for name, part in parts.items() if part.call is not None}
@@ -104,9 +106,9 @@ class Freezer:
         )
         return ordered.shuffled(goal.label, generator)
 
-    def _labelled(self, world: EvaluationData, goal: LabelGoal) -> dict[str, Tensor]:
+    def _labelled(self, world: EvaluationData, shuffled: EvaluationData, label: str) -> dict[str, Tensor]:
         """The pool's labels as they are and permuted, and the rows that are granted with so many labels per class."""
-        label, order, shuffled = goal.label, self._order(world), self._shuffled(world, goal)
+        order = self._order(world)
         permuted = torch.empty_like(world.train.labels[label])
         permuted[order] = shuffled.train.labels[label]
         found = {
@@ -123,13 +125,6 @@ class Freezer:
                     continue
                 found[f"train.{name}.rows@{count}"] = order[rows]
         return found
-
-    def _truth(self, world: EvaluationData, goal: LabelGoal) -> dict[str, Tensor]:
-        label = goal.label
-        return {
-            label: world.targets.labels[label],
-            f"{label}.shuffled": self._shuffled(world, goal).targets.labels[label],
-        }
 
     def _index(self, targets: Part, defense: str) -> Tensor:
         """A number for every target that tells suites, versions, defenses and releases apart."""
