@@ -107,6 +107,15 @@ def test_a_crashed_candidate_and_a_dropped_one_leave_their_flags_on_the_number()
     assert {"CRASHED", "SHUFFLED_ABOVE_CHANCE"} <= set(value.flags)
 
 
+def test_a_number_from_a_part_of_the_training_has_not_converged():
+    b = board("a")
+    attempt = fill(b, 0, attack=0.7, shuffled=0.5)
+    assert "NOT_CONVERGED" not in numbers(b).accuracy([attempt]).flags
+    b.results.reach(attempt, "attack", 0.125)
+    for value in (numbers(b).accuracy([attempt]), numbers(b).suppression([attempt])):
+        assert "NOT_CONVERGED" in value.flags
+
+
 def test_without_a_target_ratios_are_unknown_and_accuracies_are_not():
     b = board("a")
     attempt = fill(b, 0, attack=0.7, shuffled=0.5)
