@@ -11,6 +11,7 @@ from adversaries.evidence import Step, Value
 from adversaries.statistics import estimates, labels_needed, levels
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import EXPOSED, Rows
+from protocols.evaluation.candidate import guessing_the_floor
 from protocols.evaluation.flags import health_flags, silence
 from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
@@ -88,8 +89,13 @@ class LabelMetrics:
 
     @property
     def exposing(self) -> Leaderboard:
-        """The leaderboard as if the goal were to pick out images and name them right."""
-        return replace(self.board, statistic=replace(self.board.statistic, array=EXPOSED, floor=None))
+        """The leaderboard as if the goal were to pick out images and name them right; its floor is what guessers do."""
+        board = replace(self.board, statistic=replace(self.board.statistic, array=EXPOSED, floor=None))
+        results, blind = board.results, guessing_the_floor("task") | guessing_the_floor("attribute")
+        guessers = board.contestants(a for a in results.attempts() if results.of(a).candidate.adversary in blind)
+        best = max(guessers, key=board.strength, default=None)
+        floor = None if best is None else board.rows(best)[0]
+        return replace(board, statistic=replace(board.statistic, floor=floor))
 
     def exposed(self, attempts: Sequence[Attempt]) -> Value:
         """The share of all target images that the attack picks out itself and names right.

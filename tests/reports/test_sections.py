@@ -218,8 +218,5 @@ def test_of_a_hard_plant_it_is_told_who_could_not_look():
         for name, value in zip(("cnn", "products"), values, strict=True)
     ]
     text = " ".join(controls(AttemptIndex(full(evidence=tuple(rows)))))
-    assert (
-        "found by none of 1 that were tried; nobody here may see a leak of this kind; without a number: products ("
-        in (text)
-    )
-    assert "products (failed: out of memory)." in text
+    assert "found by none of 1 that were tried" in text
+    assert "; without a number: products (failed: out of memory)." in text
