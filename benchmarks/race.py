@@ -79,7 +79,15 @@ def accuracies(evaluation: LabelEvaluation, memory: Memory, budget: Budget) -> t
     board = replace(evaluation.board, results=results)
     own = replace(budget, labels=LABELS, doubling="none", shuffle_all=False, ceiling_everywhere=False)
     memory.asked = set()
-    schedule = Schedule(results=results, budget=own, runner=memory, task=lambda t: t, name="race", board=board)  # type: ignore[arg-type]
+    schedule = Schedule(
+        results=results,
+        budget=own,
+        runner=memory,
+        task=lambda t: t,
+        name="race",
+        board=board,
+        chance=evaluation.schedule.chance,
+    )  # type: ignore[arg-type]
     schedule.attack()
     schedule.control(lambda: [Choice(board=board, attempts=results.attempts(labels)) for labels in LABELS])
     found: dict[object, float] = {}

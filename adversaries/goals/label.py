@@ -88,6 +88,10 @@ class LabelGoal(Goal):
         """The rate at which the best constant guess is right on some labels."""
         return float(torch.bincount(labels).max() / len(labels))
 
+    def known_chance(self, world: EvaluationData) -> float:
+        """The rate at which the best guess without the release is right on the attacker's own validation part."""
+        return self.chance(world.validation.labels[self.label][self.graded(world, world.validation)])
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskLabel(LabelGoal):
@@ -168,6 +172,14 @@ class Attribute(LabelGoal):
         table = (counts / counts.sum(0).clamp_min(1) if self.skewed(world) else counts).argmax(1)
         table[counts.sum(1) == 0] = self.majority(world)
         return table
+
+    def known_chance(self, world: EvaluationData) -> float:
+        """The better, on the attacker's own validation part, of a constant class and the table."""
+        own, constant, table = world.validation, super().known_chance(world), self.table(world)
+        if table is None or own.prediction is None:
+            return constant
+        rows = self.graded(world, own)
+        return max(constant, float((own.labels[self.label][rows] == table[own.prediction[rows]]).double().mean()))
 
     def questions(self, world: EvaluationData) -> tuple[int, ...]:
         """The classes about which `is it this one or another` is asked: all, or the second of two."""

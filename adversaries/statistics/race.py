@@ -26,12 +26,23 @@ class Runner:
     """How one member of a family did in a round.
 
     Args:
-        rows: numbers per row of the attacker's validation part, of all seeds; higher is better.
+        rows: numbers per row of the attacker's validation part; higher is better. Of several seeds the mean, because
+            the same row tried again is no further row.
         chance: share of right rows without the release, or None where rows are not right or wrong.
     """
 
     rows: Rows
     chance: float | None = None
+
+    @classmethod
+    def of(cls, seeds: Sequence[Rows], chance: float | None = None) -> Runner:
+        """A member by its rows of every seed.
+
+        Args:
+            seeds: numbers per row of the validation part, in the same order for every seed.
+            chance: see the class.
+        """
+        return cls(rows=np.mean([np.asarray(rows, np.float64) for rows in seeds], axis=0), chance=chance)
 
 
 def going_on(runners: Sequence[Runner]) -> list[int]:
@@ -64,7 +75,8 @@ def _learned(runner: Runner) -> bool:
     """Whether somebody is above chance."""
     if runner.chance is None:
         return True
-    hits, n = int(np.sum(runner.rows, dtype=np.int64)), len(runner.rows)
+    # Means over seeds have whole sums only by chance; what is left over counts for nothing.
+    hits, n = int(np.sum(runner.rows, dtype=np.float64) + 1e-6), len(runner.rows)
     return estimates.binomial_upper_tail(hits, n, runner.chance) < LEVEL
 
 

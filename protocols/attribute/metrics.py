@@ -73,13 +73,14 @@ class AttributeMetrics:
         found = (self.board.choose(self.largest(levels)), self.board.choose(self.frozen))
         return list(dict.fromkeys(contestant for contestant in found if contestant is not None))
 
-    def class_choices(self, levels: Sequence[str]) -> list[Choice]:
-        """The choices about single classes, which need controls too."""
+    def choices(self, levels: Sequence[str]) -> list[Choice]:
+        """The choices about single classes and of whom exposes most, which need controls too."""
         attempts = self.largest(levels)
         columns = range(len(self.questions))
-        return [
+        found = [
             Choice(board=self._about(column), attempts=attempts, ceiling=True, double_all=True) for column in columns
         ]
+        return [*found, Choice(board=self._numbers(self.board, self.rows).exposing, attempts=attempts)]
 
     def worst_class(self, name: str, attempts: Sequence[Attempt]) -> Value:
         """Leakage about the class that leaks most, each class with the adversary that is best at it on validation.

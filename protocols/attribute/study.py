@@ -76,7 +76,6 @@ def _conduct(
         unknown = {f"attribute.{label}.{name}": Value.unknown(reason) for name in NAMES}
         return Findings(evidence=[_absent(context, protocol, goal.name, reason)], metrics=unknown)
     evaluation = LabelEvaluation.of(_with_models(context, models), goal, candidates)
-    evaluation.run(context.levels)
     numbers = AttributeMetrics(
         board=evaluation.board,
         questions=goal.questions(world),
@@ -84,7 +83,7 @@ def _conduct(
         rows=context.rows,
         originals=world.train.images is not None,
     )
-    evaluation.schedule.control(lambda: numbers.class_choices(context.levels))
+    evaluation.run(context.levels, lambda: numbers.choices(context.levels))
     metrics = numbers.all(label, context.levels)
     evidence = evaluation.evidence(protocol, numbers.chosen(context.levels))
     if goal.skewed(world):

@@ -90,6 +90,11 @@ def floor_guessers(goal: Goal) -> tuple[Candidate, ...]:
     return tuple(_variants(each for each in entries(goal) if each.order >= FLOOR_ORDER))
 
 
+def guessing_the_floor(goal: Goal) -> frozenset[str]:
+    """Names of the floor's guessers."""
+    return frozenset(each.name for each in entries(goal) if each.order >= FLOOR_ORDER)
+
+
 def _kind(entry: Entry) -> type[Attacker]:
     return ADVERSARIES.get(entry.name)
 

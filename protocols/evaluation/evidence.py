@@ -183,12 +183,15 @@ class EvidenceMaker:
         found, outcomes = {}, self.board.results.outcomes
         once = self._rows(outcomes.get(trial), contestant)
         for other, outcome in outcomes.items():
-            if other.arm.startswith(HARD) and other._replace(arm=trial.arm) == trial and once is not None:
-                rows = self._rows(outcome, contestant)
-                if rows is not None:
+            if other.arm.startswith(HARD) and other._replace(arm=trial.arm) == trial:
+                name, rows = f"planted.{other.arm.removeprefix(HARD)}", self._rows(outcome, contestant)
+                if rows is not None and once is not None:
                     value = self.board.statistic.value(rows)
-                    name = f"planted.{other.arm.removeprefix(HARD)}"
                     found[name] = value.model_copy(update={"reason": compared_with_planted(once, rows)})
+                elif rows is None:
+                    # Else a reader that dies there would look as if nothing had been planted.
+                    why = f"{outcome.status.replace('_', ' ')}: {outcome.reason or 'no reason was given'}"
+                    found[name] = Value.unknown(why, unit=self.board.statistic.unit)
         return found
 
     def _measured(

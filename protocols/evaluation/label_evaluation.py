@@ -120,15 +120,21 @@ class LabelEvaluation:
             task=self._task,
             name="attacks",
             board=self.board if self.replaced is None else None,
+            chance=self.goal.known_chance(context.prepared.world),
         )
 
-    def run(self, levels: Sequence[str]) -> None:
-        """Every stage."""
+    def run(self, levels: Sequence[str], further: Callable[[], Sequence[Choice]] = tuple) -> None:
+        """Every stage.
+
+        Args:
+            levels: of the adversaries that count.
+            further: choices by other statistics that numbers come from, from the results as they are then.
+        """
         schedule = self.schedule
         schedule.attack()
         schedule.double()
         self._add_transforms(levels, schedule)
-        schedule.control(lambda: self._choices(levels))
+        schedule.control(lambda: [*self._choices(levels), *further()])
         schedule.run(self._hard_plants(levels), "hard leaks")
         schedule.draw(self._worth_drawing(levels))
 

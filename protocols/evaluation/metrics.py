@@ -11,6 +11,7 @@ from adversaries.evidence import Step, Value
 from adversaries.statistics import estimates, labels_needed, levels
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import EXPOSED, Rows
+from protocols.evaluation.candidate import guessing_the_floor
 from protocols.evaluation.flags import health_flags, silence
 from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
@@ -37,6 +38,8 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
     missed = board.missed(chosen, attempts)
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
     flags |= silence(board, chosen, attempts)
+    # Who was left out of a race had a part of its training only; a choice that is controlled trains it to the end.
+    flags |= {"NOT_CONVERGED"} if results.share(chosen.attempt) < 1 else set()
     # Whoever was not chosen is judged too, so that one draw of theirs is a doubt as well.
     single = results.draws * len(results.seeds) == 1 and any(map(results.drawn, attempts))
     flags |= {"ONE_DRAW"} if single or board.draws(chosen) == 1 else set()
@@ -84,14 +87,23 @@ class LabelMetrics:
         """Accuracy of the chosen adversary."""
         return chosen_value(self.board, attempts, lambda _contestant, rows, _seed: self.board.statistic.value(rows))
 
+    @property
+    def exposing(self) -> Leaderboard:
+        """The leaderboard as if the goal were to pick out images and name them right; its floor is what guessers do."""
+        board = replace(self.board, statistic=replace(self.board.statistic, array=EXPOSED, floor=None))
+        results, blind = board.results, guessing_the_floor("task") | guessing_the_floor("attribute")
+        guessers = board.contestants(a for a in results.attempts() if results.of(a).candidate.adversary in blind)
+        best = max(guessers, key=board.strength, default=None)
+        floor = None if best is None else board.rows(best)[0]
+        return replace(board, statistic=replace(board.statistic, floor=floor))
+
     def exposed(self, attempts: Sequence[Attempt]) -> Value:
         """The share of all target images that the attack picks out itself and names right.
 
         The strongest at that is chosen, on the validation part; the floor is what its guesser exposes.
         """
-        statistic = replace(self.board.statistic, array=EXPOSED, floor=None)
-        board = replace(self.board, statistic=statistic)
-        return chosen_value(board, attempts, lambda _contestant, rows, _seed: statistic.value(rows))
+        board = self.exposing
+        return chosen_value(board, attempts, lambda _contestant, rows, _seed: board.statistic.value(rows))
 
     def median_accuracy(self, attempts: Sequence[Attempt]) -> Value:
         """Accuracy of the median candidate on the targets: a number that no label was spent on choosing."""

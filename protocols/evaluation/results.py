@@ -85,7 +85,8 @@ class Results:
             about the luck of that draw.
         comparisons: of how many trials of an arm these are a part, where levels are divided by those of a whole study.
         outcomes: what is known so far, by trial without its share.
-        shares: of those who race, how much of its training an attempt has reached, on the release and on the images.
+        shares: of those who race, how much of its training an attempt has reached in the arms `attack` (which stands
+            for all arms that are not named), `ceiling` and, where it is longer than the attack, `shuffled`.
         rounds: their outcomes at every share that was run.
     """
 
@@ -97,7 +98,7 @@ class Results:
     draws: int = 0
     comparisons: int | None = None
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
-    shares: dict[tuple[Attempt, bool], float] = field(default_factory=dict)
+    shares: dict[tuple[Attempt, Arm], float] = field(default_factory=dict)
     rounds: dict[Trial, dict[float, Outcome]] = field(default_factory=dict)
 
     def add(self, competitor: Competitor) -> int:
@@ -146,11 +147,18 @@ class Results:
 
     def share(self, attempt: Attempt, arm: Arm = "attack") -> float:
         """How much of its whole training an attempt has reached in an arm."""
-        return self.shares.get((attempt, arm == "ceiling"), 1.0)
+        attack = self.shares.get((attempt, "attack"), 1.0)
+        if arm == "ceiling":
+            return self.shares.get((attempt, arm), 1.0)
+        return max(attack, self.shares.get((attempt, arm), 0.0))
+
+    def longest(self, attempt: Attempt) -> float:
+        """The largest share of its whole training that a candidate has reached with any budget: its controls' share."""
+        return max((self.share(each) for each in self.tried() if each.candidate == attempt.candidate), default=1.0)
 
     def reach(self, attempt: Attempt, arm: Arm, share: float) -> None:
         """Let an attempt that races come so far in an arm."""
-        self.shares[attempt, arm == "ceiling"] = share
+        self.shares[attempt, arm] = share
 
     def wanted(self, trial: Trial) -> Trial | None:
         """A trial with the share that its attempt has reached; None if its outcome is known."""
@@ -162,7 +170,7 @@ class Results:
     def enter(self, trial: Trial, outcome: Outcome) -> None:
         """Write an outcome down."""
         plain = trial._replace(share=1.0)
-        if (trial.attempt, trial.arm == "ceiling") in self.shares:
+        if (trial.attempt, "ceiling" if trial.arm == "ceiling" else "attack") in self.shares:
             self.rounds.setdefault(plain, {})[trial.share] = outcome
         self.outcomes[plain] = outcome
 
@@ -208,8 +216,10 @@ class Results:
         return any(outcome is not None and outcome.status == "failed" for outcome in found)
 
     def uncontrolled(self, attempt: Attempt) -> bool:
-        """Whether an attempt lacks the shuffled control that applies to it."""
-        return self.of(attempt).shuffles and not self.measured(self.largest(attempt), "shuffled")
+        """Whether the shuffled control that applies to an attempt is missing, or was trained less than the attempt."""
+        largest = self.largest(attempt)
+        shorter = self.share(largest, "shuffled") < self.share(attempt)
+        return self.of(attempt).shuffles and (shorter or not self.measured(largest, "shuffled"))
 
     def reason(self, attempts: Iterable[Attempt]) -> str | None:
         """The most frequent reason for which some attempts were not measured."""

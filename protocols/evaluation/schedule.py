@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from adversaries.statistics.race import Runner, going_on
 from protocols.engine.budget import Budget
 from protocols.engine.task_runner import QueuedTask, TaskRunner
@@ -45,6 +43,8 @@ class Schedule:
         task: from a trial to what is run for it.
         name: how progress calls the attack.
         board: by what families race; None where nobody does.
+        chance: the rate at which the best guess without the release is right on the attacker's validation part; None
+            where rows are not right or wrong.
     """
 
     results: Results
@@ -53,6 +53,7 @@ class Schedule:
     task: Callable[[Trial], QueuedTask]
     name: str
     board: Leaderboard | None = None
+    chance: float | None = None
 
     def attack(self) -> None:
         """Every attempt, its ceilings, and its shuffled control where the budget controls everybody.
@@ -142,11 +143,10 @@ class Schedule:
         board = self.board
         if board is None:
             return list(family)
-        floor, variant = board.statistic.floor, board.statistic.variants[0]
-        chance = None if floor is None else float(np.mean(floor))
+        variant = board.statistic.variants[0]
         found = {each: board.rows(Contestant(each, variant), arm, part="validation") for each in family}
         measured = [attempt for attempt, rows in found.items() if rows]
-        runners = [Runner(rows=np.concatenate(found[attempt]), chance=chance) for attempt in measured]
+        runners = [Runner.of(found[attempt], self.chance) for attempt in measured]
         return [measured[position] for position in going_on(runners)]
 
     def _to_the_end(self, attempt: Attempt, arm: Arm) -> list[Trial]:
@@ -154,13 +154,8 @@ class Schedule:
         results = self.results
         if results.share(attempt, arm) == 1.0:
             return []
-        largest, trials = results.largest(attempt), []
         results.reach(attempt, arm, 1.0)
-        trials += results.trials([attempt], arm)
-        if arm == "attack" and results.share(largest, "ceiling") < 1.0 and attempt == largest:
-            results.reach(largest, "ceiling", 1.0)
-            trials += results.trials([largest], "ceiling")
-        return trials
+        return results.trials([attempt], arm) + (self._ceilings([attempt]) if arm == "attack" else [])
 
     def _needed(self, choice: Choice) -> list[Trial]:
         """The controls of one choice, of those that selection missed, and of the strongest who look at releases."""
@@ -177,7 +172,7 @@ class Schedule:
             return stopped  # they may not be chosen then
         others += [on_images]
         controlled = [each.attempt for each in (chosen, *missed, *others) if each is not None]
-        trials = self._shuffled(controlled)
+        trials = self._shuffled(controlled) + self._ceilings(controlled)
         if self.budget.doubling != "none" and choice.double_all:
             trials += self._doubled(dict.fromkeys(self.results.largest(attempt) for attempt in controlled))
         if chosen is not None:
@@ -187,9 +182,24 @@ class Schedule:
         return trials
 
     def _shuffled(self, attempts: Iterable[Attempt]) -> list[Trial]:
+        """The shuffled controls with the largest budget, none trained less than its candidate was with any budget."""
         results = self.results
-        largest = dict.fromkeys(results.largest(attempt) for attempt in attempts)
-        return results.trials((attempt for attempt in largest if results.of(attempt).shuffles), "shuffled")
+        largest = dict.fromkeys(results.largest(attempt) for attempt in attempts if results.of(attempt).shuffles)
+        for attempt in largest:
+            longest = results.longest(attempt)
+            if results.share(attempt, "shuffled") < longest:
+                results.reach(attempt, "shuffled", longest)
+        return results.trials(largest, "shuffled")
+
+    def _ceilings(self, attempts: Iterable[Attempt]) -> list[Trial]:
+        """The ceilings with the largest budget of those whose ceiling was trained less than they with any budget."""
+        results, trials = self.results, list[Trial]()
+        for attempt in dict.fromkeys(results.largest(attempt) for attempt in attempts):
+            longest = results.longest(attempt)
+            if results.share(attempt, "ceiling") < longest:
+                results.reach(attempt, "ceiling", longest)
+                trials += results.trials([attempt], "ceiling")
+        return trials
 
     def _doubled(self, attempts: Iterable[Attempt]) -> list[Trial]:
         trained = (attempt for attempt in attempts if self.results.of(attempt).trains)

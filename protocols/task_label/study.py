@@ -14,7 +14,8 @@ from protocols.evaluation.evidence import reference_row
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.metrics import LabelMetrics, LabelsNeeded
 from protocols.evaluation.protocol import Findings
-from protocols.evaluation.results import Attempt
+from protocols.evaluation.results import Attempt, Budgeted, Results
+from protocols.evaluation.schedule import Choice
 
 EXPOSED_AT = (1, 10)
 """Labelled releases per class at which it is told whom the attack exposes."""
@@ -32,7 +33,6 @@ def conduct_task(context: Context, protocol: str, candidates: Sequence[Candidate
     prepared = context.prepared
     goal = TaskLabel(label=prepared.parts.task)
     evaluation = LabelEvaluation.of(context, goal, candidates, draws=adaptive)
-    evaluation.run(context.levels)
     numbers = LabelMetrics(
         board=evaluation.board,
         target=prepared.target,
@@ -40,6 +40,7 @@ def conduct_task(context: Context, protocol: str, candidates: Sequence[Candidate
         rows=context.rows,
         originals=prepared.world.train.images is not None,
     )
+    evaluation.run(context.levels, lambda: exposed_choices(numbers) if adaptive and context.threat >= "L2" else [])
     metrics = transfer_metrics(numbers)
     if adaptive:
         metrics |= adaptive_metrics(numbers, [level for level in context.levels if level <= "L2"])
@@ -77,6 +78,12 @@ def transfer_metrics(numbers: LabelMetrics) -> dict[str, Value]:
     return metrics
 
 
+def exposed_choices(numbers: LabelMetrics) -> list[Choice]:
+    """The choices of whom exposes most, which need controls too."""
+    curve = _curve(numbers.board.results)
+    return [Choice(board=numbers.exposing, attempts=curve[labels]) for labels in EXPOSED_AT if labels in curve]
+
+
 def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, Value]:
     """`adaptive.*`: the strongest of all levels that the threat model allows."""
     results = numbers.board.results
@@ -86,7 +93,7 @@ def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, 
         metrics["adaptive.accuracy@0"] = numbers.accuracy(unlabelled)
         metrics["adaptive.median_accuracy@0"] = numbers.median_accuracy(results.attempts(levels=("L1",)))
     if "L2" in levels:
-        curve = {labels: results.attempts(labels, levels=("L0", "L1", "L2")) for labels in results.grid}
+        curve = _curve(results)
         for labels, attempts in curve.items():
             metrics[f"adaptive.accuracy@{labels}"] = numbers.accuracy(attempts)
             metrics[f"adaptive.suppression_ratio@{labels}"] = numbers.suppression(attempts)
@@ -96,3 +103,8 @@ def adaptive_metrics(numbers: LabelMetrics, levels: Sequence[str]) -> dict[str, 
         metrics["adaptive.labels_to_half"] = needed.reaching(0.5)
         metrics["adaptive.labels_to_90"] = needed.reaching(0.9)
     return metrics
+
+
+def _curve(results: Results) -> dict[Budgeted, list[Attempt]]:
+    """Who competes at each number of labels: from L3 on the axis is queries."""
+    return {labels: results.attempts(labels, levels=("L0", "L1", "L2")) for labels in results.grid}

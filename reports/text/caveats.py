@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adversaries.evidence import Value
-from adversaries.health import FOUND, HONESTY, MEANINGS, MISSED, NO_ROOM, PLANTS, POWER
+from adversaries.health import HONESTY, MEANINGS, POWER
 from reports.gate.condition import ACCEPTABLE, secret_words
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import sections
 from reports.model.harmless import short
 from reports.model.numbers import number
 from reports.model.report import Report
+from reports.text.hard_plants import hard_plants
 from reports.text.phrases import per_class
 
 FLOOR_GUESSER = "majority"
@@ -85,39 +86,20 @@ def controls(index: AttemptIndex) -> list[str]:
         f"{_count(len(measured), 'attack')} measured; controls: {ceilings} on the images, or on planted labels where "
         f"those are unknown (ceiling); {shuffled} on shuffled labels; {undefended} without the defense (undefended).",
     ]
-    sentences += _hard_plants(measured)
+    plants = hard_plants(measured)
+    sentences += [plant.sentence for plant in plants]
     decisive = [f for f in flagged(index) if f.decides and (set(f.adversaries) - {FLOOR_GUESSER} or f.metrics)]
     if not decisive:
         guesser = any(f.decides for f in flagged(index))
         but = f", except on {FLOOR_GUESSER}, which sees no release" if guesser else ""
-        sentences.append(f"All controls that ran are clean: no flag forbids that a gate holds{but}.")
+        if any(plant.overlooked for plant in plants):
+            sentences.append(
+                f"No flag forbids that a gate holds{but}, but a planted leak of a hard kind was not found."
+            )
+        else:
+            sentences.append(f"All controls that ran are clean: no flag forbids that a gate holds{but}.")
     if not shuffled:
         sentences.append("No shuffled control ran, so it was not checked that the attacks see no label they must not.")
-    return sentences
-
-
-def _hard_plants(measured: Sequence[Attempt]) -> list[str]:
-    """Whether anybody found the leak of a kind that common readers miss, by goal and kind."""
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for attempt in measured:
-        for kind, words in PLANTS.items():
-            values = [row.metrics.get(f"planted.{kind}") for row in attempt.rows]
-            reasons = {value.reason for value in values if value is not None and value.reason}
-            if reasons:
-                said = found.setdefault((attempt.goal, words), {})
-                worst = min(reasons, key=(FOUND, MISSED, NO_ROOM).index)
-                said.setdefault(worst, []).append(attempt.name)
-    sentences = []
-    for (goal, words), said in found.items():
-        tried = sum(map(len, said.values()))
-        who = short(", ".join(dict.fromkeys(said.get(FOUND, ()))), 100)
-        if who:
-            end = f"found by {who}"
-        elif MISSED in said:
-            end = f"found by none of {tried} that were tried; nobody here may see a leak of this kind"
-        else:
-            end = "no room to tell, since the release itself is read"
-        sentences.append(f"A leak of {short(goal, 60)} planted in a copy of the release, as {words}: {end}.")
     return sentences
 
 

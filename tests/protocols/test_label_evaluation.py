@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.label import Attribute, TaskLabel
+from protocols.attribute.metrics import AttributeMetrics
 from protocols.engine.budget import get_budget
 from protocols.engine.prepared import Digests
 from protocols.engine.settings import Settings
@@ -15,6 +17,7 @@ from protocols.evaluation.context import Context
 from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.results import Attempt, Trial
+from protocols.task_label.study import conduct_task
 
 CANDIDATES = (
     Candidate(adversary="frozen", settings={"model": "mlp"}), Candidate(adversary="linear"),
@@ -54,6 +57,58 @@ def test_a_board_on_a_label_needs_learners_and_has_the_goals_floor():
     assert found.floor.tolist() == [1, 0] * 20
     assert found.board.statistic.goal == "task:y"
     assert "TOO_FEW_TARGETS" in found.board.results.common
+
+
+def parts_of(targets):
+    """A pool whose validation part is class 0 in 3 of 4 rows, and in 7 of 8 what a table of predictions says."""
+    prediction = torch.arange(40) % 2
+    y = torch.where(torch.arange(40) % 8 == 0, 1 - prediction, prediction)
+    own = torch.tensor([0, 0, 0, 1] * 10)
+    told = torch.where(torch.arange(40) % 8 == 0, 1 - own, own)
+    return {
+        "train": Part(images=None, release=torch.zeros(40, 3), labels={"y": y, "a": y}, prediction=prediction),
+        "validation": Part(images=None, release=torch.zeros(40, 3), labels={"y": own, "a": own}, prediction=told),
+        "targets": Part(images=None, release=torch.zeros(40, 3), labels={"y": targets, "a": targets}, prediction=told),
+    }
+
+
+@pytest.mark.parametrize("truth", [0, 1])
+def test_a_race_knows_chance_from_the_attackers_own_validation_part(truth):
+    targets = torch.full((40,), truth)
+    targets[0] = 1 - truth
+    world = EvaluationData(**parts_of(targets), classes={"y": 2, "a": 2}, models={})
+    for goal, chance in ((TaskLabel(label="y"), 0.75), (Attribute(label="a"), 0.875)):
+        found = evaluated(goal)
+        found.context.prepared.world = world
+        assert found.schedule.chance == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(("adaptive", "threat", "asked"), [(True, "L2", [1, 10]), (True, "L1", []), (False, "L2", [])])
+def test_whoever_exposes_most_is_a_choice_of_the_task(monkeypatch, adaptive, threat, asked):
+    class EnoughError(Exception):
+        pass
+
+    def run(self, _levels, further=tuple):
+        choices = further()
+        assert [{attempt.budget for attempt in choice.attempts} for choice in choices] == [{k, None} for k in asked]
+        assert all(choice.board.statistic.array == "exposed" for choice in choices)
+        raise EnoughError
+
+    monkeypatch.setattr(LabelEvaluation, "run", run)
+    context = evaluated(TaskLabel(label="y"), threat=threat).context
+    prepared = context.prepared
+    prepared.parts, prepared.target = SimpleNamespace(task="y"), None
+    prepared.dataset = SimpleNamespace(name="d", classes={"y": 2})
+    with pytest.raises(EnoughError):
+        conduct_task(context, "adaptive-probe", CANDIDATES, adaptive=adaptive)
+
+
+def test_whoever_exposes_most_is_a_choice_of_an_attribute():
+    board = evaluated(Attribute(label="a")).board
+    numbers = AttributeMetrics(board=board, questions=(1,), floors=np.zeros((40, 1)), rows={}, originals=False)
+    *_, last = numbers.choices(["L0", "L1", "L2"])
+    assert last.board.statistic.array == "exposed"
+    assert set(last.attempts) == set(numbers.largest(["L0", "L1", "L2"]))
 
 
 @pytest.mark.parametrize(("budget", "draws", "unchecked"), [("smoke", 1, True), ("standard", 3, False)])

@@ -1,5 +1,7 @@
 """From outcomes written by hand to the catalog's numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,38 @@ def test_a_crashed_candidate_and_a_dropped_one_leave_their_flags_on_the_number()
     value = numbers(b).accuracy([a, crashed, cheat])
     assert value.value == pytest.approx(0.7)
     assert {"CRASHED", "SHUFFLED_ABOVE_CHANCE"} <= set(value.flags)
+
+
+def test_whom_the_floor_exposes_is_what_its_guesser_exposes():
+    def found(share):
+        arrays = {
+            "validation.exposed": hits(share, n=100),
+            "targets.exposed": hits(share),
+            "targets.picked": hits(share),
+        }
+        usual = measured(hits(0.9, n=100), hits(0.9))
+        return replace(usual, arrays={**usual.arrays, **arrays})
+
+    for ceiling, missed in ((0.6, False), (0.02, True)):
+        b = board("a", "majority", levels=("L2", "L0"))
+        enter(b, Attempt(0, "all"), "attack", found(0.3))
+        enter(b, Attempt(0, "all"), "ceiling", found(ceiling))
+        assert "CEILING_MISSED" in numbers(b).exposed([Attempt(0, "all")]).flags  # no guesser was measured
+        enter(b, Attempt(1, None), "attack", found(0.02))
+        value = numbers(b).exposed([Attempt(0, "all"), Attempt(1, None)])
+        assert value.value == pytest.approx(0.3)
+        assert ("CEILING_MISSED" in value.flags) is missed
+        assert "AT_FLOOR" not in value.flags
+        assert numbers(b).exposing.floor(N).value == pytest.approx(0.02)
+
+
+def test_a_number_from_a_part_of_the_training_has_not_converged():
+    b = board("a")
+    attempt = fill(b, 0, attack=0.7, shuffled=0.5)
+    assert "NOT_CONVERGED" not in numbers(b).accuracy([attempt]).flags
+    b.results.reach(attempt, "attack", 0.125)
+    for value in (numbers(b).accuracy([attempt]), numbers(b).suppression([attempt])):
+        assert "NOT_CONVERGED" in value.flags
 
 
 def test_without_a_target_ratios_are_unknown_and_accuracies_are_not():

@@ -17,7 +17,10 @@ from adversaries.threat import ThreatModel
 from protocols.engine.task import Outcome
 from protocols.evaluation.evidence import EvidenceMaker
 from protocols.evaluation.results import Attempt
+from reports.model.attempt_index import AttemptIndex
+from reports.text.caveats import controls
 from tests.protocols.builders import board, enter, fill, flags_of, outcome
+from tests.reports.sample import full
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,18 @@ def test_of_a_hard_plant_it_is_said_whether_it_was_found_and_no_flag_is_raised(p
     assert not b.results.crashed([attempt])
     enter(b, attempt, "planted", Outcome.empty("failed", "odd"))
     assert b.results.crashed([attempt])
+
+
+@pytest.mark.parametrize(("status", "said"), [("failed", "failed: odd"), ("not_applicable", "not applicable: odd")])
+def test_of_a_hard_plant_on_which_a_reader_dies_it_is_said_why(status, said):
+    b = board("a")
+    enter(b, fill(b, 0, attack=0.5, shuffled=0.5), "planted:signs", Outcome.empty(status, "odd"))
+    (row,) = EvidenceMaker(board=b, protocol="p", sidecar={}).rows([], {})
+    assert row.metrics["planted.signs"].value is None
+    assert row.metrics["planted.signs"].reason == said
+    text = " ".join(controls(AttemptIndex(full(evidence=(row,)))))
+    assert f"nobody could look for it; without a number: a ({said})." in text
+    assert "controls that ran are clean" not in text
 
 
 def noise_world(dtype):

@@ -18,10 +18,11 @@ from protocols.evaluation.label_evaluation import _family
 from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.results import Attempt, Trial
 from protocols.evaluation.schedule import Choice, Schedule
+from protocols.task_label.study import exposed_choices
 from reports.model.attempt_index import Attempt as Shown
 from reports.text.phrases import granted
 from tests.adversaries.attacks.conftest import make_world
-from tests.protocols.builders import board, change, chosen, outcome
+from tests.protocols.builders import board, change, chosen, fill, hits, numbers, outcome
 
 # --- the rule ---
 
@@ -91,21 +92,38 @@ class Answers:
         self.asked += trials
         for trial in trials:
             if trial not in self.kept:
-                self.kept[trial] = outcome(self.says(trial.attempt.candidate, trial.arm, trial.share))
+                self.kept[trial] = self.answer(trial)
                 self.computed += 1
         return [self.kept[trial] for trial in trials]
 
+    def answer(self, trial):
+        return outcome(self.says(trial.attempt.candidate, trial.arm, trial.share))
 
-def raced(says, *, families=("f", "f", "f"), budget="standard", kept=None, grid=("all",)):
-    """A finished race."""
-    b = board(*(f"a{i}" for i in range(len(families))), grid=grid, floor=0.1, shuffles=True, trains=True)
+
+class AnswersOfTrials(Answers):
+    """Answers by a function of the whole trial, which gives an outcome."""
+
+    def answer(self, trial):
+        return self.says(trial)
+
+
+def raced(
+    says, *, families=("f", "f", "f"), budget="standard", kept=None, grid=("all",), seeds=(0,), floor=0.1,
+    answers=Answers, further=tuple,
+):  # fmt: skip
+    """A finished race; `further` makes more choices from the board."""
+    names = [f"a{i}" for i in range(len(families))]
+    b = board(*names, grid=grid, floor=floor, seeds=seeds, shuffles=True, trains=True)
     for position, family in enumerate(families):
         change(b, position, family=family)
-    runner = Answers(says, kept)
+    runner = answers(says, kept)
     spent = replace(get_budget(budget), doubling="none")
-    schedule = Schedule(results=b.results, budget=spent, runner=runner, task=lambda t: t, name="attacks", board=b)
+    schedule = Schedule(
+        results=b.results, budget=spent, runner=runner, task=lambda t: t, name="attacks", board=b, chance=0.1
+    )
     schedule.attack()
-    schedule.control(lambda: [Choice(board=b, attempts=b.results.attempts(k), ceiling=True) for k in b.results.grid])
+    usual = [Choice(board=b, attempts=b.results.attempts(k), ceiling=True) for k in b.results.grid]
+    schedule.control(lambda: [*usual, *(further(b) if further is not tuple else ())])
     return b, runner
 
 
@@ -192,6 +210,108 @@ def test_whoever_stopped_and_is_chosen_after_all_is_trained_to_the_end():
     assert shares_of(runner, 1, "shuffled")[-1] == 1.0
     assert chosen(b, b.results.attempts("all")) == Attempt(1, "all")
     assert b.results.measured(Attempt(1, "all"), "attack")[0].targets.mean() == pytest.approx(0.7)
+
+
+def fit_shares(runner, position, arm, budget):
+    """The shares with which a candidate was fitted in an arm, at one number of labels."""
+    return [t.share for t in runner.asked if t.attempt == Attempt(position, budget) and t.arm == arm]
+
+
+@pytest.mark.parametrize("budget", ["smoke", "standard"])
+def test_whoever_wins_with_few_labels_has_controls_as_long_as_its_attack(budget):
+    """The first wins with one label and stops early with all; its controls are those with all labels."""
+
+    def says(trial):
+        usual = {"ceiling": 0.95, "shuffled": 0.1}
+        first = {1: (0.9, 0.4, 0.3), "all": (0.3, 0.9, 0.4)}[trial.attempt.budget]
+        return outcome({"attack": first[trial.attempt.candidate], **usual}[trial.arm])
+
+    b, runner = raced(says, grid=(1, "all"), budget=budget, answers=AnswersOfTrials)
+    assert chosen(b, b.results.attempts(1)) == Attempt(0, 1)
+    assert fit_shares(runner, 0, "attack", 1)[-1] == 1.0
+    assert fit_shares(runner, 0, "attack", "all") == [0.125]
+    assert fit_shares(runner, 0, "shuffled", "all")[-1] == 1.0
+    assert fit_shares(runner, 0, "ceiling", "all")[-1] == 1.0
+    # Its attack with all labels is still known to have stopped.
+    assert b.results.share(Attempt(0, "all")) == 0.125
+    (row,) = [
+        row
+        for row in EvidenceMaker(board=b, protocol="p", sidecar={}).rows([], {})
+        if (row.adversary, row.threat.budget.labels_per_class) == ("a0", "all")
+    ]
+    assert row.settings["dropped"] == 1
+    # Whoever was cut short everywhere has short controls, and nobody is controlled by less than its own training.
+    assert set(fit_shares(runner, 2, "ceiling", "all")) == {0.125}
+    assert not any(b.results.uncontrolled(Attempt(0, labels)) for labels in (1, "all"))
+
+
+def test_a_cheat_that_shows_only_when_it_is_trained_whole_is_found_out():
+    def says(trial):
+        cheats = trial.attempt.candidate == 0 and trial.share == 1.0
+        first = {1: (0.9, 0.4, 0.3), "all": (0.3, 0.9, 0.4)}[trial.attempt.budget]
+        usual = {"ceiling": 0.95, "shuffled": 0.9 if cheats else 0.1}
+        return outcome({"attack": first[trial.attempt.candidate], **usual}[trial.arm])
+
+    b, _ = raced(says, grid=(1, "all"), answers=AnswersOfTrials)
+    assert b.dishonest(Attempt(0, 1)) == ("SHUFFLED_ABOVE_CHANCE",)
+    assert chosen(b, b.results.attempts(1)) == Attempt(1, 1)
+
+
+def test_a_control_that_trained_less_than_its_attack_controls_nothing():
+    b = board("a", grid=(1, "all"), shuffles=True)
+    few, every = (fill(b, 0, labels, attack=0.8, shuffled=0.5) for labels in (1, "all"))
+    assert not b.results.uncontrolled(few)
+    b.results.reach(every, "attack", 0.125)
+    assert b.results.uncontrolled(few)
+    assert not b.results.uncontrolled(every)
+    b.results.reach(every, "shuffled", 1.0)
+    assert not b.results.uncontrolled(few)
+
+
+def exposing(trial):
+    """The second is right most often; the first, who stops early, picks out most."""
+    share = {"attack": (0.5, 0.8, 0.3)[trial.attempt.candidate], "ceiling": 0.95, "shuffled": 0.1}[trial.arm]
+    found = outcome(share)
+    picks = (0.3, 0.1, 0.05)[trial.attempt.candidate]
+    more = {"validation.exposed": hits(picks, n=100), "targets.exposed": hits(picks), "targets.picked": hits(picks)}
+    return replace(found, arrays={**found.arrays, **more})
+
+
+def test_who_exposes_most_is_trained_to_the_end_and_controlled():
+    b, runner = raced(
+        exposing, grid=(1, 10, "all"), budget="smoke", answers=AnswersOfTrials,
+        further=lambda b: exposed_choices(numbers(b)),
+    )  # fmt: skip
+    for labels in (1, 10):
+        value = numbers(b).exposed(b.results.attempts(labels))
+        assert (value.candidate, value.value) == (f"a0 @{labels}", pytest.approx(0.3))
+        assert fit_shares(runner, 0, "attack", labels) == [0.125, 1.0]
+        assert not {"NOT_CONVERGED", "CRASHED"} & set(value.flags)
+    assert fit_shares(runner, 0, "shuffled", "all")[-1] == 1.0
+    assert fit_shares(runner, 0, "attack", "all") == [0.125]  # nothing is told of the exposed there
+
+
+def test_a_number_of_somebody_who_was_left_out_says_so():
+    b, _ = raced(exposing, grid=(1, "all"), answers=AnswersOfTrials)
+    value = numbers(b).exposed(b.results.attempts(1))
+    assert value.candidate == "a0 @1"
+    assert "NOT_CONVERGED" in value.flags
+    assert "NOT_CONVERGED" not in numbers(b).accuracy(b.results.attempts(1)).flags
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.9])
+def test_the_truth_of_the_targets_moves_nobody_in_a_race(floor):
+    _, runner = raced(steady([0.5, 0.8, 0.3]), floor=floor)
+    assert [shares_of(runner, position) for position in range(3)] == [[0.125], [0.125, 1.0], [0.125]]
+
+
+def test_more_seeds_are_not_more_rows():
+    # 14 of 100 at chance .1: P[X >= 14] = .12; as if of 5 x 100 rows it would be .003.
+    _, runner = raced(steady([0.05, 0.14, 0.0]), seeds=(0, 1, 2, 3, 4))
+    assert [sorted({*shares_of(runner, position)}) for position in range(3)] == [[0.125, 0.25, 1.0]] * 3
+    rows = [(np.arange(150) < 25).astype(np.uint8), (np.arange(150) < 26).astype(np.uint8)]
+    assert Runner.of(rows).rows.sum() == pytest.approx(25.5)
+    assert Runner.of(rows[:1] * 3).rows.tolist() == rows[0].tolist()
 
 
 def test_families_race_at_every_number_of_labels_by_themselves():

@@ -204,4 +204,19 @@ def test_a_hard_plant_is_told_among_the_controls(said, words):
         )
         for name, reason in zip(("cnn", "knn"), said, strict=True)
     ]
-    assert words in " ".join(controls(AttemptIndex(full(evidence=tuple(rows)))))
+    text = " ".join(controls(AttemptIndex(full(evidence=tuple(rows)))))
+    assert words in text
+    overlooked = said == (MISSED, MISSED)
+    assert ("All controls that ran are clean: no flag forbids that a gate holds." in text) is not overlooked
+    assert ("holds, but a planted leak of a hard kind was not found." in text) is overlooked
+
+
+def test_of_a_hard_plant_it_is_told_who_could_not_look():
+    values = (rate(0.5).model_copy(update={"reason": MISSED}), Value.unknown("failed: out of memory"))
+    rows = [
+        attack(name, 0.5, labels="all").model_copy(update={"metrics": {"planted.signs": value}})
+        for name, value in zip(("cnn", "products"), values, strict=True)
+    ]
+    text = " ".join(controls(AttemptIndex(full(evidence=tuple(rows)))))
+    assert "found by none of 1 that were tried" in text
+    assert "; without a number: products (failed: out of memory)." in text
