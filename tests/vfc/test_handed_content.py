@@ -139,7 +139,7 @@ def theirs(tmp_path, monkeypatch):
         "from vfc_helpers import inner\ndef outer(x):\n    return inner(x)\n",
         "def outer(x):\n    import vfc_helpers\n    return vfc_helpers.inner(x)\n",
         "import vfc_helpers\ndef outer(x):\n    return getattr(vfc_helpers, 'in' + 'ner')(x)\n",
-        "import vfc_helpers\nclass Outer:\n    def run(self, x):\n        return vfc_helpers.inner(x)\nouter = Outer().run",
+        "import vfc_helpers\nclass Outer:\n    def run(self, x):\n        vfc_helpers.inner(x)\nouter = Outer().run",
     ],
 )
 def test_the_digest_follows_other_modules_of_the_user(theirs, code):
