@@ -16,8 +16,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.threat import ThreatModel, parse_level
 from vfc.config import configured
 from vfc.errors import NotApplicableError, UserError
-from vfc.handed.arrays import TASK, as_classes, as_images
-from vfc.wrapper import check_values
+from vfc.handed.arrays import TASK, as_classes, as_images, as_release
 
 _CHUNK = 512
 
@@ -78,8 +77,8 @@ def fit_adversary(
     adversary = configured(kind, settings, name)
     values = as_release(release)
     classes = as_classes(labels, len(values))
-    if int(classes.min()) < 0 or len(classes.unique()) < 2:
-        raise UserError("expected classes from 0, and two of them at least, as labels", "number the classes from 0")
+    if len(classes.unique()) < 2:
+        raise UserError("expected two classes at least as labels, got one", "give labels of several classes")
     part = Part(images=None if images is None else as_images(images), release=values, labels={TASK: classes})
     world = EvaluationData(
         train=part, validation=part.nothing(), targets=part.nothing(), classes={TASK: int(classes.max()) + 1}
@@ -91,19 +90,3 @@ def fit_adversary(
     except NotApplicableError as reason:
         raise UserError(f"{name} does not apply here: {reason}", "use another adversary, or vfc.attack") from reason
     return FittedAdversary(name=name, attack=attack, shape=tuple(values.shape[1:]))
-
-
-def as_release(values: object) -> Shaped[Tensor, "n ..."]:
-    """Releases as a tensor on the CPU.
-
-    Raises:
-        UserError: they are no real numbers, or there are none.
-    """
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        values = torch.from_numpy(np.ascontiguousarray(values))
-    if not isinstance(values, Tensor) or not values.ndim:
-        raise UserError(
-            f"expected releases as a numpy array or a tensor of shape (n, ...), got {type(values).__name__}",
-            "of several outputs hand over the one that is published",
-        )
-    return check_values(values.detach().cpu(), len(values), "the release")

@@ -33,12 +33,24 @@ def read_toml(file: Path) -> tuple[str, dict[str, Any]]:
     """
     try:
         text = file.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
     except OSError as error:
         raise UserError(f"cannot read the config file {file}: {error.strerror}", "name an existing file") from error
-    except (ValueError, RecursionError) as error:  # TOML, UTF-8, integers of thousands of digits, or nesting
+    except UnicodeDecodeError as error:
         raise UserError(f"expected TOML in {file}, got: {str(error)[:300]}", "correct the file") from error
-    return text, {key: checked_value(value, f"{key} in {file}") for key, value in data.items()}
+    return text, parse_toml(text, str(file))
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """What TOML says.
+
+    Raises:
+        UserError: no TOML, nested too deeply, or with integers that 64 bits do not hold.
+    """
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOML, integers of thousands of digits, or nesting
+        raise UserError(f"expected TOML in {name}, got: {str(error)[:300]}", "correct the file") from error
+    return {key: checked_value(value, f"{key} in {name}") for key, value in data.items()}
 
 
 def tool_table(data: Mapping[str, Any], file: Path) -> dict[str, Any] | None:

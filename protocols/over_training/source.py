@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protocols.engine.identity import plain_text
 from protocols.engine.own_module import build_module
 from protocols.engine.settings import digest_of
 from vfc.artifact import load_model
@@ -24,6 +23,7 @@ from vfc.core.network import Network
 from vfc.core.objective import kl_per_dimension
 from vfc.defense import DEFENSES
 from vfc.errors import UserError
+from vfc.handed.own_code import plain_text
 from vfc.models import rebuild
 
 FROZEN = "target."

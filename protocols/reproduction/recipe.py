@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reports.studies.reproduction.data import Wanted
+from vfc.config import parse_toml
 from vfc.errors import UserError, unknown
 
 Scale = Literal["small", "paper"]
@@ -109,9 +109,10 @@ def recipe_of(name: str) -> Recipe:
             raise UserError(f"cannot read {name}: {error}", "name a recipe: " + ", ".join(known)) from error
     else:
         raise unknown("recipe", name, list(known))
+    said = parse_toml(text, name)
     try:
-        return Recipe.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError, RecursionError) as error:
+        return Recipe.model_validate(said)
+    except (ValidationError, RecursionError) as error:
         first = str(error).replace("\n", " ")[:300]
         raise UserError(f"expected a recipe in {name}, got: {first}", "see protocols/reproduction/recipes") from error
 

@@ -60,8 +60,8 @@ def grade(guesses: str, attribute: str | None, **options: Any) -> int:
 @program.command()
 @click.argument("entries")
 @with_options(LEADERBOARD)
-def leaderboard(entries: str, **files: str | None) -> int:
+def leaderboard(entries: str, accept: tuple[str, ...], **files: str | None) -> int:
     """Show what is claimed of defenses, what was measured of them, and who attacked them."""
     from protocols.commands.outside.leaderboard import run_leaderboard
 
-    return run_leaderboard(entries, {form: file for form, file in files.items() if file is not None})
+    return run_leaderboard(entries, {form: file for form, file in files.items() if file is not None}, accept)

@@ -56,7 +56,7 @@ suite verify:
 grade:
     --attribute --defense --goal --labels --level --out --suite GUESSES
 leaderboard:
-    --html --json ENTRIES
+    --accept-secret --html --json ENTRIES
 cache list:
 cache prune:
     --age --all --dry-run --size

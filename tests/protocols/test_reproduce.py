@@ -138,6 +138,14 @@ def test_mistakes_are_sentences(words: list[str], message: str, capsys: pytest.C
     assert message.split(",")[0].split()[-1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seeds", [str(2**70), "9" * 5000, "[" * 30 + "]" * 30, "= 3"])
+def test_a_recipe_is_read_as_every_other_config_file(seeds: str, tmp_path: Path) -> None:
+    file = tmp_path / "table.toml"
+    file.write_text(RECIPE.replace("seeds = 2", f"seeds = {seeds}"))
+    with pytest.raises(UserError, match=r"table\.toml, got|in .*table\.toml"):
+        recipe_of(str(file))
+
+
 def test_a_word_that_nobody_has_given_is_named() -> None:
     with pytest.raises(UserError, match="expected a value of data, got none"):
         words_of(Step(name="a", run="attack --dataset {data}"), {}, seed=0, out=Path("out"))

@@ -72,11 +72,15 @@ def test_without_its_controls_nobody_vouches_for_an_attack(tiny, tmp_path):
     assert whole.shuffled.value == 0.5
 
 
-def test_controls_that_speak_against_an_attack_void_it(tiny, tmp_path):
+def test_a_missed_ceiling_is_a_doubt_about_silence_and_none_about_a_hit(tiny, tmp_path):
     guesses, sane = guessing(180, truth()), guessing(TARGETS // 2, truth(made=tiny, shuffled=True))
     blind = graded(tiny, tmp_path, guesses=guesses, ceiling=np.zeros(TARGETS, int), shuffled=sane)
-    assert blind.standing == "void"
+    assert (blind.standing, blind.ahead, blind.above_floor) == ("unvouched", True, True)
     assert "even on the images" in blind.doubts[0]
+
+
+def test_an_attack_that_beats_chance_on_permuted_labels_is_void(tiny, tmp_path):
+    guesses = guessing(180, truth())
     # The least number of hits on permuted labels that luck does not explain at .001.
     permuted = truth(made=tiny, shuffled=True)
     chance = np.bincount(permuted).max() / TARGETS

@@ -99,14 +99,18 @@ def test_numbers_may_be_rounded_and_nothing_more(entries):
             read_board(folder)
 
 
-def graded(tmp_path, right, *, controls=True, ours=120):
-    """A grade of guesses that are right so often, beside our attack, and its report."""
+def graded(tmp_path, right, *, controls=True, ours=120, ceiling=True, leaky=False):
+    """A grade of guesses that are right so often, beside our attack, and its report.
+
+    The ceiling misses, or permuted labels are guessed, if asked for.
+    """
     made = suite(tmp_path / "suite", attacks=[attack([1] * ours + [0] * (TARGETS - ours))])
     truth = world().targets.labels["side"].numpy()
     arrays = {"guesses": np.where(np.arange(TARGETS) < right, truth, 1 - truth)}
     if controls:
         permuted = made.arrays("grader/truth.safetensors")["side.shuffled"]
-        arrays |= {"ceiling": truth, "shuffled": np.where(np.arange(TARGETS) % 2, permuted, 1 - permuted)}
+        sane = np.where(np.arange(TARGETS) % 2, permuted, 1 - permuted)
+        arrays |= {"ceiling": truth if ceiling else np.zeros_like(truth), "shuffled": permuted if leaky else sane}
     path = tmp_path / "guesses.npz"
     np.savez(path, index=made.arrays("defenses/identity/attack.safetensors")["targets.index"], by="Ada", **arrays)
     found = grade(made, path, Question(defense="identity", labels=10))
@@ -139,6 +143,48 @@ def test_an_entry_is_unreliable_as_soon_as_a_controlled_attack_is_clearly_ahead(
         entries(**{"defense": "identity", "measured": run, **wrong})
         with pytest.raises(UserError, match=words):
             read_board(folder)
+
+
+def test_a_hit_counts_although_its_ceiling_missed_and_not_if_permuted_labels_are_hit_too(entries, tmp_path):
+    for changes, status in [({"ceiling": False}, "unreliable"), ({"leaky": True}, "claimed")]:
+        found, run = graded(tmp_path / status, 160, **changes)
+        (tmp_path / "grade.json").write_bytes(dump(found))
+        folder = entries(
+            defense="identity", measured=run, external=[{"grade": "../grade.json", "digest": found.digest}]
+        )
+        assert found.ahead
+        assert only(folder).status == status
+
+
+def test_no_grade_lifts_an_entry_whose_claim_its_report_does_not_confirm(entries, tmp_path):
+    found, run = graded(tmp_path, 121)
+    external = [{"grade": "../grade.json", "digest": found.digest}]
+    loose, strict, unknown = (f"{BEST} >= {limit}" for limit in ("1", "5", "1.9"))
+    for gates, status, says in [
+        ([loose], "externally attacked", "the report confirms every claimed limit"),
+        ([strict], "claimed", f"broken of {strict}"),
+        ([unknown], "claimed", f"inconclusive of {unknown}"),
+    ]:
+        folder = entries(defense="identity", measured=run, external=external, claim={"gates": gates})
+        assert only(folder).status == status
+        assert says in only(folder).why
+    folder = entries(defense="identity", external=external, claim={"gates": [strict]})
+    assert only(folder).status == "claimed"  # a report that is left out hides nothing
+    found, run = graded(tmp_path / "ahead", 160)
+    (tmp_path / "grade.json").write_bytes(dump(found))
+    external = [{"grade": "../grade.json", "digest": found.digest}]
+    folder = entries(defense="identity", measured=run, external=external, claim={"gates": [strict]})
+    assert only(folder).status == "unreliable"
+    assert f"broken of {strict}" in only(folder).why
+
+
+def test_a_void_grade_is_no_attack(entries, tmp_path):
+    found, run = graded(tmp_path, 160, leaky=True)
+    assert found.standing == "void"
+    external = [{"grade": "../grade.json", "digest": found.digest}]
+    folder = entries(defense="identity", measured=run, external=external, claim={"gates": [f"{BEST} >= 1"]})
+    line = only(folder)
+    assert (line.status, line.attacks, len(line.grades)) == ("reproduced", (), 1)
 
 
 def test_entries_are_toml_json_or_a_literal_in_a_python_file_that_never_runs(entries):
@@ -191,3 +237,21 @@ def test_secrets_must_be_said_as_the_report_declares_them(entries):
         read_board(folder)
     entries(measured=run, secret=secret)
     assert only(folder).entry.secret.bits == 128
+
+
+def test_a_secret_excuses_a_claim_only_where_the_boards_owner_accepts_it(entries):
+    folder = entries()
+    secret = {"kind": "symmetric", "what": "the key", "bits": 128.0, "lifetime": "release"}
+    release = build().release.model_copy(update={"secret": DeclaredSecret(**secret)})
+    value = estimates.rate(90, 450).model_copy(update={"flags": ("TARGET_UNMATCHED",)})
+    run = measured(folder, release=release, metrics={TEN: value})
+    entries(measured=run, secret=secret, claim={"gates": [f"{TEN} <= 0.3"]})
+    for accepted in ((), ("asymmetric",)):
+        (line,) = read_board(folder, accepted)
+        assert line.status == "claimed"
+        assert "--accept-secret symmetric" in line.why
+    (line,) = read_board(folder, ("symmetric",))
+    words = "as long as the key (128 bits, per release) stays secret"
+    assert (line.status, line.why) == ("reproduced", f"the report confirms every claimed limit, {words}")
+    assert words in Page(render_board_html([line])).text
+    assert json.loads(board_json([line]))["entries"][0]["claims"][0]["condition"] == words

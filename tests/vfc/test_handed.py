@@ -7,10 +7,11 @@ from torch import nn
 
 from protocols.engine.outside.release import learns
 from vfc.errors import UserError
-from vfc.handed.arrays import as_classes, as_images, hold_images
+from vfc.handed.arrays import as_classes, as_images, as_release, hold_images
 from vfc.handed.content import digest_of_object
 from vfc.handed.held import DATASETS_HELD, DEFENSES_HELD
 from vfc.handed.objects import hold_defense
+from vfc.handed.published import save_published
 from vfc.wrapper import ModuleDefense
 
 IMAGES = np.linspace(0, 1, 40 * 64, dtype=np.float32).reshape(40, 1, 8, 8)
@@ -41,6 +42,7 @@ def test_images_of_another_form_are_named_with_the_fix(images, says):
         (np.eye(2)[LABELS], ["scores", "labels.argmax(1)"]),
         (LABELS * 1.0, ["float64", "astype(int)"]),
         (LABELS[:5], ["(40,)", "(5,)"]),
+        (LABELS - 1, ["from 0", "-1"]),
     ],
 )
 def test_labels_of_another_form_are_named_with_the_fix(labels, says):
@@ -56,6 +58,30 @@ def test_images_are_the_same_as_arrays_tensors_and_bytes():
     dataset = DATASETS_HELD[names.pop()]
     assert dataset.task == "label"
     assert torch.equal(dataset.train.images, torch.from_numpy(whole).float() / 255)
+
+
+@pytest.mark.parametrize("turned", [lambda x: x.astype(">f4"), lambda x: x[::-1][::-1], lambda x: np.asfortranarray(x)])
+def test_arrays_are_the_same_in_any_layout(turned):
+    assert torch.equal(as_images(turned(IMAGES)), torch.from_numpy(IMAGES))
+    assert torch.equal(as_release(turned(IMAGES)), torch.from_numpy(IMAGES))
+
+
+def test_what_torch_has_no_numbers_for_is_named():
+    with pytest.raises(UserError, match="as numbers in an array"):
+        as_images(IMAGES.astype(np.longdouble))
+    with pytest.raises(UserError, match="expected releases as a numpy array"):
+        as_release(IMAGES.astype(np.longdouble))
+
+
+def test_negative_classes_are_named_by_what_was_handed_over(tmp_path):
+    for named, given in [
+        ("label", {"labels": LABELS - 1}),
+        ("prediction", {"target": LABELS - 1}),
+        ("gender", {"attributes": {"gender": LABELS - 1}}),
+    ]:
+        whole = {"labels": LABELS, "images": None, "attributes": None, "target": None} | given
+        with pytest.raises(UserError, match=f"from 0 as label '{named}', got -1"):
+            save_published(tmp_path / "release.safetensors", IMAGES, **whole)
 
 
 def test_the_first_label_is_the_task_and_a_test_part_has_the_same_labels():

@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from vfc.data import Dataset, ImageSet, check_dataset, count_classes
 from vfc.errors import UserError
 from vfc.handed.held import DATASETS_HELD
+from vfc.wrapper import check_values
 
 PREFIX = "arrays"
+
+_BYTES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
+"""The longest number that torch has, by kind of numpy's numbers."""
+
 TASK = "label"
 """How the task label is called where nobody names it."""
 
@@ -126,7 +132,34 @@ def as_classes(values: object, rows: int, name: str = TASK) -> Tensor:
             f"expected integers from 0 as label {name!r}, got {classes.dtype}",
             "hand over labels.astype(int), if they are",
         )
+    lowest = int(classes.min()) if rows else 0
+    if lowest < 0:
+        raise UserError(
+            f"expected class numbers from 0 as label {name!r}, got {lowest}", "number the classes from 0 without gaps"
+        )
     return classes.long()
+
+
+def as_release(values: object) -> Shaped[Tensor, "n ..."]:
+    """Releases as a tensor on the CPU.
+
+    Raises:
+        UserError: they are no real numbers, or there are none.
+    """
+    found = as_tensor(values)
+    if not isinstance(found, Tensor) or not found.ndim:
+        raise UserError(
+            f"expected releases as a numpy array or a tensor of shape (n, ...), got {type(values).__name__}",
+            "of several outputs hand over the one that is published",
+        )
+    return check_values(found.detach().cpu(), len(found), "the release")
+
+
+def as_tensor(values: Any) -> Any:
+    """A numpy array of numbers as a tensor; everything else as it is."""
+    if not isinstance(values, np.ndarray) or values.dtype.itemsize > _BYTES.get(values.dtype.kind, -1):
+        return values
+    return torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def _tensor(values: object, what: str) -> Tensor:
@@ -134,9 +167,9 @@ def _tensor(values: object, what: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
-        array: Any = np.asarray(values)
+        found = as_tensor(np.asarray(values))
     except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "biuf":
+        found = None
+    if not isinstance(found, Tensor) or found.is_complex():
         raise UserError(f"expected {what} as numbers in an array, got {type(values).__name__}", "give a numpy array")
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return found

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from vfc.defense import Defense
 from vfc.errors import UserError
+from vfc.handed.arrays import as_tensor
 from vfc.handed.content import digest_of_object
 from vfc.handed.held import DEFENSES_HELD
 from vfc.isolation.user_code import defender_call
@@ -105,11 +104,6 @@ class Fitting(Handed):
     def fit(self, images: Tensor, labels: Tensor) -> None:
         """Let the object learn, in its own way."""
         self.call.fit(images, labels)  # type: ignore[attr-defined]
-
-
-def as_tensor(value: Any) -> Any:
-    """A numpy array as a tensor; everything else as it is."""
-    return torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
 
 
 def _name(value: object) -> str:

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vfc.artifact import save_arrays
 from vfc.errors import UserError
-from vfc.handed.arrays import as_classes, as_images
+from vfc.handed.arrays import as_classes, as_images, as_release
 from vfc.isolation.user_code import user_call
-from vfc.wrapper import check_values
 
 _CHUNK = 512
 
@@ -42,7 +40,7 @@ def save_published(
     """
     if isinstance(release, tuple):
         raise UserError("expected one array as release, got a tuple", "hand over what is published: release[0]")
-    values = check_values(_tensor(release), len(release) if hasattr(release, "__len__") else 0, "release")
+    values = as_release(release)
     rows = len(values)
     found: dict[str, Tensor] = {"release": values, "label": as_classes(labels, rows)}
     if images is not None:
@@ -75,9 +73,3 @@ def _predicted(values: Tensor, target: Any) -> Tensor:
             f"expected logits of shape (n, classes) from the target, got {type(pieces[0]).__name__}", "return them"
         )
     return torch.cat(pieces).argmax(1).cpu()
-
-
-def _tensor(values: Any) -> Any:
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
-        return torch.from_numpy(np.ascontiguousarray(values))
-    return values.detach().cpu() if isinstance(values, Tensor) else values

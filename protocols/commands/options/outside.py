@@ -27,6 +27,7 @@ GRADE = (
     click.option("--out", metavar="FILE", help="The grade [default: beside the guesses, as .grade.json]."),
 )
 LEADERBOARD = (
+    click.option("--accept-secret", "accept", multiple=True, metavar="KIND", help="Accept declared secrets of KIND."),
     click.option("--html", metavar="FILE", help="One self-contained page."),
     click.option("--json", metavar="FILE", help="Everything as data."),
 )

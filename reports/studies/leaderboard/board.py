@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.gate.condition import ACCEPTABLE
 from reports.gate.gate import Gate, judge
 from reports.model.report import GateResult, Report
 from reports.model.storage import load, load_rows
@@ -45,9 +44,18 @@ class Line:
         """How the page calls it."""
         return self.entry.name or self.entry.id
 
+    @property
+    def attacks(self) -> tuple[Grade, ...]:
+        """The grades that count: what has seen what it must not is no attack."""
+        return _attacks(self.grades)
 
-def read_board(folder: Path) -> list[Line]:
+
+def read_board(folder: Path, accepted: Collection[str] = ()) -> list[Line]:
     """All entries of a folder, checked and in the order in which they are shown.
+
+    Args:
+        folder: holds the entries.
+        accepted: kinds of declared secrets that the board's owner accepts; a defender's word alone accepts none.
 
     Raises:
         UserError: an entry cannot be used, says what its files do not, or has the same id as another.
@@ -57,16 +65,17 @@ def read_board(folder: Path) -> list[Line]:
         entry = read_entry(file)
         if entry.id in lines:
             raise UserError(f"expected different ids in {folder}, got {entry.id!r} twice", "rename one")
-        lines[entry.id] = checked(entry, file)
+        lines[entry.id] = checked(entry, file, accepted)
     return sorted(lines.values(), key=lambda line: (ORDER.index(line.status), line.entry.id))
 
 
-def checked(entry: Entry, file: Path) -> Line:
+def checked(entry: Entry, file: Path, accepted: Collection[str] = ()) -> Line:
     """An entry with its files.
 
     Args:
         entry: as its author wrote it.
         file: where, for its files lie beside it.
+        accepted: kinds of declared secrets that the board's owner accepts.
 
     Raises:
         UserError: it says what its report or a grade does not.
@@ -76,7 +85,6 @@ def checked(entry: Entry, file: Path) -> Line:
     claims: Sequence[GateResult] = ()
     if report is not None and gates and entry.measured is not None:
         rows = load_rows(file.parent / entry.measured.report, report)
-        accepted = [report.release.secret.kind] if report.release.secret.kind in ACCEPTABLE else []
         claims = judge(report, gates, rows, accepted=accepted)
     grades = sorted(_grades(entry, file), key=lambda each: -((each.lead.value if each.lead else None) or 0.0))
     status, why = status_of(entry, report, claims, grades)
@@ -88,30 +96,48 @@ def checked(entry: Entry, file: Path) -> Line:
 def status_of(
     entry: Entry, report: Report | None, claims: Sequence[GateResult], grades: Sequence[Grade]
 ) -> tuple[Status, str]:
-    """What its files make of an entry, and why."""
+    """What its files make of an entry, and why.
+
+    A claim that the report does not confirm never stands above "claimed", whoever has attacked the defense.
+    """
     if entry.status == "withdrawn":
         return "withdrawn", "its authors have withdrawn it"
-    ahead = next(
-        (each for each in grades if each.ahead and each.standing != "void" and each.shuffled is not None), None
-    )
+    worst = sorted(claims, key=lambda each: each.outcome != "broken")
+    failed = next((_doubted(each) for each in worst if each.outcome != "held"), "")
+    attacks = _attacks(grades)
+    ahead = next((each for each in attacks if each.ahead and each.shuffled is not None), None)
     if ahead is not None:
         by = ahead.by or "somebody else"
-        return "unreliable", f"an attack by {by} is clearly ahead of ours, so our numbers are too low to rely on"
-    if grades:
-        how = (
-            "none of them clearly ahead of ours"
-            if not any(each.ahead for each in grades)
-            else "those ahead of ours not controlled"
-        )
-        return "externally attacked", f"attacks by others that were graded: {len(grades)}, {how}"
+        why = f"an attack by {by} is clearly ahead of ours, so our numbers are too low to rely on"
+        return "unreliable", f"{why}; {failed}" if failed else why
     if report is None:
         return "claimed", "nothing was measured here"
-    failed = [result for result in claims if result.outcome != "held"]
     if failed:
-        return "claimed", f"the report says {failed[0].outcome} of {failed[0].expr}"
+        return "claimed", failed
+    conditions = dict.fromkeys(result.condition for result in claims if result.condition)
+    held = ", ".join(["the report confirms every claimed limit", *conditions]) if claims else ""
+    if attacks:
+        return "externally attacked", "; ".join([_attacked(attacks), *([held] if held else [])])
     if not claims:
         return "claimed", "it claims no limit that a report could confirm"
-    return "reproduced", "the report confirms every claimed limit"
+    return "reproduced", held
+
+
+def _attacks(grades: Sequence[Grade]) -> tuple[Grade, ...]:
+    return tuple(each for each in grades if each.standing != "void")
+
+
+def _doubted(claim: GateResult) -> str:
+    """A claimed limit that the report does not confirm, with the report's reason."""
+    return f"the report says {claim.outcome} of {claim.expr}: {claim.reason}".rstrip(": ")
+
+
+def _attacked(attacks: Sequence[Grade]) -> str:
+    """How many attacks there were, what became of them, and for how many nobody vouches."""
+    how = "those ahead of ours not controlled" if any(each.ahead for each in attacks) else "none clearly ahead of ours"
+    alone = sum(each.standing == "unvouched" for each in attacks)
+    doubt = f", nobody vouches for {alone} of them" if alone else ""
+    return f"attacks by others that were graded: {len(attacks)}, {how}{doubt}"
 
 
 def _report(entry: Entry, file: Path) -> Report | None:

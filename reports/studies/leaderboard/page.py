@@ -22,7 +22,7 @@ KEYS = ("retention", "transfer_ratio", "at_1", "at_10", "at_all", "labels_to_90"
 
 MEANINGS = {
     "claimed": "nobody has confirmed it here",
-    "reproduced": "our report confirms every limit that it claims",
+    "reproduced": "our report confirms every limit that it claims, on the condition beside it if there is one",
     "externally attacked": "others have attacked it on a frozen suite, and none is clearly ahead of our own attacks",
     "unreliable": "somebody's graded attack is clearly ahead of ours: our numbers are too low to rely on",
     "withdrawn": "its authors have withdrawn it",
@@ -49,7 +49,7 @@ def render_board(lines: Sequence[Line], console: Console) -> None:
     drawn = table("entry", "status", "@10", "labels to 90 %", "attacks by others", "why")
     for line in lines:
         cells = [line.name, line.status, *(cell(line, key)[0] for key in ("at_10", "labels_to_90"))]
-        drawn.add_row(*(Text(clean(text, plain=plain)) for text in (*cells, str(len(line.grades)), line.why)))
+        drawn.add_row(*(Text(clean(text, plain=plain)) for text in (*cells, str(len(line.attacks)), line.why)))
     console.print(drawn)
 
 
@@ -60,7 +60,10 @@ def board_json(lines: Sequence[Line]) -> str:
             "entry": line.entry.model_dump(mode="json"),
             "status": line.status,
             "why": line.why,
-            "claims": [{"gate": each.expr, "outcome": each.outcome, "reason": each.reason} for each in line.claims],
+            "claims": [
+                {"gate": each.expr, "outcome": each.outcome, "reason": each.reason, "condition": each.condition}
+                for each in line.claims
+            ],
             "external": [each.model_dump(mode="json", by_alias=True) for each in line.grades],
         }
         for line in lines

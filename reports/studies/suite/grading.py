@@ -22,7 +22,6 @@ from vfc.errors import UserError, unknown
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCHEMA = 1
 Standing = Literal["vouched", "unvouched", "void"]
 Aim = Literal["task", "attribute"]
 
@@ -39,9 +38,10 @@ class OurAttack(Record):
 class Grade(Record):
     """What became of somebody's guesses.
 
-    `standing`: vouched if the controls ran and speak for the attack; unvouched if one is missing; void if one speaks
-    against it. `lead` is how much more often it is right than ours on the same targets, `ahead` whether clearly so,
-    `above_floor` whether it is clearly above the floor.
+    `standing`: vouched if the controls ran and speak for the attack; unvouched if one is missing or the ceiling is not
+    above the floor, so that its silence says nothing; void if it beats chance on permuted labels. `lead` is how much
+    more often it is right than ours on the same targets, `ahead` whether clearly so, `above_floor` whether it is
+    clearly above the floor.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -113,7 +113,7 @@ def grade(suite: Suite, path: Path, question: Question) -> Grade:
     counted, floor = own[f"{label}.graded"], own[f"{label}.floor"].astype(bool)
     hits = (guesses.attack == truth[label])[counted]
     controls = _controls(guesses, truth, label, counted, own[f"{label}.shuffled.graded"])
-    doubts = [*_missing(guesses), *_against(controls, floor)]
+    doubts, leaks = [*_missing(guesses), *_blind(controls, floor)], _leaks(controls)
     report, rows = suite.report(question.defense)
     goal = f"{question.aim}:{label}"
     best = ours(report, goal, question)
@@ -133,8 +133,8 @@ def grade(suite: Suite, path: Path, question: Question) -> Grade:
         ceiling=_rate(controls["ceiling"][0]) if "ceiling" in controls else None,
         shuffled=_rate(controls["shuffled"][0]) if "shuffled" in controls else None,
         above_floor=_better(hits, floor),
-        standing="void" if _against(controls, floor) else "unvouched" if _missing(guesses) else "vouched",
-        doubts=tuple(doubts),
+        standing="void" if leaks else "unvouched" if doubts else "vouched",
+        doubts=(*doubts, *leaks),
         ours=None if best is None else _told(best),
         lead=None if theirs is None else estimates.difference(hits, theirs),
         ahead=theirs is not None and _better(hits, theirs),
@@ -234,19 +234,24 @@ def _missing(guesses: Guesses) -> list[str]:
     return said
 
 
-def _against(controls: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], floor: NDArray[Any]) -> list[str]:
-    """What the controls say against the attack; flags of ours at the same level."""
+def _blind(controls: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], floor: NDArray[Any]) -> list[str]:
+    """That a method misses the label on the images too: a flag of power, which makes its silence mean nothing."""
+    if "ceiling" not in controls or _better(controls["ceiling"][0], floor):
+        return []
+    return ["the ceiling is not above the floor: this method finds nothing even on the images, so a miss says nothing"]
+
+
+def _leaks(controls: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> list[str]:
+    """That a method finds labels that are not there: a flag of honesty, at the same level as ours."""
     import numpy as np
 
-    said = []
-    if "ceiling" in controls and not _better(controls["ceiling"][0], floor):
-        said.append("the ceiling is not above the floor: this method finds nothing even on the images themselves")
-    if "shuffled" in controls:
-        hits, permuted = controls["shuffled"]
-        chance = float(np.bincount(permuted).max() / len(permuted))
-        if estimates.binomial_upper_tail(int(hits.sum()), len(hits), chance) < LEVEL:
-            said.append("it beats chance on permuted labels, so it sees what it must not")
-    return said
+    if "shuffled" not in controls:
+        return []
+    hits, permuted = controls["shuffled"]
+    chance = float(np.bincount(permuted).max() / len(permuted))
+    if estimates.binomial_upper_tail(int(hits.sum()), len(hits), chance) >= LEVEL:
+        return []
+    return ["it beats chance on permuted labels, so it sees what it must not"]
 
 
 def _better(first: NDArray[Any], second: NDArray[Any]) -> bool:

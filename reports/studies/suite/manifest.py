@@ -31,7 +31,7 @@ from vfc.errors import UserError, unknown
 
 MANIFEST, POOL, GRADER, DEFENSES = "suite.json", "pool.safetensors", "grader", "defenses"
 TRUTH, IMAGES, ANSWERS = f"{GRADER}/truth.safetensors", f"{GRADER}/images.safetensors", f"{GRADER}/answers"
-ATTACK, PREDICTIONS = "attack.safetensors", "predictions.safetensors"
+ATTACK = "attack.safetensors"
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*-[0-9]{1,6}")
 _AGAIN = "make it again, or fetch it again"

@@ -17,7 +17,7 @@ from reports.studies.suite.manifest import Suite
 STANDING: dict[Standing, str] = {
     "vouched": "vouched: both controls ran and speak for this attack",
     "unvouched": "inconclusive: nobody vouches for this attack",
-    "void": "inconclusive: a control speaks against this attack",
+    "void": "inconclusive: the shuffled control speaks against this attack",
 }
 
 
@@ -64,7 +64,7 @@ def sentences(made: Grade) -> list[str]:
     elif made.standing == "vouched":
         said.append("It is not clearly above the floor. That this attack finds nothing does not say that none would.")
     else:
-        said.append("It is not clearly above the floor, and without both controls that says nothing of the defense.")
+        said.append("It is not clearly above the floor: without two controls that speak for it, that says nothing.")
     if made.ours is None:
         said.append("The suite's own attacks were not granted so many labels, so there is nothing of ours beside it.")
     elif made.lead is None:
