@@ -41,7 +41,7 @@ class Rmia(MembershipAdversary):
             total = np.where(chosen, known, 0.0).sum(axis=0)
             out = np.where(count > 0, total / np.maximum(count, 1), self._usual(sight, position))
             mean = 0.5 * ((1 + self.offset) * out + 1 - self.offset)
-        return own - np.log(np.maximum(mean, 1e-300))
+        return np.asarray(own - np.log(np.maximum(mean, 1e-300)), dtype=np.float64)
 
     @staticmethod
     def _usual(sight: Sight, position: int) -> float:
