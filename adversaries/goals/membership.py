@@ -90,6 +90,10 @@ class Sight:
             raise NotApplicableError(f"this defense gives no signal {name!r}")
         return self.names.index(name)
 
+    def taught(self, signal: int) -> Numbers:
+        """One signal of the shadows on the universe; (s, u)."""
+        return np.stack([lesson.signals[:, signal] for lesson in self.lessons])
+
     def direction(self, signal: int) -> float:
         """1 if members of the shadows have the larger signal on average, else -1."""
         gaps = [

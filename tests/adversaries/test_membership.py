@@ -1,6 +1,6 @@
 """Membership adversaries against closed forms and scikit-learn, and the controls that catch those that lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
-from adversaries.attacks.membership.bavaria import _Predictive
+from adversaries.attacks.membership.bavaria import _Predictive, _Prior
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Readings, Shadows
 from adversaries.goals.membership_grading import (
@@ -18,6 +18,7 @@ from adversaries.goals.membership_grading import (
     MembershipInputs,
     assess_membership,
     calibrate,
+    held_out,
     hits_at,
     planted,
     real,
@@ -128,7 +129,7 @@ def test_with_four_shadows_a_prior_from_all_images_does_not_lose_to_one_variance
 def test_the_predictive_law_is_students_t():
     source = random(3)
     values, chosen = source.standard_normal((5, 40)), source.random((5, 40)) < 0.6
-    law = _Predictive.of(values, chosen, 4.0)
+    law = _Predictive.of(values, chosen, _Prior.of(values, chosen, 4.0))
     seen = source.standard_normal(40)
     expected = scipy_stats.t(law.freedom, law.middle, law.width).logpdf(seen)
     np.testing.assert_allclose(law.likelihood(seen), expected)
@@ -137,14 +138,30 @@ def test_the_predictive_law_is_students_t():
     np.testing.assert_array_equal(law.freedom, 4 + chosen.sum(0))
 
 
-def test_an_image_stands_out_over_as_many_others_as_its_ratio_exceeds():
-    _, seen = world(effect=1.0, online=True)
+@pytest.mark.parametrize("online", [False, True])
+def test_an_image_stands_out_by_its_probability_over_the_mean_of_the_shadows(online):
+    _, seen = world(effect=1.0, online=online)
     sight = real(seen.shadows, seen.real)
-    scores = attack("rmia").score(sight)
-    own = np.log(special.expit(sight.readings.signals[:, 0]))
-    ratio = own - np.log(special.expit(sight.shadows[:, :, 0]).mean(0))
-    for row in range(0, N, 97):
-        assert scores[row] == pytest.approx((ratio < ratio[row]).sum() / (N - 1))
+    mean = special.expit(sight.shadows[:, :, 0]).mean(0)
+    mean = mean if online else 0.5 * (1.3 * mean + 0.7)
+    expected = np.log(special.expit(sight.readings.signals[:, 0]) / mean)
+    np.testing.assert_allclose(attack("rmia").score(sight), expected)
+
+
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier"])
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("shadows", [2, S])
+def test_a_score_does_not_depend_on_which_other_images_are_in_question(name, online, shadows):
+    _, seen = world(effect=1.0, difficulty=2.0, shadows=shadows, online=online)
+    for sight in (real(seen.shadows, seen.real), held_out(seen.shadows, 0)):
+        for rows in (np.arange(0, len(sight.readings.signals), 7), np.array([3])):
+            part = replace(
+                sight,
+                readings=sight.readings.take(rows),
+                shadows=sight.shadows[:, rows],
+                inside=sight.inside[:, rows],
+            )
+            np.testing.assert_allclose(attack(name).score(part), attack(name).score(sight)[rows], rtol=1e-9)
 
 
 def test_one_threshold_finds_what_all_images_share():

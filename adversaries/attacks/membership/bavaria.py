@@ -17,8 +17,9 @@ class Bavaria(MembershipAdversary):
     """Compares a signal with what shadows make of the same image, each image's spread drawn towards that of all.
 
     Knows: the image, its label, its release, what the target makes of that, and shadow defenses.
-    Does: a Gaussian of unknown mean and variance per image, with a conjugate prior that is fitted to all images: its
-    predictive law is a Student's t. Offline from defenses without the image alone, online from both kinds.
+    Does: a Gaussian of unknown mean and variance per image, with a conjugate prior that is fitted to the attacker's
+    own images: its predictive law is a Student's t. Offline from defenses without the image alone, online from both
+    kinds.
 
     Args:
         signal: `confidence` (logit of the label's probability), `kl`, `change` or `norm`, as of `lira`.
@@ -34,23 +35,26 @@ class Bavaria(MembershipAdversary):
         """Online the log ratio of the two predictive laws, offline how far up the law without the image it stands."""
         position = sight.signal(self.signal)
         seen, known = sight.readings.signals[:, position], sight.shadows[:, :, position]
-        out = _Predictive.of(known, ~sight.inside, self.weight)
+        taught = sight.taught(position)
+        out = _Predictive.of(known, ~sight.inside, _Prior.of(taught, ~sight.answers, self.weight))
         if not sight.online:
             return sight.direction(position) * out.quantile(seen)
-        return _Predictive.of(known, sight.inside, self.weight).likelihood(seen) - out.likelihood(seen)
+        within = _Predictive.of(known, sight.inside, _Prior.of(taught, sight.answers, self.weight))
+        return within.likelihood(seen) - out.likelihood(seen)
 
 
 @dataclass(frozen=True)
-class _Predictive:
-    """A Student's t per row: its middle, its width and its degrees of freedom."""
+class _Prior:
+    """Of an image's mean and variance: the usual ones, and how many shadows each of them counts for."""
 
-    middle: Numbers
-    width: Numbers
-    freedom: Numbers
+    mean: float
+    shadows: float
+    variance: float
+    weight: float
 
     @classmethod
-    def of(cls, values: Numbers, chosen: Truth, weight: float) -> _Predictive:
-        """From the chosen shadows of every row, and a prior from all rows together."""
+    def of(cls, values: Numbers, chosen: Truth, weight: float) -> _Prior:
+        """From the chosen shadows of the attacker's own images."""
         count = chosen.sum(axis=0).astype(np.float64)
         mean = np.where(chosen, values, 0.0).sum(axis=0) / np.maximum(count, 1)
         squares = (np.where(chosen, values - mean, 0.0) ** 2).sum(axis=0)
@@ -62,11 +66,28 @@ class _Predictive:
         apart = float(np.var(mean[known])) if bool(known.any()) else float(np.var(values))
         # Means differ by what images differ and by the error of each mean; the first is what the prior speaks of.
         between = max(apart - variance * float((1 / count[known]).mean() if bool(known.any()) else 0), 1e-3 * variance)
-        prior = variance / between
-        total = prior + count
-        middle = (prior * center + count * mean) / total
-        scale = weight * variance + squares + prior * count / total * (mean - center) ** 2
-        freedom = weight + count
+        return cls(mean=center, shadows=variance / between, variance=variance, weight=weight)
+
+
+@dataclass(frozen=True)
+class _Predictive:
+    """A Student's t per row: its middle, its width and its degrees of freedom."""
+
+    middle: Numbers
+    width: Numbers
+    freedom: Numbers
+
+    @classmethod
+    def of(cls, values: Numbers, chosen: Truth, prior: _Prior) -> _Predictive:
+        """From the chosen shadows of every row, and a prior."""
+        count = chosen.sum(axis=0).astype(np.float64)
+        mean = np.where(chosen, values, 0.0).sum(axis=0) / np.maximum(count, 1)
+        squares = (np.where(chosen, values - mean, 0.0) ** 2).sum(axis=0)
+        total = prior.shadows + count
+        middle = (prior.shadows * prior.mean + count * mean) / total
+        off = prior.shadows * count / total * (mean - prior.mean) ** 2
+        scale = prior.weight * prior.variance + squares + off
+        freedom = prior.weight + count
         return cls(middle, np.sqrt(scale / freedom * (1 + 1 / total)), freedom)
 
     def quantile(self, seen: Numbers) -> Numbers:

@@ -21,8 +21,8 @@ class Lira(MembershipAdversary):
     """Compares a signal with what it is for the same image under defenses that were, and were not, fitted on it.
 
     Knows: the image, its label, its release, what the target makes of that, and shadow defenses.
-    Does: Gaussians with a mean per image and one variance for all; offline from defenses without the image alone,
-    online, where the shadows hold some of the images in question, from both kinds.
+    Does: Gaussians with a mean per image and one variance for all, from the attacker's own images; offline from
+    defenses without the image alone, online, where the shadows hold some of the images in question, from both kinds.
 
     Args:
         signal: `confidence` (logit of the label's probability), `kl` (of the latent), `change` (from image to release)
@@ -37,10 +37,35 @@ class Lira(MembershipAdversary):
         """Online the log likelihood ratio, offline the deviation from the shadows without the image."""
         position = sight.signal(self.signal)
         seen, known = sight.readings.signals[:, position], sight.shadows[:, :, position]
-        out = _Gaussian.of(known, ~sight.inside)
+        taught = sight.taught(position)
+        out = _Gaussian.of(known, ~sight.inside, _Usual.of(taught, ~sight.answers))
         if not sight.online:
             return sight.direction(position) * out.deviation(seen)
-        return _Gaussian.of(known, sight.inside).likelihood(seen) - out.likelihood(seen)
+        within = _Gaussian.of(known, sight.inside, _Usual.of(taught, sight.answers))
+        return within.likelihood(seen) - out.likelihood(seen)
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What all images of the attacker's own share: the mean, the variance of one image's, and that of their means."""
+
+    mean: float
+    variance: float
+    between: float
+
+    @classmethod
+    def of(cls, values: Numbers, chosen: Truth) -> _Usual:
+        """From the chosen shadows of every image; all of them where an image has no two."""
+        count = chosen.sum(axis=0)
+        total = np.where(chosen, values, 0.0).sum(axis=0)
+        mean = total / np.maximum(count, 1)
+        squares = np.where(chosen, values - mean, 0.0) ** 2
+        freedom = int((count - (count > 0)).sum())
+        return cls(
+            mean=float(total.sum()) / max(1, int(count.sum())),
+            variance=float(squares.sum()) / freedom if freedom > 0 else float(np.var(values)),
+            between=float(np.var(mean[count > 0])) if bool((count > 0).any()) else 0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -51,19 +76,14 @@ class _Gaussian:
     spread: Numbers
 
     @classmethod
-    def of(cls, values: Numbers, chosen: Truth) -> _Gaussian:
-        """From the chosen shadows of every row; a row without any takes the mean over all rows."""
+    def of(cls, values: Numbers, chosen: Truth, usual: _Usual) -> _Gaussian:
+        """From the chosen shadows of every row; a row without any takes the usual mean."""
         count = chosen.sum(axis=0)
         total = np.where(chosen, values, 0.0).sum(axis=0)
-        everywhere = total.sum() / max(1, int(count.sum()))
-        mean = np.where(count > 0, total / np.maximum(count, 1), everywhere)
-        residual = np.where(chosen, values - mean, 0.0)
-        freedom = int((count - (count > 0)).sum())
-        variance = float((residual**2).sum() / freedom) if freedom > 0 else float(np.var(values))
-        width = float(np.var(mean[count > 0])) if bool((count > 0).any()) else 0.0
-        # A mean of few defenses is itself uncertain; a mean of none is as uncertain as rows differ.
-        spread = np.sqrt(np.where(count > 0, variance * (1 + 1 / np.maximum(count, 1)), variance + width) + 1e-12)
-        return cls(mean, spread)
+        mean = np.where(count > 0, total / np.maximum(count, 1), usual.mean)
+        # A mean of few defenses is itself uncertain; a mean of none is as uncertain as images differ.
+        several = usual.variance * (1 + 1 / np.maximum(count, 1))
+        return cls(mean, np.sqrt(np.where(count > 0, several, usual.variance + usual.between) + 1e-12))
 
     def deviation(self, seen: Numbers) -> Numbers:
         return (seen - self.mean) / self.spread

@@ -134,6 +134,15 @@ def test_few_labels_reach_far_along_a_chain(bench):
     assert got["spreading"] > max(got["linear"], got["knn"]) + 0.05
 
 
+@pytest.mark.parametrize("shape", [(6,), (1, 8, 8)])
+def test_no_labelled_row_is_told_its_label_by_its_own_copy_in_the_pool(bench, shape):
+    y = torch.randint(10, (sum(SIZES),), generator=generator(19))
+    one = two_parts(digits()[0], torch.rand(sum(SIZES), *shape, generator=generator(20)), y, 10)
+    attack = bench.fit("spreading", one)
+    assert attack.ridge.left_out < 0.2
+    assert bench.accuracy(attack, one) < 0.2
+
+
 def test_spread_labels_are_scikit_learns_and_leaving_out_needs_no_new_solution():
     source = generator(6)
     y = torch.arange(12) % 3
@@ -203,6 +212,14 @@ def test_triples_are_those_of_an_exhaustive_search():
     pairs = next(iter(_ranked(x, y, 2, 3, 64)))
     best = max(combinations(range(7), 2), key=lambda own: float(between(x[:, own].prod(1, keepdim=True), y, 3)))
     assert tuple(pairs.factors[0].tolist()) == best
+
+
+@pytest.mark.parametrize("constant", [0, 3])
+def test_two_columns_have_products_of_two_and_none_of_three(bench, constant):
+    x = torch.randn(sum(SIZES), 2, generator=generator(21))
+    y = (x.prod(1) > 0).long()
+    one = two_parts(digits()[0], torch.cat([x, torch.ones(len(x), constant)], 1), y, 2)
+    assert bench.accuracy(bench.fit("products", one), one) > 0.97
 
 
 def test_ranks_are_scipys():

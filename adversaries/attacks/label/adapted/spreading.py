@@ -93,21 +93,34 @@ def _through(look: Look, places: Tensor) -> Look:
     return lambda rows: look(flat(rows)[:, places])
 
 
+def _without(pool: Tensor, labelled: Tensor) -> Tensor:
+    """The rows of the pool that are not labelled: a copy of a labelled row would tell it its own label."""
+    known = set(_keys(labelled))
+    new = torch.tensor([key not in known for key in _keys(pool)], dtype=torch.bool)
+    return pool[new.to(pool.device)]
+
+
+def _keys(release: Tensor) -> list[int]:
+    """One number a row, equal where rows are."""
+    rows = release.reshape(len(release), -1).contiguous().view(torch.uint8).cpu().numpy()
+    return [hash(row.tobytes()) for row in rows]
+
+
 def _spread(view: Knowledge, looks: list[Look]) -> ProbeAttack:
     """Spread labels along the best of some features, and fit a kernel on the labels that come out."""
     release, y = view.labelled
     kept = spread(len(y), _MOST_ROWS // 2).to(y.device)
-    pool = view.unlabelled
+    pool = _without(view.unlabelled, release)
     others = spread(len(pool), _MOST_ROWS - len(kept)).to(pool.device)
     best, look, scores = -1.0, looks[0], torch.zeros(0)
     for each in looks:
-        x = torch.cat([each(release[kept]), each(pool[others])])
-        found, right = spread_labels(graph(x), y[kept], view.num_classes)
+        weights = graph(each(torch.cat([release[kept], pool[others]])))
+        found, right = spread_labels(weights, y[kept], view.num_classes)
         if right > best:
             best, look, scores = right, each, found
     # The labels that were given stand; the rest is what was spread.
     called = torch.cat([y, scores[len(kept) :].argmax(1).to(y)])
-    x = torch.cat([look(release), look(pool[others])])
+    x = look(torch.cat([release, pool[others]]))
     middle = float(torch.cdist(x[:256], x[:256]).median()) or 1.0
     kernels: list[tuple[KernelName, float]] = [("linear", 1.0), ("rbf", 0.5 * middle)]
     return ProbeAttack(features=look, ridge=fit_best(x, called, view.num_classes, kernels))

@@ -69,10 +69,12 @@ class Products(Adversary):
         x, forms = flat(release), _forms(pool)
         some = spread(len(y), self.rows).to(y.device)
         first, second = (some[half] for half in halves(y[some]))
+        # Two columns have no product of three.
+        orders = (2, 3) if all(len(columns) > 2 for columns in subsets) else (2,)
         options: list[tuple[Form, int, int, KernelName]] = []
         fits = []
         for form in forms:
-            for order in (2, 3):
+            for order in orders:
                 factors = self._screened(form, x[first], y[first], order, subsets, view.num_classes)
                 products = _multiplied(form, x[second], factors)
                 for count in self._counts:

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
 from adversaries.adversary import ADVERSARIES, Adversary
-from adversaries.attacks.label.derived.integer_codes import find_grid
 from adversaries.knowledge import Knowledge
+from adversaries.learning.grids import Grids
 from adversaries.learning.kernels import Basis, ProbeAttack, Ridge, flat, spread, strongest
 from adversaries.learning.screening import halves, require_several, surprise
 from adversaries.learning.summaries import MODULI, counts
@@ -45,10 +45,10 @@ class Residues(Adversary):
     """A probe on remainders of codes, of counts, and of sums, differences and exclusive ors of two columns.
 
     Knows: labelled releases; unlabelled ones to find the grid of their values.
-    Does: writes values on a grid as integers, puts the numbers of zeros, signs and the like and the sum of all codes
+    Does: writes columns on a grid as integers, puts the numbers of zeros, signs and the like and the sum of all codes
     beside them, and divides each, and two columns put together, by 2 to 16 and by larger usual moduli. The remainders
     that tell most on one half of the labelled rows become columns of a ridge regression, one per remainder; how many
-    of them is decided by leave-one-out on the other half. Values on no grid enter by their counts alone.
+    of them is decided by leave-one-out on the other half. Columns on no grid enter by their counts alone.
 
     Args:
         columns: columns that are looked at one by one, at most: evenly among all.
@@ -88,35 +88,19 @@ class Residues(Adversary):
         return ProbeAttack(features=features, ridge=Ridge.fit(Basis.fit(features(release)), y, view.num_classes))
 
     def _numbers(self, pool: Shaped[Tensor, "n ..."]) -> Callable[[Tensor], Int[Tensor, "n d"]]:
-        """Releases to integers: counts, and codes with their sum where values lie on a grid."""
+        """Releases to integers: counts, and codes with their sum for the columns that lie on a grid."""
         shown = pool.reshape(len(pool), -1)
         places = spread(shown.shape[1], self.columns).to(pool.device)
         try:
-            code = whole_numbers(shown[:, places])
+            grids = Grids.fit(shown[:, places])
         except NotApplicableError:
             return lambda rows: counts(flat(rows))
 
         def numbers(rows: Tensor) -> Tensor:
-            codes = code(rows.reshape(len(rows), -1)[:, places])
-            return torch.cat([counts(flat(rows)), codes.sum(1, keepdim=True), codes], dim=1)
+            codes = grids(rows.reshape(len(rows), -1)[:, places])
+            return torch.cat([counts(flat(rows)), codes[:, grids.alike].sum(1, keepdim=True), codes], dim=1)
 
         return numbers
-
-
-def whole_numbers(release: Shaped[Tensor, "n d"]) -> Callable[[Tensor], Int[Tensor, "n d"]]:
-    """Values as integers: as they are if all are whole, in steps of their grid otherwise.
-
-    Raises:
-        NotApplicableError: they lie on no grid.
-    """
-    if not release.is_floating_point() or bool((release == release.round()).all() & (release.abs() < 2.0**53).all()):
-        return lambda rows: (
-            torch.nan_to_num(rows.double(), nan=0.0, posinf=0.0, neginf=0.0).long()
-            if (rows.is_floating_point())
-            else rows.long()
-        )
-    grid = find_grid(release)
-    return lambda rows: grid.codes(rows) + grid.low
 
 
 def _candidates(varies: Int[Tensor, " d"], paired: Int[Tensor, " p"]) -> Int[Tensor, "q 4"]:
