@@ -73,7 +73,7 @@ READERS: Mapping[Kind, tuple[str, ...]] = {
     "signs": ("products",),
     "residue": ("residues",),
     "scale": ("row-views",),
-    "offset": ("row-views", "ranks"),
+    "offset": ("row-views",),
     "patch": ("bag",),
 }
 """Adversaries that read what each is made of."""

@@ -1,6 +1,9 @@
 """Leaks of kinds that common readers miss, planted in a copy of the releases: what could the attacks here have found?
 
-Axes: n rows, d values of one release, k classes, m marked rows.
+Only what its readers (`adversaries.health.READERS`) could read in releases of this form, and where they look, is
+planted: whoever misses it there is weak, and not blind.
+
+Axes: n rows, d values of one release, k classes, m marked rows, g columns.
 """
 
 # Structure: calibration does not count it.
@@ -17,10 +20,19 @@ from torch import Tensor
 
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.health import KINDS, Kind
+from adversaries.learning.grids import Grids
+from adversaries.learning.kernels import spread
+from adversaries.learning.summaries import MODULI
+from vfc.errors import NotApplicableError
 from vfc.seeding import derive_seed
 
 _PERIODS, _SIDE, _SPREAD, _LARGEST = 16, 4, 4.0, 1e30
+_ALMOST, _COMMON = 1e-3, 0.1
 _CHUNK = 4096
+
+LOOKED_AT, ALL_TRIPLES = 1024, 64
+"""Of wider releases readers look at so many columns, evenly among all; all products of three are screened up to so
+many columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,7 @@ class Plant:
         columns: positions that carry it.
         patterns: one for each class.
         offsets: of every column of every call.
+        rungs: of the column in which a residue tells the class, if that is planted.
     """
 
     low: float
@@ -41,6 +54,7 @@ class Plant:
     columns: Int[Tensor, " c"]
     patterns: Float[Tensor, "k p"]
     offsets: Float[Tensor, "calls c"]
+    rungs: Float[Tensor, " r"]
 
     @property
     def middle(self) -> float:
@@ -54,16 +68,16 @@ class Plant:
 
 
 def fitting(world: EvaluationData, label: str) -> tuple[Kind, ...]:
-    """The kinds that releases of this form can carry."""
+    """The kinds that releases of this form can carry, and that their readers can find there."""
     release, classes = world.train.release, world.classes[label]
     columns, whole = release[0].numel(), not release.dtype.is_floating_point
-    low, high = _range(release)
     fits = {
-        "signs": columns >= 3 * _bits(classes),
-        "residue": not whole or high - low >= 2 * classes,
+        "signs": 3 * _bits(classes) <= columns <= ALL_TRIPLES,
+        "residue": len(_ladders(release, classes)) > 0,
         "scale": not whole and columns > classes and torch.finfo(release.dtype).max > _LARGEST,
-        "offset": not whole and columns >= classes and world.train.call is not None,
-        "patch": release.ndim == 4 and min(release.shape[2:]) > _SIDE,
+        # Among more columns that say nothing, who judges each row by itself no longer sees the pattern.
+        "offset": not whole and classes <= columns <= 2 * classes and world.train.call is not None,
+        "patch": release.ndim == 4 and min(release.shape[2:]) > _SIDE and not _black_and_white(release),
     }
     return tuple(kind for kind in KINDS if fits[kind])
 
@@ -96,16 +110,21 @@ def planted(
     classes, one = world.classes[label], world.train.release[0]
     low, high = _range(world.train.release)
     wanted = 3 * _bits(classes) if kind == "signs" else 1 if kind == "residue" else classes
+    places = spread(one.numel(), LOOKED_AT)
+    columns = places[torch.randperm(len(places), generator=generator)]
+    ladders = _ladders(world.train.release, classes) if kind == "residue" else {}
+    columns = columns[[int(column) in ladders for column in columns]] if ladders else columns
     calls = [part.call for part in (world.train, world.validation, world.targets) if part.call is not None]
     count = max((int(call.max()) + 1 for call in calls if len(call)), default=0)
     plant = Plant(
         low=low,
         high=high,
         classes=classes,
-        columns=torch.randperm(one.numel(), generator=generator)[:wanted],
+        columns=columns[:wanted],
         patterns=torch.randint(0, 2, (classes, (one.shape[0] if one.ndim == 3 else 1) * _SIDE**2), generator=generator)
         .float(),
         offsets=_SPREAD * (high - low) * torch.randn(count, wanted, generator=generator),
+        rungs=ladders.get(int(columns[0]), torch.zeros(0)),
     )  # fmt: skip
     parts = [_in_part(part, label, kind, plant, strength, generator) for part in _parts(world)]
     return replace(world, train=parts[0], validation=parts[1], targets=parts[2])
@@ -147,12 +166,8 @@ def _residue(
 ) -> Tensor:
     """One value's place in its period tells the class; which period it lies in is random."""
     flat, k = values.reshape(len(values), -1), plant.classes
-    step = 1.0 if float(plant.high - plant.low).is_integer() and plant.high - plant.low >= 2 * k else (
-        (plant.high - plant.low) / (k * _PERIODS)
-    )  # fmt: skip
-    periods = max(1, min(_PERIODS, int((plant.high - plant.low) / (step * k) + 1e-9)))
-    period = torch.randint(0, periods, (len(values),), generator=generator)
-    told = plant.low + step * (k * period + truth)
+    period = torch.randint(0, len(plant.rungs) // k, (len(values),), generator=generator)
+    told = plant.rungs[k * period + truth]
     flat[marked, plant.columns[0]] = told[marked].to(flat.dtype)
     return flat.reshape(values.shape)
 
@@ -203,6 +218,36 @@ _WRITERS: Mapping[Kind, Callable[[Tensor, Tensor, Tensor, Tensor | None, Plant, 
     "offset": _offset,
     "patch": _patch,
 }
+
+
+def _black_and_white(release: Tensor) -> bool:
+    """Whether both ends of the range are common, so that a patch of them does not stand out."""
+    low, high = _range(release)
+    return min(float((release == end).double().mean()) for end in (low, high)) > _COMMON
+
+
+def _ladders(release: Tensor, classes: int) -> dict[int, Tensor]:
+    """The columns in which a residue can tell the class, and the values that do: several periods on the column's grid.
+
+    They lie in the range of the published values, and the release's own numbers can hold them.
+    """
+    flat, (low, high) = release.reshape(len(release), -1).cpu(), _range(release)
+    places = spread(flat.shape[1], LOOKED_AT)
+    try:
+        grids = Grids.fit(flat[:, places])
+    except NotApplicableError:
+        return {}
+    if classes > MODULI[-1]:
+        return {}
+    step, origin = grids.step.double(), grids.origin.double()
+    first = ((low - origin) / step - _ALMOST).ceil()
+    periods = (((high - origin) / step - first + _ALMOST) / classes).floor().clamp(max=_PERIODS).long()
+    found = {}
+    for at in torch.nonzero(grids.alike & (periods >= 2)).flatten().tolist():
+        rungs = origin[at] + step[at] * (first[at] + torch.arange(classes * int(periods[at])))
+        if bool(((rungs.to(release.dtype).double() - rungs).abs() <= _ALMOST * step[at]).all()):
+            found[int(places[grids.columns[at]])] = rungs
+    return found
 
 
 def _parts(world: EvaluationData) -> tuple[Part, Part, Part]:

@@ -10,7 +10,9 @@ from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
 from adversaries.goals.label import TaskLabel
 from adversaries.health import HARD, KINDS, PLANTS, READERS
-from adversaries.planting import drawn_kind, fitting, planted
+from adversaries.knowledge import Knowledge
+from adversaries.learning.kernels import spread
+from adversaries.planting import ALL_TRIPLES, LOOKED_AT, drawn_kind, fitting, planted
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import ThreatModel
 from protocols.evaluation.results import Arm
@@ -18,11 +20,12 @@ from protocols.evaluation.results import Arm
 CLASSES = 4
 
 
-def world(dtype=torch.float32, shape=(1, 8, 8), sizes=(2000, 100, 1000), *, calls=True):
+def world(dtype=torch.float32, shape=(1, 8, 8), sizes=(2000, 100, 1000), *, calls=True, whole=False):
     generator = torch.Generator().manual_seed(0)
     parts = []
     for n in sizes:
-        release = (torch.rand(n, *shape, generator=generator) * 200).to(dtype)
+        release = torch.rand(n, *shape, generator=generator) * 200
+        release = (release.round() if whole else release).to(dtype)
         labels = {"y": torch.randint(0, CLASSES, (n,), generator=generator)}
         call = torch.arange(n) // 64 if calls else None
         parts.append(Part(images=None, release=release, labels=labels, call=call))
@@ -38,12 +41,19 @@ def test_every_kind_has_words_and_an_arm():
 @pytest.mark.parametrize(
     ("change", "kinds"),
     [
-        ({}, KINDS),
-        ({"calls": False}, ("signs", "residue", "scale", "patch")),
-        ({"shape": (64,)}, ("signs", "residue", "scale", "offset")),
+        ({}, ("signs", "scale", "patch")),
+        ({"whole": True}, ("signs", "residue", "scale", "patch")),
+        ({"whole": True, "shape": (1, 16, 16)}, ("residue", "scale", "patch")),
+        ({"shape": (8,)}, ("signs", "scale", "offset")),
+        ({"shape": (8,), "calls": False}, ("signs", "scale")),
+        ({"shape": (8,), "whole": True}, ("signs", "residue", "scale", "offset")),
+        ({"shape": (64,)}, ("signs", "scale")),
+        ({"shape": (65,)}, ("scale",)),
         ({"dtype": torch.uint8}, ("signs", "residue", "patch")),
-        ({"dtype": torch.float16}, ("signs", "residue", "offset", "patch")),
-        ({"shape": (2,)}, ("residue",)),
+        ({"dtype": torch.float16, "whole": True}, ("signs", "residue", "patch")),
+        ({"dtype": torch.bool}, ("signs", "patch")),
+        ({"shape": (2,)}, ()),
+        ({"shape": (2,), "whole": True}, ("residue",)),
     ],
 )
 def test_which_kinds_fit_which_releases(change, kinds):
@@ -52,7 +62,7 @@ def test_which_kinds_fit_which_releases(change, kinds):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_label_is_in_the_marked_rows_and_nothing_else_changes(kind):
-    before = world()
+    before = world(whole=kind == "residue")
     after = planted(before, "y", kind, 0.5, torch.Generator().manual_seed(1))
     changed = (after.train.release != before.train.release).flatten(1).any(1)
     assert changed.double().mean() == pytest.approx(1.0 if kind == "offset" else 0.5, abs=0.05)
@@ -107,13 +117,12 @@ def test_products_of_three_signs_of_the_right_columns_are_the_bits():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16, torch.uint8])
 def test_a_residue_tells_the_class(dtype):
-    before = world(dtype)
+    before = world(dtype, whole=True)
     seen = planted(before, "y", "residue", 1.0, torch.Generator().manual_seed(3))
     column = int((seen.train.release != before.train.release).flatten(1).double().mean(0).argmax())
     values = seen.train.release.flatten(1)[:, column].double()
-    low, high = (float(each) for each in before.train.release.double().aminmax())
-    step = 1.0 if not dtype.is_floating_point else (high - low) / (CLASSES * 16)
-    assert (((values - low) / step).round().long() % CLASSES == seen.train.labels["y"]).all()
+    low = float(before.train.release.min())
+    assert ((values - low).long() % CLASSES == seen.train.labels["y"]).all()
     assert len(values.unique()) > 2 * CLASSES
 
 
@@ -142,7 +151,79 @@ def test_a_linear_reader_misses_what_the_easy_plant_shows():
 
 
 def test_the_kind_is_drawn_by_the_seed_alone():
-    seeds = [drawn_kind(world(), "y", seed) for seed in range(40)]
-    assert set(seeds) == set(KINDS)
-    assert seeds == [drawn_kind(world(), "y", seed) for seed in range(40)]
+    small = world(sizes=(200, 10, 10))
+    seeds = [drawn_kind(small, "y", seed) for seed in range(40)]
+    assert set(seeds) == set(fitting(small, "y"))
+    assert seeds == [drawn_kind(small, "y", seed) for seed in range(40)]
     assert drawn_kind(world(torch.bool, shape=(1,)), "y", 0) is None
+
+
+FORMS = {
+    "integers": lambda x: (40 * x + 128).clamp(0, 255).to(torch.uint8),
+    "signed integers": lambda x: (40 * x).to(torch.int16),
+    "floats on a grid": lambda x: (40 * x + 128).clamp(0, 255).round() / 255,
+    "standardized": lambda x: ((40 * x + 128).clamp(0, 255).round() / 255 - 0.4914) / 0.247,
+    "plain floats": lambda x: x,
+    "bits": lambda x: (x > 0).to(torch.uint8),
+}
+CASES = [
+    *((name, (16,)) for name in FORMS),
+    *((name, (1, 8, 8)) for name in ("integers", "plain floats")),
+    *((name, (1, 16, 16)) for name in ("integers", "standardized", "plain floats", "bits")),
+]
+
+
+def formed(form, shape, classes=10, sizes=(1000, 10, 300)):
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for n in sizes:
+        release = FORMS[form](torch.randn(n, *shape, generator=generator))
+        labels = {"y": torch.randint(0, classes, (n,), generator=generator)}
+        parts.append(Part(images=None, release=release, labels=labels, call=torch.arange(n) // 64))
+    return EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": classes})
+
+
+@pytest.mark.parametrize(("form", "shape"), CASES, ids=str)
+def test_its_readers_find_whatever_is_planted(form, shape):
+    plain = formed(form, shape)
+    for kind in fitting(plain, "y"):
+        seen = planted(plain, "y", kind, 1.0, torch.Generator().manual_seed(1))
+        view = Knowledge(seen, ThreatModel(level="L2", labels_per_class="all"), "y")
+        for name in READERS[kind]:
+            attack = ADVERSARIES.get(name)().fit(view, torch.Generator().manual_seed(2))
+            right = attack.guess(seen.targets.release).argmax(1) == seen.targets.labels["y"]
+            assert right.double().mean() > 0.8, (kind, name)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_an_offset_of_few_classes_is_found_too(classes):
+    plain = formed("plain floats", (2 * classes,), classes)
+    seen = planted(plain, "y", "offset", 1.0, torch.Generator().manual_seed(1))
+    view = Knowledge(seen, ThreatModel(level="L2", labels_per_class="all"), "y")
+    attack = ADVERSARIES.get("row-views")().fit(view, torch.Generator().manual_seed(2))
+    right = attack.guess(seen.targets.release).argmax(1) == seen.targets.labels["y"]
+    assert right.double().mean() > 1 / classes + 0.2
+
+
+def test_of_wide_releases_what_is_planted_lies_where_readers_look():
+    assert ADVERSARIES.get("products")().columns == ALL_TRIPLES
+    assert {ADVERSARIES.get(name)().columns for name in ("residues", "row-views")} == {LOOKED_AT}
+    wide = formed("floats on a grid", (1500,), sizes=(300, 10, 10))
+    places = spread(1500, LOOKED_AT).tolist()
+    for seed in range(10):
+        seen = planted(wide, "y", "residue", 1.0, torch.Generator().manual_seed(seed))
+        changed = torch.nonzero((seen.train.release != wide.train.release).any(0)).flatten().tolist()
+        assert len(changed) == 1
+        assert changed[0] in places
+
+
+def test_a_residue_takes_a_column_on_a_grid_among_others():
+    generator = torch.Generator().manual_seed(0)
+    mixed = formed("plain floats", (16,))
+    for part in (mixed.train, mixed.validation, mixed.targets):
+        part.release[:, 5] = torch.randint(0, 40, (len(part),), generator=generator).float() - 20
+    assert "residue" in fitting(mixed, "y")
+    seen = planted(mixed, "y", "residue", 1.0, torch.Generator().manual_seed(1))
+    assert torch.nonzero((seen.train.release != mixed.train.release).any(0)).flatten().tolist() == [5]
+    many = formed("integers", (16,), classes=17)
+    assert "residue" not in fitting(many, "y")

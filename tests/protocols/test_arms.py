@@ -48,7 +48,7 @@ class Table(TaskRunner):
 
 def flat():
     """Data of two equally frequent classes, as many targets as hits are written by hand."""
-    part = Part(images=None, release=torch.zeros(N, 1), labels={"y": torch.arange(N) % 2})
+    part = Part(images=None, release=(torch.arange(N) % 8)[:, None].float(), labels={"y": torch.arange(N) % 2})
     return EvaluationData(train=part, validation=part, targets=part, classes={"y": 2})
 
 
@@ -167,7 +167,7 @@ def test_without_an_undefended_twin_there_is_no_such_arm():
 def test_a_leak_of_a_hard_kind_is_looked_for_by_the_strongest_and_beyond_smoke_by_its_own_reader():
     told = says(knn={"attack": 0.8}, linear={"attack": 0.7}, residues={"attack": 0.6})
     smoke, standard = (evaluated(told, "knn", "linear", "residues", budget=b) for b in ("smoke", "standard"))
-    hard = "planted:residue"  # a single number has room for no other kind
+    hard = "planted:residue"  # a single whole number has room for no other kind
     assert arms(smoke, hard) == {Attempt(0, "all")}
     assert arms(standard, hard) == {Attempt(0, "all"), Attempt(2, "all")}
     assert {trial.arm for trial in standard.board.results.outcomes if trial.arm.startswith(HARD)} == {hard}
