@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,6 @@ for site in sys.argv[1:]:
     print(code_digest.__wrapped__("cpu", 1))
     sys.path.remove(site)
 """
-needs_sections = pytest.mark.xfail(
-    find_spec("reports.sections") is None,
-    reason="this version knows report sections and metrics of its own protocols only",
-    strict=True,
-)
 
 
 def install(source, folder):
@@ -128,7 +122,6 @@ def test_its_protocol_runs(report):
     assert [row["status"] for row in report["evidence"] if row["protocol"] == "contrast"] == ["measured"]
 
 
-@needs_sections
 def test_its_metric_is_listed_and_gated(place, report):
     assert "contrast.kept" in python(place, "-m", "vfc", "list", "metrics").stdout
     for limit, code, word in ((0.6, 0, "held"), (0.4, 1, "broken")):
@@ -142,7 +135,6 @@ def test_its_metric_is_listed_and_gated(place, report):
         assert done.returncode == code, done.stderr
 
 
-@needs_sections
 def test_its_section_is_in_the_report(place, report):
     done = python(place, "-m", "vfc", "report", "out")
     assert done.returncode == 0, done.stderr
