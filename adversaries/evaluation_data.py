@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from vfc.artifact import load_arrays, load_model, save_arrays
+from vfc.artifact import load_model, mapped_arrays, save_arrays
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 
@@ -171,8 +171,15 @@ def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) 
 
 @lru_cache(maxsize=2)
 def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
-    """Read a world back, on a device."""
-    arrays = load_arrays(folder / "arrays.safetensors")
+    """Read a world back with its models, on a device; on the CPU the processes of a machine share its memory."""
+    paths = json.loads((folder / file).read_text())["models"]
+    models = {name: load_model(Path(path)).to(device).eval() for name, path in paths.items()}
+    return replace(mapped_world(folder, device, file), models=models)
+
+
+def mapped_world(folder: Path, device: str = "cpu", file: str = ABOUT) -> EvaluationData:
+    """Read a world back without its models."""
+    arrays = mapped_arrays(folder / "arrays.safetensors")
     about = json.loads((folder / file).read_text())
     parts = {}
     for name in PARTS:
@@ -183,10 +190,10 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
             labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},
             **{key: None if value is None else value.to(device) for key, value in optional.items()},
         )
-    models: dict[str, nn.Module] = {
-        name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
-    }
-    return EvaluationData(**parts, classes=about["classes"], models=models, twin=about["twin"])
+    train, validation, targets = (parts[name] for name in PARTS)
+    return EvaluationData(
+        train=train, validation=validation, targets=targets, classes=about["classes"], twin=about["twin"]
+    )
 
 
 def reordered(world: EvaluationData, seed: int, draw: int = 0) -> EvaluationData:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from adversaries.evaluation_data import ABOUT, EvaluationData, load_world
-from vfc.artifact import attributes_of, load_arrays, load_defense, load_model, save_arrays
-from vfc.defense import Defense, FitData
+from vfc.artifact import load_arrays, load_defense, load_model, mapped_arrays, save_arrays
+from vfc.defense import Defense, FitData, attributes_of
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
 from vfc.isolation.user_code import defender_call
@@ -138,7 +138,7 @@ class EvaluationHandle:
 
     def arrays(self, name: str) -> dict[str, Tensor]:
         """Further arrays beside the world, as `save_beside` wrote them, on the device."""
-        found = load_arrays(self.folder / f"{name}.safetensors")
+        found = mapped_arrays(self.folder / f"{name}.safetensors")
         return {key: values.to(self.device) for key, values in found.items()}
 
     def save_beside(self, name: str, arrays: Mapping[str, Tensor]) -> None:
