@@ -22,8 +22,8 @@ from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 
 PARTS = ("train", "validation", "targets")
-ABOUT = "world.json"
-"""File of a world's folder with its classes and the files of its models."""
+ABOUT, WORLD = "world.json", "arrays.safetensors"
+"""Files of a world's folder: its classes and the files of its models, and everything else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) 
         for label, values in part.labels.items():
             arrays[f"{name}.labels.{label}"] = values
     folder.mkdir(parents=True, exist_ok=True)
-    save_arrays(arrays, folder / "arrays.safetensors")
+    save_arrays(arrays, folder / WORLD)
     about = {
         "classes": dict(world.classes),
         "models": {name: str(path) for name, path in models.items()},
@@ -179,7 +179,7 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
 
 def mapped_world(folder: Path, device: str = "cpu", file: str = ABOUT) -> EvaluationData:
     """Read a world back without its models."""
-    arrays = mapped_arrays(folder / "arrays.safetensors")
+    arrays = mapped_arrays(folder / WORLD)
     about = json.loads((folder / file).read_text())
     parts = {}
     for name in PARTS:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adversaries.evaluation_data import ABOUT, EvaluationData, load_world
+from adversaries.evaluation_data import ABOUT, WORLD, EvaluationData, load_world
 from vfc.artifact import load_arrays, load_defense, load_model, mapped_arrays, save_arrays
 from vfc.defense import Defense, FitData, attributes_of
 from vfc.errors import NotApplicableError
@@ -74,6 +74,11 @@ def _load_defense(source: DefenseSource, device: str) -> Defense:
     return defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 of one that is not there."""
+    return path.stat().st_size if path.is_file() else 0
+
+
 def made(spec: ReleaseSpec, classes: int, seed: int) -> Defense:
     """What a factory returns; what it draws from torch's global state depends on the seed alone."""
     generator = torch.Generator().manual_seed(derive_seed("factory", seed))
@@ -112,6 +117,16 @@ class EvaluationHandle:
     device: str
     source: DefenseSource | None = None
     about: str = ABOUT
+
+    @property
+    def size(self) -> int:
+        """Bytes that a task reads."""
+        return size_of(self.folder / WORLD)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether asking for the defense runs code of the user's own."""
+        return self.source is not None and self.source.spec is not None
 
     def world(self) -> EvaluationData:
         """The world, on the device."""

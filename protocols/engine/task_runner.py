@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.engine.cache import touch
-from protocols.engine.executors import Executor, WorkerDiedError, give_back
+from protocols.engine.executors.base import Executor, StoppedError, WorkerDiedError
+from protocols.engine.executors.processes import give_back
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.task import Outcome, Task, load_outcome
@@ -61,9 +62,9 @@ class TaskRunner:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]
                 if isinstance(result, Exception):
-                    if not isinstance(result, WorkerDiedError):
+                    if not isinstance(result, WorkerDiedError | StoppedError):
                         raise result
-                    result = Outcome.empty("failed", str(result))
+                    result = Outcome.empty("not_run" if isinstance(result, StoppedError) else "failed", str(result))
                 outcomes[position] = result
                 progress.advance(f"{orders[position].title}: {result.status}")
         return [outcome for outcome in outcomes if outcome is not None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from adversaries.statistics import estimates
 from protocols.engine.cache import touch
-from protocols.engine.executors import Executor, WorkerDiedError
+from protocols.engine.executors.base import Executor, WorkerDiedError
 from protocols.engine.outside.families import Families
 from protocols.engine.outside.models import OutsideModel, keep
 from protocols.engine.progress import Reporter

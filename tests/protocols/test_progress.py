@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from protocols.engine import progress
-from protocols.engine.executors import LocalExecutor
+from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.task import Outcome, save_outcome
