@@ -29,6 +29,7 @@ from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
 from protocols.evaluation.metrics import target_metrics
+from protocols.evaluation.plan import made_room
 from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 from reports.model.report import INTERRUPTED, LadderControl, Report
 from vfc.core.secret import NO_SECRET, Secret
@@ -61,6 +62,8 @@ class Runner:
         if self.check is not None:
             self.check(prepared)
         self.place.reporter.note(planned(names, settings, *_models(prepared)))
+        for line in made_room(self.place, names, prepared, _models(prepared)[1]):
+            self.place.reporter.note(line)
         release = release_block(prepared)
         rows: Sidecar = {}
         evidence: list[Evidence] = []

@@ -54,7 +54,8 @@ def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) 
         tell(report, settings, found.rows)
         for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
             sys.stdout.write(f"{line}\n")
-    found.reporter.note(f"report: {found.out / 'report.json'}")
+    took = (report.provenance.duration_s or 0.0) / 60
+    found.reporter.note(f"report: {found.out / 'report.json'}, after {took:.2g} minutes")
     return exit_code(report.verdict, report.status)
 
 

@@ -75,7 +75,7 @@ RUN = (
     _option("--config", help="Config file [default: vfc.toml, or [tool.vfc] in pyproject.toml]."),
     _option("--quiet/--verbose", "quiet", default=None, help="Say less or more."),
 )
-ATTACK = (
+WHAT = (
     _option(
         "--release", help="Registered defense, run folder, factory module:function, or saved arrays [default: vfc]."
     ),
@@ -83,6 +83,9 @@ ATTACK = (
     _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
     _option("--seeds", type=click.IntRange(1, 1000), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
+)
+ATTACK = (
+    *WHAT,
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option(
         "--no-isolation",

@@ -9,7 +9,7 @@ from typing import Any
 
 from protocols.engine.executors.base import Executor, Job, Jobs, LocalExecutor, Result
 from protocols.engine.executors.cluster import RayExecutor
-from protocols.engine.executors.processes import ProcessExecutor, warm_up
+from protocols.engine.executors.processes import ProcessExecutor, available_memory, warm_up
 from protocols.engine.settings import EXECUTORS, Settings
 from vfc.errors import unknown
 
@@ -59,6 +59,30 @@ def _belongs_apart(argument: Any) -> bool:
     return bool(getattr(argument, "size", 0) > LARGE or getattr(argument, "foreign", False))
 
 
+def workers_of(settings: Settings, device: str) -> int:
+    """How many jobs are done at a time on this machine."""
+    if settings.executor == "local" or device != "cpu":
+        return 1
+    return settings.workers or max(1, (os.cpu_count() or 1) // settings.threads)
+
+
+def make_room(executor: Executor, need: int) -> int | None:
+    """Let no more jobs be done at a time than there is memory for; how many, if that is fewer than before.
+
+    Args:
+        executor: who does them; what Ray or this process alone does stays as it is.
+        need: bytes of one job at its worst.
+    """
+    processes = executor.processes if isinstance(executor, AutoExecutor) else executor
+    free = available_memory()
+    if not isinstance(processes, ProcessExecutor) or free is None:
+        return None
+    room = max(1, min(processes.workers, free // need))
+    fewer = room < processes.workers
+    processes.workers = room
+    return room if fewer else None
+
+
 def make_executor(settings: Settings, device: str) -> Executor:
     """The executor that settings ask for; an accelerator of this machine is used from this process alone.
 
@@ -72,8 +96,8 @@ def make_executor(settings: Settings, device: str) -> Executor:
         return RayExecutor(
             threads, device, address=settings.ray_address, workers=settings.workers, limit=settings.job_limit
         )
-    count = settings.workers or max(1, (os.cpu_count() or 1) // threads)
-    if name == "local" or device != "cpu" or count == 1:
+    count = workers_of(settings, device)
+    if count == 1:
         return LocalExecutor()
     processes = ProcessExecutor(count, threads, settings.job_limit)
     return AutoExecutor(processes) if name == "auto" else processes

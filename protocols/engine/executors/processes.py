@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from os import _exit  # bound now: while the user's code runs, `os._exit` is another
+from pathlib import Path
 from typing import Any
 
 from protocols.engine.executors.base import Job, Jobs, Result, WorkerDiedError, guarded, set_threads
@@ -152,6 +153,18 @@ class ProcessExecutor:
                 self.workers, mp_context=context, initializer=_start_worker, initargs=(self.threads, limits())
             )
         return self._pool
+
+
+def available_memory() -> int | None:
+    """Bytes that are free on this machine, or in the container that this process may not leave; None if unknown."""
+    found = []
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(found, default=None)
 
 
 def _broken(error: BrokenProcessPool) -> Future[Any]:
