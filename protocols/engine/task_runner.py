@@ -56,9 +56,11 @@ class TaskRunner:
                 touch(path)
         if orders and len(missing) < len(orders):
             self.reporter.note(f"{stage}: resumed {len(orders) - len(missing)} of {len(orders)}")
+        if self.reporter.whole is not None:
+            self.reporter.whole.skip(len(orders) - len(missing))
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
         give_back()  # what preparing took, workers can use
-        with self.reporter.stage(stage, len(jobs)) as progress:
+        with self.reporter.stage(stage, len(jobs), fits=True) as progress:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]
                 if isinstance(result, Exception):

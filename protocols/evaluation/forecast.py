@@ -21,7 +21,7 @@ from adversaries.goals.assess import assess
 from adversaries.goals.label import make_goal
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import ThreatModel
-from protocols.engine.budget import Budget
+from protocols.engine.budget import Budget, Labels
 from protocols.engine.settings import digest_of
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.label_task import make_adversary
@@ -122,16 +122,22 @@ def forecast(
         cost = costs.get(candidate.name)
         if cost is None:
             continue
-        grows = ADVERSARIES.get(candidate.adversary).level >= "L2"
-        rows = [shape.train if k == "all" else min(shape.train, int(k) * shape.classes) for k in budget.labels]
+        labels, controls = fits_of(candidate, budget)
+        rows = [shape.train if k == "all" else min(shape.train, int(k) * shape.classes) for k in labels]
         # Of a family that races half goes on after each round; its rounds are run from the start.
         races = cost.by_steps and "model" in candidate.settings
         share = sum(part * 0.5**turn for turn, part in enumerate(budget.rounds)) if races else 1.0
-        fits = [share * cost.seconds(candidate, n) for n in (rows if grows else rows[-1:])]
-        controls = (len(fits) if budget.ceiling_everywhere else 1) + (grows and budget.shuffle_all)
+        fits = [share * cost.seconds(candidate, n) for n in rows]
         cells += seeds * (len(fits) + controls)
         seconds += seeds * (sum(fits) + controls * fits[-1])
     return Forecast(cells=cells, seconds=seconds, memory=shape.memory)
+
+
+def fits_of(candidate: Candidate, budget: Budget) -> tuple[tuple[Labels, ...], int]:
+    """With how many labels a candidate is fitted, and how many fits with the most are controls: ceilings, shuffles."""
+    grows = ADVERSARIES.get(candidate.adversary).level >= "L2"
+    labels = budget.labels if grows else budget.labels[-1:]
+    return labels, (len(labels) if budget.ceiling_everywhere else 1) + int(grows and budget.shuffle_all)
 
 
 def calibrated_costs(shape: Shape, candidates: Sequence[Candidate], code: str, cache: Path) -> dict[str, Cost]:

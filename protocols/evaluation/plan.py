@@ -14,7 +14,7 @@ from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings
 from protocols.engine.workspace import Workspace
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.forecast import Forecast, Shape, forecast, known_costs
+from protocols.evaluation.forecast import Forecast, Shape, fits_of, forecast, known_costs
 from protocols.evaluation.protocol import PROTOCOLS
 from vfc.data import Dataset
 from vfc.splits import Parts
@@ -77,7 +77,7 @@ def said(found: Forecast, settings: Settings, device: str) -> str:
 
 
 def made_room(place: Workspace, names: Sequence[str], prepared: Prepared, twin: str | None) -> list[str]:
-    """Let no more be done at a time than there is memory for.
+    """Let no more be done at a time than there is memory for, and progress know what is to come.
 
     Args:
         place: where the run works.
@@ -95,6 +95,8 @@ def made_room(place: Workspace, names: Sequence[str], prepared: Prepared, twin: 
     if room is not None:
         lines.append(f"memory: one attack may need {shape.memory / GB:.1f} GB, so {room} run at a time")
     candidates = competing(names, settings, shape, twin)
+    fits = [fits_of(each, get_budget(settings.budget)) for each in candidates]
+    place.reporter.expect(len(settings.attack_seeds()) * sum(len(labels) + controls for labels, controls in fits))
     costs = known_costs(shape, candidates, code_digest(place.device, settings.threads), place.root)
     if costs is not None:
         found = forecast(shape, candidates, get_budget(settings.budget), len(settings.attack_seeds()), costs)
