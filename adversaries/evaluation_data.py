@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from vfc.artifact import load_arrays, load_model, save_arrays
+from vfc.artifact import load_model, mapped_arrays, save_arrays
 from vfc.errors import NotApplicableError, UserError
 from vfc.seeding import derive_seed
 
 PARTS = ("train", "validation", "targets")
-ABOUT = "world.json"
-"""File of a world's folder with its classes and the files of its models."""
+ABOUT, WORLD = "world.json", "arrays.safetensors"
+"""Files of a world's folder: its classes and the files of its models, and everything else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) 
         for label, values in part.labels.items():
             arrays[f"{name}.labels.{label}"] = values
     folder.mkdir(parents=True, exist_ok=True)
-    save_arrays(arrays, folder / "arrays.safetensors")
+    save_arrays(arrays, folder / WORLD)
     about = {
         "classes": dict(world.classes),
         "models": {name: str(path) for name, path in models.items()},
@@ -171,8 +171,15 @@ def save_world(world: EvaluationData, models: Mapping[str, Path], folder: Path) 
 
 @lru_cache(maxsize=2)
 def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
-    """Read a world back, on a device."""
-    arrays = load_arrays(folder / "arrays.safetensors")
+    """Read a world back with its models, on a device; on the CPU the processes of a machine share its memory."""
+    paths = json.loads((folder / file).read_text())["models"]
+    models = {name: load_model(Path(path)).to(device).eval() for name, path in paths.items()}
+    return replace(mapped_world(folder, device, file), models=models)
+
+
+def mapped_world(folder: Path, device: str = "cpu", file: str = ABOUT) -> EvaluationData:
+    """Read a world back without its models."""
+    arrays = mapped_arrays(folder / WORLD)
     about = json.loads((folder / file).read_text())
     parts = {}
     for name in PARTS:
@@ -183,10 +190,10 @@ def load_world(folder: Path, device: str, file: str = ABOUT) -> EvaluationData:
             labels={key.removeprefix(prefix): v.to(device) for key, v in arrays.items() if key.startswith(prefix)},
             **{key: None if value is None else value.to(device) for key, value in optional.items()},
         )
-    models: dict[str, nn.Module] = {
-        name: load_model(Path(path)).to(device).eval() for name, path in about["models"].items()
-    }
-    return EvaluationData(**parts, classes=about["classes"], models=models, twin=about["twin"])
+    train, validation, targets = (parts[name] for name in PARTS)
+    return EvaluationData(
+        train=train, validation=validation, targets=targets, classes=about["classes"], twin=about["twin"]
+    )
 
 
 def reordered(world: EvaluationData, seed: int, draw: int = 0) -> EvaluationData:

@@ -17,6 +17,7 @@ from adversaries.goals.image_metrics import psnr, ssim
 from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, parse_level
 from protocols.engine.budget import Budget, get_budget
+from protocols.engine.executors.base import StoppedError
 from protocols.engine.prepare import prepare
 from protocols.engine.prepared import Prepared
 from protocols.engine.provenance import provenance
@@ -28,8 +29,9 @@ from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
 from protocols.evaluation.metrics import target_metrics
-from protocols.evaluation.protocol import PROTOCOLS, Findings
-from reports.model.report import LadderControl, Report
+from protocols.evaluation.plan import made_room
+from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
+from reports.model.report import INTERRUPTED, LadderControl, Report
 from vfc.core.secret import NO_SECRET, Secret
 from vfc.data import Dataset
 from vfc.factory import ReleaseSpec
@@ -44,10 +46,12 @@ class Runner:
     Args:
         place: where the run works.
         check: refuses a release before anybody attacks it; None accepts every one.
+        partial: whether a run that is interrupted while it attacks ends with a report of what is finished.
     """
 
     place: Workspace
     check: Callable[[Prepared], None] | None = None
+    partial: bool = False
 
     def run(
         self, names: Sequence[str], spec: ReleaseSpec, dataset: Dataset, parts: Parts
@@ -58,6 +62,8 @@ class Runner:
         if self.check is not None:
             self.check(prepared)
         self.place.reporter.note(planned(names, settings, *_models(prepared)))
+        for line in made_room(self.place, names, prepared, _models(prepared)[1]):
+            self.place.reporter.note(line)
         release = release_block(prepared)
         rows: Sidecar = {}
         evidence: list[Evidence] = []
@@ -66,15 +72,14 @@ class Runner:
             rows["target"] = prepared.target.release
         if prepared.target.clean is not None:
             rows["target.clean"] = prepared.target.clean
-        budget = get_budget(settings.budget)
+        budget, place = get_budget(settings.budget), self.place
         conducted = []
         for name in names:
             protocol = PROTOCOLS.get(name)()
-            if protocol.missing:
-                evidence += protocol.not_run(settings.seed)
+            if protocol.missing or place.stopped:
+                evidence += protocol.not_run(settings.seed, INTERRUPTED if place.stopped else "")
                 continue
-            threat = parse_level(settings.threat or protocol.threat)
-            found = protocol.conduct(context_of(self.place, prepared, threat=threat, budget=budget, rows=rows))
+            found, place = self._conducted(protocol, prepared, budget, rows)
             conducted.append(found)
             evidence += found.evidence
             # A number that two protocols give comes from the one that was named first.
@@ -82,10 +87,11 @@ class Runner:
         if settings.threat is not None:
             metrics |= against_everybody(conducted, parse_level(settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
-        control = self._control(prepared, conducted, metrics, budget, rows)
+        control = self._control(place, prepared, conducted, metrics, budget, rows)
         metrics = with_flags(metrics, control, prepared.observed.health)
         publisher = prepared.publisher
         report = {
+            "status": "partial" if place.stopped else "complete",
             "isolated": None if publisher is None else publisher.isolated,
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release,
@@ -100,8 +106,29 @@ class Runner:
         }
         return report, rows
 
+    def _conducted(
+        self, protocol: Protocol, prepared: Prepared, budget: Budget, rows: Sidecar
+    ) -> tuple[Findings, Workspace]:
+        """What a protocol finds, and where the run goes on: once interrupted, nothing more is done there."""
+        threat = parse_level(self.place.settings.threat or protocol.threat)
+        try:
+            context = context_of(self.place, prepared, threat=threat, budget=budget, rows=rows)
+            return protocol.conduct(context), self.place
+        except KeyboardInterrupt:
+            if not self.partial:
+                raise
+        self.place.reporter.note("interrupted: writing what is finished (once more, and nothing is written)")
+        stopped = self.place.stop()
+        try:
+            # Once more, from the tasks that are finished; whatever is not counts as not run.
+            context = context_of(stopped, prepared, threat=threat, budget=budget, rows=rows)
+            return protocol.conduct(context), stopped
+        except StoppedError:  # it would have to train something first
+            return Findings(evidence=protocol.not_run(stopped.settings.seed, INTERRUPTED)), stopped
+
     def _control(
         self,
+        place: Workspace,
         prepared: Prepared,
         conducted: Sequence[Findings],
         metrics: Mapping[str, Value],
@@ -112,7 +139,7 @@ class Runner:
         if not any(map(affected, metrics)):
             return None
         ladder = next((found.ladder.board for found in conducted if found.ladder is not None), None)
-        return target_control(context_of(self.place, prepared, threat="L2", budget=budget, rows=rows), ladder)
+        return target_control(context_of(place, prepared, threat="L2", budget=budget, rows=rows), ladder)
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""

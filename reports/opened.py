@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adversaries.evidence import Evidence, Value
-from reports.gate.gate import exit_code
+from reports.gate.verdict import exit_code
 from reports.model.files import REPORT, SIDECAR, write_all
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows, write
@@ -36,7 +36,7 @@ class OpenedReport:
     @property
     def exit_code(self) -> int:
         """What `vfc attack` would exit with: 0 held or measured, 1 broken, 3 inconclusive."""
-        return exit_code(self.report.verdict)
+        return exit_code(self.report.verdict, self.report.status)
 
     @property
     def metrics(self) -> dict[str, Value]:

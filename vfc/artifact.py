@@ -28,26 +28,34 @@ from vfc.errors import UserError
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
-_ATTRIBUTE = "attribute"
 
 
 def write_bytes(data: bytes, path: Path) -> None:
-    """Write a file atomically, making its folder; raises `UserError` when that is impossible (disk full, no right)."""
+    """Write a file atomically, making its folder; raises `UserError` when that is impossible."""
+    with _placed(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _placed(path: Path) -> Iterator[Path]:
+    """A file to be written, which then takes its place at once; raises `UserError` (disk full, no right)."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}", "free space or choose another folder"
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}", "free space or choose another folder"
         ) from error
 
 
@@ -65,25 +73,30 @@ def load_json(path: Path) -> Any:
 
 
 def save_arrays(arrays: Mapping[str, Tensor | NDArray[Any]], path: Path) -> None:
-    """Save named tensors or arrays as safetensors and enter the file into its folder's manifest."""
-    _save(_pack(arrays), path, {"kind": "arrays"})
+    """Save named tensors or arrays as safetensors and enter the file into its folder's manifest.
+
+    They go to the file one after the other, so that large arrays need no memory besides their own.
+    """
+    path = Path(path)
+    with _placed(path) as temporary:
+        safetensors.torch.save_file(_tensors(arrays), temporary)
+        digest, size = file_digest(temporary), temporary.stat().st_size
+    _enter(path, {"kind": "arrays", "sha256": digest, "bytes": size})
 
 
 def load_arrays(path: Path) -> dict[str, Tensor]:
     """Tensors saved by `save_arrays`, on the CPU; raises `UserError` when the file is missing or damaged."""
-    return _unpack(_load(path, "arrays")[0], path)
+    return _unpack(path, _load(path, "arrays")[0])
 
 
-def attribute_arrays(attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Labels as arrays `attribute.POSITION.NAME`: files forget the order, and the first attribute is a default."""
-    return {f"{_ATTRIBUTE}.{position}.{name}": values for position, (name, values) in enumerate(attributes.items())}
+def mapped_arrays(path: Path) -> dict[str, Tensor]:
+    """The same, mapped into memory: processes share what they read, and what one of them writes is its own copy.
 
-
-def attributes_of(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `attribute_arrays` was given, in its order, from all arrays of a file."""
-    parts = [(name.split(".", 2), values) for name, values in arrays.items()]
-    found = [(int(part[1]), part[2], values) for part, values in parts if part[0] == _ATTRIBUTE]
-    return {name: values for _, name, values in sorted(found, key=lambda each: each[0])}
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    _checked(Path(path), "arrays")
+    return _unpack(path)
 
 
 def save_model(model: nn.Module, path: Path, *, split_seed: int | None = None) -> None:
@@ -111,7 +124,7 @@ def load_model(path: Path) -> nn.Module:
     from vfc.outside.made import remade
 
     data, entry = _load(path, "model")
-    arrays, arch = _unpack(data, path), entry.get("arch")
+    arrays, arch = _unpack(path, data), entry.get("arch")
     if not isinstance(arch, dict) or any(type(n) is int and n > len(data) for n in arch.values()):
         raise UserError(f"expected an architecture of the size of {path}, got {str(arch)[:300]}", "train it again")
     try:
@@ -146,7 +159,7 @@ def load_defense(folder: Path, target: nn.Module, *, file: str = "defense") -> D
     """
     path = Path(folder) / f"{file}.safetensors"
     data, entry = _load(path, "defense")
-    arrays = _unpack(data, path)
+    arrays = _unpack(path, data)
     name, stored = str(entry.get("name")), entry.get("settings")
     kind: Any = DEFENSES.get(name)
     if not isinstance(stored, dict) or any(type(n) is int and n > max(len(data), 10**6) for n in stored.values()):
@@ -199,7 +212,7 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
 def is_whole(folder: Path) -> bool:
     """Whether a folder is there with every byte that its manifest describes."""
     try:
-        return all(_digest((folder / name).read_bytes()) == entry["sha256"] for name, entry in contents(folder).items())
+        return all(file_digest(folder / name) == entry["sha256"] for name, entry in contents(folder).items())
     except (UserError, OSError, KeyError):
         return False
 
@@ -223,17 +236,30 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _save(data: bytes, path: Path, entry: dict[str, Any]) -> None:
-    path = Path(path)
-    files = contents(path.parent) if (path.parent / MANIFEST).exists() else {}
-    files[path.name] = {**entry, "sha256": _digest(data), "bytes": len(data)}
+    write_bytes(data, Path(path))
+    _enter(Path(path), {**entry, "sha256": _digest(data), "bytes": len(data)})
+
+
+def _enter(path: Path, entry: dict[str, Any]) -> None:
+    """Enter a written file into its folder's manifest."""
+    files = {**(contents(path.parent) if (path.parent / MANIFEST).exists() else {}), path.name: entry}
     manifest = {"schema": SCHEMA, "digest": _digest(_dump(files)), "files": files}
-    write_bytes(data, path)
     write_bytes(_dump(manifest), path.parent / MANIFEST)
 
 
-def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
-    path = Path(path)
+def _checked(path: Path, kind: str) -> dict[str, Any]:
+    """The manifest's entry of a file, whose bytes are the ones that it describes.
+
+    Raises:
+        UserError: there is no such file of that kind, or it is damaged.
+    """
     entry = contents(path.parent).get(path.name)
     if entry is None or entry.get("kind") != kind:
         raise UserError(
@@ -241,15 +267,20 @@ def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
             "train again, or restore the file",
         )
     try:
-        data = path.read_bytes()
+        found, size = file_digest(path), path.stat().st_size
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}", "make the folder again") from error
-    if _digest(data) != entry["sha256"]:
+    if found != entry["sha256"]:
         raise UserError(
-            f"{path} is damaged: expected {entry.get('bytes')} bytes as {MANIFEST} describes, got {len(data)} others",
+            f"{path} is damaged: expected {entry.get('bytes')} bytes as {MANIFEST} describes, got {size} others",
             "make the folder again",
         )
-    return data, entry
+    return entry
+
+
+def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
+    entry = _checked(Path(path), kind)
+    return Path(path).read_bytes(), entry
 
 
 def _listing(folder: Path) -> str:
@@ -257,14 +288,26 @@ def _listing(folder: Path) -> str:
 
 
 def _pack(arrays: Mapping[str, Tensor | NDArray[Any]]) -> bytes:
-    tensors = {name: torch.as_tensor(value).detach().cpu() for name, value in arrays.items()}
-    # Copies, because safetensors refuses tensors that share memory.
-    return safetensors.torch.save({name: value.contiguous().clone() for name, value in sorted(tensors.items())})
+    return safetensors.torch.save(_tensors(arrays))
 
 
-def _unpack(data: bytes, path: Path) -> dict[str, Tensor]:
+def _tensors(arrays: Mapping[str, Tensor | NDArray[Any]]) -> dict[str, Tensor]:
+    """On the CPU, by name in order; copies only of what shares memory, which safetensors refuses."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in sorted(arrays.items()):
+        tensor = torch.as_tensor(value).detach().cpu().contiguous()
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.itemsize
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor if whole and place not in seen else tensor.clone()
+        seen.add(place)
+    return found
+
+
+def _unpack(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
+    """The tensors in the bytes of a file; without them, mapped from it."""
     try:
-        return safetensors.torch.load(data)
+        return safetensors.torch.load_file(path) if data is None else safetensors.torch.load(data)
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path} is no safetensors file: {error}", "make the folder again") from error
 

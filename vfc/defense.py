@@ -16,6 +16,8 @@ from vfc.core.secret import Secret, parse_secret
 from vfc.registries import DEFENSES as DEFENSES
 from vfc.release import Release
 
+_ATTRIBUTE = "attribute"
+
 D = TypeVar("D", bound="Defense")  # typing.Self, which beartype refuses on methods decorated one by one
 
 
@@ -42,6 +44,18 @@ class FitData:
     target: nn.Module
     attributes: Mapping[str, Int[Tensor, " n"]] = field(default_factory=dict)
     validation_attributes: Mapping[str, Int[Tensor, " m"]] = field(default_factory=dict)
+
+
+def attribute_arrays(attributes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Labels as arrays `attribute.POSITION.NAME`: files forget the order, and the first attribute is a default."""
+    return {f"{_ATTRIBUTE}.{position}.{name}": values for position, (name, values) in enumerate(attributes.items())}
+
+
+def attributes_of(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `attribute_arrays` was given, in its order, from all arrays of a file."""
+    parts = [(name.split(".", 2), values) for name, values in arrays.items()]
+    found = [(int(part[1]), part[2], values) for part, values in parts if part[0] == _ATTRIBUTE]
+    return {name: values for _, name, values in sorted(found, key=lambda each: each[0])}
 
 
 @dataclass(frozen=True, kw_only=True)

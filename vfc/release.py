@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+_BLOCK = 4096
+
 
 def tensor_digest(*tensors: Tensor) -> str:
     """SHA-256 over dtype, shape and bytes of some tensors, as hexadecimal text."""
@@ -17,7 +19,7 @@ def tensor_digest(*tensors: Tensor) -> str:
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous()
         total.update(f"{array.dtype}{tuple(array.shape)}".encode())
-        total.update(array.numpy().tobytes())
+        total.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
@@ -78,18 +80,14 @@ class Observed:
         image_shaped: bool = False,
     ) -> Observed:
         """Look at published values."""
-        numbers = values.double().reshape(len(values), -1)
-        finite = torch.isfinite(numbers)
-        bad = torch.nonzero(~finite.all(1)).flatten()
-        seen = numbers[finite]
-        bounds = (float(seen.min()), float(seen.max())) if len(seen) else None
+        bad, bounds = _looked_at(values)
         promised = declared_bounds or ((0.0, 1.0) if image_shaped else None)
         outside = promised is not None and bounds is not None and (bounds[0] < promised[0] or bounds[1] > promised[1])
         flags = {
             "RANDOM_RELEASE": bool(stochastic),
             "CALL_DEPENDENT": bool(call_dependent),
             "NONFINITE_RELEASE": len(bad) > 0,
-            "MOSTLY_NONFINITE_RELEASE": 2 * len(bad) > len(numbers),
+            "MOSTLY_NONFINITE_RELEASE": 2 * len(bad) > len(values),
             "OUT_OF_BOUNDS": outside,
         }
         return cls(
@@ -117,6 +115,19 @@ class Observed:
             "first_nonfinite": self.first_nonfinite,
             "health": list(self.health),
         }
+
+
+def _looked_at(values: Shaped[Tensor, "n ..."]) -> tuple[Tensor, tuple[float, float] | None]:
+    """Rows with NaN or infinity, and the range of what is finite; block by block, because a release may be large."""
+    bad, ranges = [], []
+    for block in torch.split(values, _BLOCK):
+        numbers = block.double().reshape(len(block), -1)
+        finite = torch.isfinite(numbers)
+        bad.append(~finite.all(1))
+        if len(seen := numbers[finite]):
+            ranges.append((float(seen.min()), float(seen.max())))
+    bounds = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+    return torch.nonzero(torch.cat(bad)).flatten(), bounds
 
 
 def _listed(bounds: tuple[float, float] | None) -> list[float] | None:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vfc.artifact import attribute_arrays, save_arrays
+from vfc.artifact import save_arrays
+from vfc.defense import attribute_arrays
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 from vfc.splits import Parts

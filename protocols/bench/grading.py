@@ -15,7 +15,7 @@ from protocols.bench.plan import Planned
 from protocols.engine.prepared import Prepared
 from protocols.engine.workspace import workspace
 from protocols.run import Runner
-from reports.gate.gate import verdict
+from reports.gate.verdict import verdict
 from reports.model.report import Report
 from reports.model.storage import sealed, write
 from reports.studies.prediction.data import CONTROLS

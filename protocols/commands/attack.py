@@ -13,12 +13,13 @@ from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
-from protocols.engine.executors import warm_up
+from protocols.engine.executors.processes import warm_up
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.evaluation.registry import PROTOCOLS
-from reports.gate.gate import check_gates, exit_code, verdict
+from reports.gate.gate import check_gates
 from reports.gate.policy import Policy, read_policy
+from reports.gate.verdict import exit_code, verdict
 from reports.model.files import REPORT
 from reports.model.report import Report
 from reports.model.storage import sealed, write
@@ -47,23 +48,25 @@ class Measured:
 
 def run_attack(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> int:
     """Run the protocols, show the report, and return the exit code; arguments and errors as for `measure`."""
-    found = measure(settings, passed, argv)
+    found = measure(settings, passed, argv, partial=True)
     report, policy = found.report, found.policy
     with printing():
         tell(report, settings, found.rows)
         for line in () if settings.verbosity < 0 else missing_lines(report, policy.required, gated=bool(policy.rules)):
             sys.stdout.write(f"{line}\n")
-    found.reporter.note(f"report: {found.out / 'report.json'}")
-    return exit_code(report.verdict)
+    took = (report.provenance.duration_s or 0.0) / 60
+    found.reporter.note(f"report: {found.out / 'report.json'}, after {took:.2g} minutes")
+    return exit_code(report.verdict, report.status)
 
 
-def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> Measured:
+def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str], *, partial: bool = False) -> Measured:
     """Run the protocols, judge the report and write it.
 
     Args:
         settings: what was asked for.
         passed: the options that were given, for the record.
         argv: the command line, for the record.
+        partial: whether an interruption of the attacks ends with a report of what is finished, which is marked so.
 
     Raises:
         UserError: anything that the user must change; finished cells are kept.
@@ -95,7 +98,7 @@ def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> 
     check_gates(policy.gates, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))
     with workspace(settings, out, settings.identity(), device) as place:
-        runner = Runner(place=place)
+        runner = Runner(place=place, partial=partial)
         facts, rows = runner.run(names, spec, dataset, parts)
         said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
         report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
@@ -117,7 +120,7 @@ def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str]) -> 
 def judged(report: Report, policy: Policy, rows: dict[str, Any], today: date) -> Report:
     """The report with its gates and its verdict; `today` decides which waivers still count."""
     results = tuple(policy.judge(report, rows, today=today))
-    word = verdict(results, report.evidence, policy.required)
+    word = verdict(results, report.evidence, policy.required, status=report.status)
     return sealed(report.model_copy(update={"gates": results, "verdict": word}))
 
 

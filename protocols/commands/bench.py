@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from adversaries.threat import parse_level
 from protocols.commands.output import printing
-from protocols.engine.executors import LocalExecutor, warm_up
+from protocols.engine.executors.base import LocalExecutor
+from protocols.engine.executors.processes import warm_up
 from protocols.engine.settings import Settings, digest_of
 from reports.model.files import write_all
 from reports.studies.bench.data import Bench, bench_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from protocols.commands.output import printing
-from protocols.engine.executors import warm_up
+from protocols.engine.executors.processes import warm_up
 from protocols.engine.settings import Settings
 from reports.text.power_curves import show
 from vfc.errors import UserError, unknown

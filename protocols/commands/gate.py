@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime
 from protocols.commands.options.config import config_keys
 from protocols.commands.output import printing
 from protocols.engine.settings import read_config
-from reports.gate.gate import check_gates, exit_code, rows_needed, verdict
+from reports.gate.gate import check_gates, rows_needed
 from reports.gate.policy import Policy, read_policy
+from reports.gate.verdict import exit_code, verdict
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
@@ -102,8 +103,8 @@ def _against(path: str, report: Report, baseline: str, tolerance: float, policy:
 
 
 def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outcomes: Sequence[Verdict]) -> Verdict:
-    word = verdict(results, report.evidence, policy.required)
-    if not outcomes:
+    word = verdict(results, report.evidence, policy.required, status=report.status)
+    if not outcomes or report.status == "partial":
         return word
     found = {word, *outcomes} - {"measured"}
     return "broken" if "broken" in found else "inconclusive" if "inconclusive" in found else "held"

@@ -15,7 +15,7 @@ from adversaries.diagnostics.spectra import Effort
 from protocols.commands.options.leakage import OWN
 from protocols.commands.options.shared import settings_from
 from protocols.commands.output import printing
-from protocols.engine.executors import LocalExecutor
+from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.own_module import LayerOptions, build_module, content_of_model, spread
 from protocols.engine.prepare import data_of
 from protocols.engine.settings import Settings, digest_of

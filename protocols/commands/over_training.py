@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from protocols.commands.output import printing
-from protocols.engine.executors import LocalExecutor
+from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.own_module import LayerOptions, content_of_model
 from protocols.engine.prepare import data_of
 from protocols.engine.settings import Settings, digest_of

@@ -1,9 +1,12 @@
-"""`vfc plan`: how many target images gates need to be decidable. Imports no torch."""
+"""`vfc plan`: how many target images gates need to be decidable (imports no torch), and what a run will take."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from protocols.commands.output import printing
 from reports.gate.gate import Gate
@@ -13,12 +16,71 @@ from reports.model.storage import load, load_rows
 from vfc.errors import UserError
 
 
-def run_plan(gates: Sequence[str], report: str | None, assume: Sequence[str], power: float, confidence: float) -> int:
-    """Print a plan for every gate; 3 if one of them cannot be decided with any number of target images, else 0.
+def run_plan(
+    gates: Sequence[str],
+    report: str | None,
+    assume: Sequence[str],
+    power: float,
+    confidence: float,
+    run: Mapping[str, Any],
+) -> int:
+    """Print a plan of a run, if options of one are given, and one for every gate.
+
+    Returns:
+        3 if a gate cannot be decided with any number of target images, else 0.
 
     Raises:
-        UserError: a gate, an assumption or the report cannot be used.
+        UserError: there is nothing to plan, or a gate, an assumption, the report or the run's options cannot be used.
     """
+    if not gates and not run:
+        raise UserError(
+            "expected something to plan, got nothing", "give --gate, or --release and what else a run is given"
+        )
+    if run:
+        line = _run(dict(run))
+        with printing():
+            sys.stdout.write(f"{line}\n")
+    return _gates(gates, report, assume, power, confidence) if gates else 0
+
+
+def _run(options: dict[str, Any]) -> str:
+    """What a run takes, in a line; measures this machine where that is not known yet."""
+    from protocols.commands.attack import protocol_names
+    from protocols.commands.options.shared import settings_from
+    from protocols.engine.budget import get_budget
+    from protocols.engine.folder import load_run
+    from protocols.engine.outside.families import Families
+    from protocols.engine.prepare import data_of
+    from protocols.engine.provenance import code_digest
+    from protocols.engine.workspace import start_torch
+    from protocols.evaluation.forecast import calibrated_costs, forecast
+    from protocols.evaluation.plan import competing, said, shape_of
+    from vfc.config import user_cache_folder
+    from vfc.datasets.saved_arrays import read_arrays
+    from vfc.factory import resolve
+
+    settings = settings_from(options)
+    names, device = protocol_names(settings.protocols), start_torch(settings)
+    spec = resolve(settings.release)
+    settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
+    families, release, images = None, tuple(dataset.shape), True
+    if spec.kind == "arrays":
+        arrays = read_arrays(Path(spec.source))
+        release, images = tuple(arrays["release"].shape[1:]), "image" in arrays
+    if spec.kind == "folder":
+        families = Families.of_run(load_run(Path(spec.source)))
+    elif images:
+        families = Families.of(settings, dataset)
+    shape = shape_of(parts, dataset, families, release, images=images)
+    candidates = competing(names, settings, shape, None if families is None else families.twin)
+    code = code_digest(device, settings.threads)
+    costs = calibrated_costs(shape, candidates, code, user_cache_folder())
+    found = forecast(shape, candidates, get_budget(settings.budget), len(settings.attack_seeds()), costs)
+    guessed = "" if spec.kind == "arrays" else " (releases are taken to have the images' shape)"
+    return f"run: {said(found, settings, device)}{guessed}"
+
+
+def _gates(gates: Sequence[str], report: str | None, assume: Sequence[str], power: float, confidence: float) -> int:
     parsed = [Gate.parse(text) for text in gates]
     if not 0.5 < confidence < 1:
         raise UserError(f"expected a confidence in (0.5, 1), got {confidence!r}", "for instance --confidence 0.95")

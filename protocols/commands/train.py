@@ -12,7 +12,7 @@ from rich.table import Table
 from adversaries.evidence import Value
 from adversaries.statistics import estimates
 from protocols.commands.output import printing
-from protocols.engine.executors import warm_up
+from protocols.engine.executors.processes import warm_up
 from protocols.engine.folder import RUN_FILE
 from protocols.engine.outside.families import Families
 from protocols.engine.prepare import data_of, defense_options

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adversaries.evaluation_data import ABOUT, EvaluationData, load_world
-from vfc.artifact import attributes_of, load_arrays, load_defense, load_model, save_arrays
-from vfc.defense import Defense, FitData
+from adversaries.evaluation_data import ABOUT, WORLD, EvaluationData, load_world
+from vfc.artifact import load_arrays, load_defense, load_model, mapped_arrays, save_arrays
+from vfc.defense import Defense, FitData, attributes_of
 from vfc.errors import NotApplicableError
 from vfc.factory import ReleaseSpec, call_factory
 from vfc.isolation.user_code import defender_call
@@ -74,6 +74,11 @@ def _load_defense(source: DefenseSource, device: str) -> Defense:
     return defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 of one that is not there."""
+    return path.stat().st_size if path.is_file() else 0
+
+
 def made(spec: ReleaseSpec, classes: int, seed: int) -> Defense:
     """What a factory returns; what it draws from torch's global state depends on the seed alone."""
     generator = torch.Generator().manual_seed(derive_seed("factory", seed))
@@ -113,6 +118,16 @@ class EvaluationHandle:
     source: DefenseSource | None = None
     about: str = ABOUT
 
+    @property
+    def size(self) -> int:
+        """Bytes that a task reads."""
+        return size_of(self.folder / WORLD)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether asking for the defense runs code of the user's own."""
+        return self.source is not None and self.source.spec is not None
+
     def world(self) -> EvaluationData:
         """The world, on the device."""
         return load_world(self.folder, self.device, self.about)
@@ -138,7 +153,7 @@ class EvaluationHandle:
 
     def arrays(self, name: str) -> dict[str, Tensor]:
         """Further arrays beside the world, as `save_beside` wrote them, on the device."""
-        found = load_arrays(self.folder / f"{name}.safetensors")
+        found = mapped_arrays(self.folder / f"{name}.safetensors")
         return {key: values.to(self.device) for key, values in found.items()}
 
     def save_beside(self, name: str, arrays: Mapping[str, Tensor]) -> None:

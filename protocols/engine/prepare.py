@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adversaries.evaluation_data import EvaluationData, check_world, save_world
+from adversaries.evaluation_data import EvaluationData, check_world, mapped_world, save_world
 from protocols.engine.folder import RUN_FILE, load_run
 from protocols.engine.handles import DefenseSource, EvaluationHandle
 from protocols.engine.identity import code_of_factory, content_of
@@ -184,6 +184,7 @@ def prepare(
     )
     observed = watched.observed()
     place = placed(world, models, scratch, trainer.device, source)
+    world = mapped_world(place.folder)
     undefended, bare_digest = None, ""
     if bare_source is not None:
         other = replace(publisher, defense=bare_source.load(trainer.device))

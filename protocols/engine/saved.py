@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from adversaries.evaluation_data import EvaluationData, Part, save_world
+from adversaries.evaluation_data import EvaluationData, Part, mapped_world, save_world
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.outside.families import Families
 from protocols.engine.prepared import Digests, Prepared, TargetRows, overlap_of, world_digest
@@ -27,6 +27,7 @@ def prepare_arrays(
 ) -> Prepared:
     """Saved arrays as a prepared evaluation: no defense to ask, no target but the saved predictions."""
     saved = read_arrays(Path(spec.source))
+    read_arrays.cache_clear()  # nobody else needs them, and they may be large
     with_images = "image" in saved
     attributes = {name: values for name, values in saved.items() if name.startswith("attr_")}
 
@@ -54,6 +55,7 @@ def prepare_arrays(
     digest = world_digest(world, models)
     folder = scratch / f"world-{digest[:24]}"
     save_world(world, models, folder)
+    world = mapped_world(folder)
     target = TargetRows()
     if world.targets.prediction is not None:
         truth = world.targets.labels["label"]

@@ -18,15 +18,18 @@ from vfc.errors import UserError, unknown
 
 WITHOUT_EFFECT = (
     *("out", "fresh", "no_cache", "executor", "workers", "verbosity", "data_root", "download", "config"),
-    *("fit_limit", "call_limit"),
+    *("fit_limit", "call_limit", "job_limit", "ray_address"),
 )
 """Settings that cannot change a result."""
+
+JOB_LIMIT = 43_200.0
+"""Seconds that one job of an executor may take: far more than any honest one."""
 
 CALL_LIMIT = 600.0
 """Seconds that the defender's code may take for one call."""
 
-EXECUTORS = ("local", "processes", "ray")
-"""Where jobs run."""
+EXECUTORS = ("auto", "local", "processes", "ray")
+"""Where jobs run: `auto` means here while the work is small, and in processes once it is not."""
 
 SPLITS = ("halves", "paper")
 """How training images are divided between defender and attacker."""
@@ -59,7 +62,9 @@ class Settings:
         accept: kinds of declared secrets that the gates' owner accepts.
         config: the config file that the user named; its policy is read when gates are judged.
         no_isolation: run the defender's code in the run's own process, for debuggers; it may then remember.
+        ray_address: of a running Ray cluster; None for `$RAY_ADDRESS`, else one on this machine.
         fit_limit, call_limit: seconds that the defender's code may take, to be fitted and for anything else.
+        job_limit: seconds that a job may take in a worker.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).
     """
@@ -92,10 +97,12 @@ class Settings:
     fresh: bool = False
     no_cache: bool = False
     no_isolation: bool = False
-    executor: str = "processes"
+    executor: str = "auto"
     workers: int | None = None
+    ray_address: str | None = None
     fit_limit: float = 7200.0
     call_limit: float = CALL_LIMIT
+    job_limit: float = JOB_LIMIT
     verbosity: int = 0
     identity_extra: tuple[tuple[str, Any], ...] = field(default=())
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.engine.cache import touch
-from protocols.engine.executors import Executor, WorkerDiedError, give_back
+from protocols.engine.executors.base import Executor, StoppedError, WorkerDiedError
+from protocols.engine.executors.processes import give_back
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.task import Outcome, Task, load_outcome
@@ -55,15 +56,17 @@ class TaskRunner:
                 touch(path)
         if orders and len(missing) < len(orders):
             self.reporter.note(f"{stage}: resumed {len(orders) - len(missing)} of {len(orders)}")
+        if self.reporter.whole is not None:
+            self.reporter.whole.skip(len(orders) - len(missing))
         jobs = [(orders[i].task, orders[i].place, paths[i]) for i in missing]
         give_back()  # what preparing took, workers can use
-        with self.reporter.stage(stage, len(jobs)) as progress:
+        with self.reporter.stage(stage, len(jobs), fits=True) as progress:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]
                 if isinstance(result, Exception):
-                    if not isinstance(result, WorkerDiedError):
+                    if not isinstance(result, WorkerDiedError | StoppedError):
                         raise result
-                    result = Outcome.empty("failed", str(result))
+                    result = Outcome.empty("not_run" if isinstance(result, StoppedError) else "failed", str(result))
                 outcomes[position] = result
                 progress.advance(f"{orders[position].title}: {result.status}")
         return [outcome for outcome in outcomes if outcome is not None]

@@ -13,17 +13,17 @@ from typing import Any
 
 from adversaries.statistics import estimates
 from protocols.engine.cache import touch
-from protocols.engine.executors import Executor, WorkerDiedError
+from protocols.engine.executors.base import Executor, WorkerDiedError
 from protocols.engine.outside.families import Families
 from protocols.engine.outside.models import OutsideModel, keep
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.training_jobs import DefenseJob, ModelJob, fit_defense, train_model
-from vfc.artifact import attribute_arrays, save_arrays
+from vfc.artifact import save_arrays
 from vfc.config import MOST, configured
 from vfc.data import Dataset, ImageSet
-from vfc.defense import DEFENSES
+from vfc.defense import DEFENSES, attribute_arrays
 from vfc.errors import UserError
 from vfc.models import default_training
 from vfc.seeding import derive_seed

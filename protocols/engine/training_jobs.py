@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protocols.engine.handles import EvaluationHandle, fit_data
+from protocols.engine.handles import EvaluationHandle, fit_data, size_of
 from protocols.engine.task import Outcome, Task, save_outcome
 from vfc.artifact import is_whole, load_arrays, load_model, save_defense, save_model, whole_folder
 from vfc.checkpoints import FOLDER, Keeper
@@ -52,6 +52,11 @@ class ModelJob:
     seed: int
     device: str
     checkpoints: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it reads."""
+        return size_of(self.data)
 
     @property
     def whole(self) -> bool:
@@ -114,6 +119,11 @@ class DefenseJob:
     seed: int
     device: str
     checkpoints: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it reads."""
+        return size_of(self.data)
 
     @property
     def whole(self) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from protocols.engine.cache import cache_in_use
-from protocols.engine.executors import Executor, make_executor
+from protocols.engine.executors.base import Executor, StoppedExecutor
+from protocols.engine.executors.choose import make_executor
 from protocols.engine.folder import claimed
 from protocols.engine.progress import Reporter
 from protocols.engine.provenance import code_digest
@@ -60,6 +61,16 @@ class Workspace:
     executor: Executor
     reporter: Reporter
 
+    def stop(self) -> Workspace:
+        """The same place, where what is under way was stopped and nothing more is begun."""
+        self.executor.close()
+        return replace(self, executor=StoppedExecutor())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is begun here."""
+        return isinstance(self.executor, StoppedExecutor)
+
     @property
     def scratch(self) -> Path:
         """Folder for what only this run's workers need."""
@@ -104,9 +115,7 @@ def workspace(
     shared = contextlib.nullcontext() if settings.no_cache else cache_in_use()
     with claimed(out, dict(identity), fresh=settings.fresh), shared:
         reporter.note(f"writing to {out}")
-        executor = executor or make_executor(
-            settings.executor, workers=settings.workers, threads=settings.threads, device=device
-        )
+        executor = executor or make_executor(settings, device)
         place = Workspace(settings=settings, device=device, out=out, executor=executor, reporter=reporter)
         try:
             yield place

@@ -59,9 +59,9 @@ class Protocol:
             return ""
         return f"pip install 'vfc-attack[{self.extra}]'"
 
-    def not_run(self, seed: int) -> list[Evidence]:
-        """What is said of each adversary where something is missing."""
-        reason = f"the extra {self.extra!r} is not installed: {self.missing}"
+    def not_run(self, seed: int, reason: str = "") -> list[Evidence]:
+        """What is said of each adversary where something is missing, or for another reason."""
+        reason = reason or f"the extra {self.extra!r} is not installed: {self.missing}"
         return [
             Evidence(
                 protocol=self.name,

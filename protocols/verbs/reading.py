@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
-from protocols.commands.options.shared import with_options
+from protocols.commands.options.shared import DATA, MODEL, RUN, WHAT, with_options
 from protocols.verbs.program import program
 
 
@@ -51,12 +51,14 @@ def predict(reports: tuple[str, ...], **files: str | None) -> int:
 
 
 @program.command()
-@with_options(PLAN)
+@with_options(PLAN, WHAT, MODEL, DATA, RUN)
 def plan(**options: Any) -> int:
-    """Say how many targets gates need to be decidable."""
+    """Say how many targets gates need to be decidable; with options of a run, also what it will take."""
     from protocols.commands.plan import run_plan
 
-    return run_plan(**options)
+    own = {name: options.pop(name) for name in ("gates", "report", "assume", "power", "confidence")}
+    asked = {name: value for name, value in options.items() if value is not None and value != ()}
+    return run_plan(**own, run=asked)
 
 
 @program.group()

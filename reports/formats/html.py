@@ -17,7 +17,8 @@ from adversaries.evidence import ARMS, Arm, Value
 from adversaries.health import MEANINGS
 from reports.formats import svg
 from reports.formats.page import render_page
-from reports.gate.gate import Gate, exit_code
+from reports.gate.gate import Gate
+from reports.gate.verdict import exit_code
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import example_gate, lookup, meaning
 from reports.model.collector import collector_paused
@@ -72,7 +73,7 @@ class _Page:
         self.report = _harmless(report)
         self.index, self.rows = AttemptIndex(self.report), rows
         self.toward, self.task = phrases.operators(self.report), f"task:{self.report.dataset.task}"
-        self.code = exit_code(self.report.verdict)
+        self.code = exit_code(self.report.verdict, self.report.status)
         self.verdict = phrases.verdict_sentence(self.report)
         self.plain_verdict, self.state = headline.plain_verdict(self.index), state_words
         self.summary, self.notes = headline.summary(self.index), headline.notes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports.gate.gate import exit_code
+from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import lookup
 from reports.model.harmless import clean
@@ -80,7 +80,7 @@ def _verdict(index: AttemptIndex) -> list[str]:
     return [
         f"# {_SIGNS[report.verdict]} {report.verdict.upper()}",
         "",
-        f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict)}.",
+        f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict, report.status)}.",
         "",
         f"**{inert(plain_verdict(index), 1000)}**",
         "",

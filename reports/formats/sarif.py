@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from reports.gate.gate import exit_code
+from reports.gate.verdict import exit_code
 from reports.model.catalog import lookup
 from reports.model.harmless import clean
 from reports.model.report import Report
@@ -131,7 +131,7 @@ def _invocation(report: Report) -> dict[str, Any]:
     missing = [entry for entry in adversaries(report) if entry[2] in ("failed", "not_run")]
     return {
         "executionSuccessful": not missing,
-        "exitCode": exit_code(report.verdict),
+        "exitCode": exit_code(report.verdict, report.status),
         "toolExecutionNotifications": [
             {
                 "level": "error" if status == "failed" else "warning",

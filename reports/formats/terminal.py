@@ -22,7 +22,7 @@ from adversaries.health import MEANINGS
 from reports.formats import tables
 from reports.formats.curve import bars
 from reports.formats.pictures import picture_on_terminal, spaced
-from reports.gate.gate import exit_code
+from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import example_gate
 from reports.model.harmless import cleaned
@@ -109,7 +109,9 @@ class _Page:
     def _verdict(self) -> RenderableType:
         report, style = self.report, _STYLES[self.report.verdict]
         head = Text(f"{_SIGNS[report.verdict]} {report.verdict.upper()}", f"bold {style}")
-        head.append(f"  {phrases.verdict_sentence(report)}; exit code {exit_code(report.verdict)}", "not bold")
+        head.append(
+            f"  {phrases.verdict_sentence(report)}; exit code {exit_code(report.verdict, report.status)}", "not bold"
+        )
         facts = headline.facts(report)
         what = Text("  ").join(Text(f"{name} ", "dim").append(str(fact), "not dim") for name, fact in facts.items())
         lines: list[RenderableType] = [head, what, Text(headline.plain_verdict(self.index), "bold")]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adversaries.evidence import Evidence, Value
+from adversaries.evidence import Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from adversaries.statistics.estimates import ALPHA
 from adversaries.statistics.labels_needed import Reached, reached
@@ -20,10 +20,8 @@ from adversaries.statistics.levels import needs_rows, recompute
 from reports.gate.condition import LIFTED, condition, not_accepted
 from reports.model.catalog import check_limit, lookup, producible
 from reports.model.numbers import Operator, show_bound
-from reports.model.report import GateResult, Outcome, Report, Verdict
+from reports.model.report import INTERRUPTED, GateResult, Outcome, Report
 from vfc.errors import UserError
-
-EXIT_CODES: dict[Verdict, int] = {"held": 0, "measured": 0, "broken": 1, "inconclusive": 3}
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 _GATE = re.compile(r"\s*([A-Za-z][^\s<>=]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
@@ -104,8 +102,14 @@ def judge(
     for gate in gates:
         stored = report.metrics.get(gate.metric)
         result = _judge_one(gate, stored, level, rows)
-        found.append(result if stored is None else _in_doubt(result, stored, report, accepted))
+        result = result if stored is None else _in_doubt(result, stored, report, accepted)
+        # What was not tried before an interruption might have been stronger, or its control might have dropped this.
+        found.append(result if report.status == "complete" else _undecided(result))
     return found
+
+
+def _undecided(result: GateResult) -> GateResult:
+    return result.model_copy(update={"outcome": "inconclusive", "reason": f"{INTERRUPTED}; {result.reason}"})
 
 
 def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = None) -> bool:
@@ -116,44 +120,6 @@ def rows_needed(report: Report, gates: Sequence[Gate], alpha: float | None = Non
         doubtful = [other for gate, value in judged for other in _others(gate, value) if _violates(gate, other)]
         return any(needs_rows(other) for other in doubtful)
     return any(needs_rows(value) for gate, metric in judged for value in (metric, *_others(gate, metric)))
-
-
-def verdict(
-    results: Sequence[GateResult], evidence: Sequence[Evidence], required: Collection[str] | None = None
-) -> Verdict:
-    """One word for the whole run.
-
-    Args:
-        results: what `judge` returned; empty without gates.
-        evidence: every adversary, and whether it was measured.
-        required: names of adversaries that must have been measured; None: every applicable one.
-
-    Returns:
-        With gates that decide (errors that are not waived): broken if one is, else inconclusive if one is or if an
-        adversary that `required` names was not measured, else held. Without: measured if every required adversary was
-        measured, else inconclusive; a run that measured nothing is inconclusive too.
-    """
-    outcomes = {result.outcome for result in results if result.decides}
-    if "broken" in outcomes:
-        return "broken"
-    missing = unmeasured(evidence, required)
-    if outcomes:
-        return "inconclusive" if "inconclusive" in outcomes or (required is not None and missing) else "held"
-    nothing = not any(row.status == "measured" for row in evidence)
-    return "inconclusive" if missing or nothing else "measured"
-
-
-def unmeasured(evidence: Sequence[Evidence], required: Collection[str] | None = None) -> list[str]:
-    """Names of required adversaries that failed, were not run, or (when named) do not appear at all."""
-    wanted = [row for row in evidence if required is None or row.adversary in required]
-    missing = {row.adversary for row in wanted if row.status in ("failed", "not_run")}
-    absent = set(required or ()) - {row.adversary for row in wanted}
-    return sorted(missing | absent)
-
-
-def exit_code(word: Verdict) -> int:
-    """The program's exit code for a verdict: 0, 1 or 3."""
-    return EXIT_CODES[word]
 
 
 def check_gates(

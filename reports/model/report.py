@@ -16,7 +16,11 @@ from vfc.registry import Registry
 SCHEMA = 1
 Outcome = Literal["held", "broken", "inconclusive"]
 Verdict = Literal["held", "broken", "inconclusive", "measured"]
+Status = Literal["complete", "partial"]
 Level = Literal["error", "warn"]
+
+INTERRUPTED = "the run was interrupted"
+"""What is said of whatever an interrupted run did not come to."""
 
 
 class Tool(Record):
@@ -183,6 +187,8 @@ class GateResult(Record):
 class Report(Record):
     """Everything one run found out. Frozen; `storage.sealed` fills in the digest.
 
+    A run that was interrupted leaves a `partial` report of what was finished: no gate is decided on it.
+
     Raises:
         ValidationError: unknown or missing keys, or numbers that are not finite.
     """
@@ -193,6 +199,7 @@ class Report(Record):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     digest: str = ""
+    status: Status = "complete"
     tool: Tool
     command: Command
     provenance: Provenance = Provenance()

@@ -34,6 +34,8 @@ WITHOUT_EFFECT = frozenset(
         "config",
         "fit_limit",
         "call_limit",
+        "job_limit",
+        "ray_address",
     }
 )
 """Settings that cannot change a result, and so are no part of the digest."""

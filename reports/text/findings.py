@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from adversaries.evidence import Status, adversary_name
-from reports.gate.gate import Gate, unmeasured
+from reports.gate.gate import Gate
+from reports.gate.verdict import unmeasured
 from reports.model.harmless import clean
 from reports.model.identifiers import Identifier, identifiers
 from reports.model.report import GateResult, Report

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from reports.gate.gate import Gate, unmeasured
+from reports.gate.gate import Gate
+from reports.gate.verdict import unmeasured
 from reports.model.attempt_index import Attempt
 from reports.model.harmless import short
 from reports.model.numbers import Operator
-from reports.model.report import Report
+from reports.model.report import INTERRUPTED, Report
 from vfc.errors import UserError
 
 LEVELS = {
@@ -58,6 +59,8 @@ def verdict_sentence(report: Report) -> str:
     outcomes = [gate.outcome for gate in report.gates if gate.decides]
     total = f"{len(outcomes)} gate{'s' if len(outcomes) != 1 else ''}"
     passed = [gate for gate in report.gates if not gate.decides and gate.outcome != "held"]
+    if report.status == "partial":
+        return f"{INTERRUPTED}, so nothing is decided; the same command goes on where it ended"
     over = f"; {len(passed)} more not held, but waived or only a warning" if passed else ""
     if report.verdict == "held":
         conditions = dict.fromkeys(gate.condition for gate in report.gates if gate.decides and gate.condition)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,64 @@ def test_runs_bring_the_cache_under_its_limit(cache: Path, monkeypatch: pytest.M
     monkeypatch.setenv("VFC_CACHE_LIMIT", "much")
     with pytest.raises(UserError, match="expected a size, got 'much'"), cache_in_use():
         pass
+
+
+HOLDS = """
+import sys
+from protocols.engine.cache import cache_in_use
+
+with cache_in_use():
+    print("inside", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def holding() -> subprocess.Popen[str]:
+    """Another process that works with the cache until it is told to end."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HOLDS], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "inside\n"
+    return process
+
+
+def test_two_processes_at_once_keep_what_the_other_needs_and_then_the_limit(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = cached_parts()[-1]
+    monkeypatch.setenv("VFC_CACHE_LIMIT", str(newest.size))
+    processes = [holding(), holding()]
+    with pytest.raises(UserError, match="a run is using the cache"):
+        remove(cached_parts())
+    # Who ends first may not bring the cache under its limit, for the other is at work; who ends last does.
+    for process, left in zip(processes, (3, 1), strict=True):
+        _, errors = process.communicate("\n", timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        assert len(cached_parts()) == left
+    assert cached_parts() == [newest]
+
+
+def test_two_processes_that_end_at_once_both_end_well(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VFC_CACHE_LIMIT", "1")
+    processes = [holding(), holding()]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 0
+    # Each may have found the other still there; whoever comes next removes what is too much.
+    with cache_in_use():
+        pass
+    assert cached_parts() == []
+
+
+def test_a_killed_process_holds_nothing(cache: Path) -> None:
+    process = holding()
+    process.kill()
+    process.communicate(timeout=60)
+    assert remove(cached_parts()) > 0
 
 
 def test_damage_is_named(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from protocols.calibration import study
 from protocols.calibration.study import PLANS, Plan, Prepared, failures, smallest
 from protocols.calibration.task import LabelTask, alarm, drawn
 from protocols.cli import run
-from protocols.engine.executors import LocalExecutor
+from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.task import Outcome

@@ -12,13 +12,13 @@ from protocols.cli import run
 OPTIONS = """
 attack:
     --accept-secret --attribute --budget --call-limit --config --data-root --dataset --device --download --executor
-    --fit-limit --fresh --gate --gates --label --no-cache --no-isolation --out --protocol --quiet --release --resume
-    --seed --seeds --set --split --split-seed --target --task --threads --threat --unintended --verbose --width
-    --workers
+    --fit-limit --fresh --gate --gates --job-limit --label --no-cache --no-isolation --out --protocol --quiet
+    --ray-address --release --resume --seed --seeds --set --split --split-seed --target --task --threads --threat
+    --unintended --verbose --width --workers
 train:
     --ablate --attribute --call-limit --checkpoints --config --data-root --dataset --defense --device --download
-    --executor --fit-limit --fresh --label --no-cache --out --quiet --repeat --resume --seed --set --split --split-seed
-    --target --task --threads --unintended --verbose --width --workers
+    --executor --fit-limit --fresh --job-limit --label --no-cache --out --quiet --ray-address --repeat --resume --seed
+    --set --split --split-seed --target --task --threads --unintended --verbose --width --workers
 gate:
     --accept-secret --baseline --config --gate --gates --tolerance REPORT
 report:
@@ -28,7 +28,10 @@ compare:
 predict:
     --csv --json --markdown REPORTS
 plan:
-    --assume --confidence --gate --power --report
+    --assume --attribute --budget --call-limit --confidence --config --data-root --dataset --device --download
+    --executor --fit-limit --fresh --gate --job-limit --label --no-cache --out --power --protocol --quiet --ray-address
+    --release --report --resume --seed --seeds --set --split --split-seed --target --task --threads --threat
+    --unintended --verbose --width --workers
 baseline accept:
     --reason --to REPORT
 cache list:
@@ -40,16 +43,16 @@ reproduce:
     --out --scale --seeds --show --with FURTHER NAME
 schema:
 calibrate:
-    --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --no-cache --out --quiet --resume
-    --runs --seed --set --show --strength --threads --verbose --workers --write
+    --budget --call-limit --config --dataset --device --executor --fit-limit --fresh --job-limit --no-cache --out
+    --quiet --ray-address --resume --runs --seed --set --show --strength --threads --verbose --workers --write
 bench:
     --attribute --budget --call-limit --config --csv --data-root --dataset --defenses --device --download --executor
-    --fit-limit --fresh --html --label --no-cache --out --quiet --resume --seed --seeds --set --split --split-seed
-    --sweep --target --task --threads --threat --unintended --verbose --width --workers
+    --fit-limit --fresh --html --job-limit --label --no-cache --out --quiet --ray-address --resume --seed --seeds --set
+    --split --split-seed --sweep --target --task --threads --threat --unintended --verbose --width --workers
 suite make:
     --attribute --budget --call-limit --config --data-root --dataset --defenses --device --download --executor
-    --fit-limit --fresh --label --no-cache --out --quiet --resume --seed --set --split --split-seed --target --task
-    --threads --unintended --verbose --width --workers NAME
+    --fit-limit --fresh --job-limit --label --no-cache --out --quiet --ray-address --resume --seed --set --split
+    --split-seed --target --task --threads --unintended --verbose --width --workers NAME
 suite list:
 suite verify:
     SUITE

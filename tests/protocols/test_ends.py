@@ -13,8 +13,8 @@ import pytest
 
 from protocols import cli
 from protocols.commands.output import LineGuard
-from protocols.engine import executors
-from protocols.engine.executors import ProcessExecutor, warm_up
+from protocols.engine.executors import processes
+from protocols.engine.executors.processes import ProcessExecutor, warm_up
 from tests.protocols.test_work import double
 from vfc import __main__ as front
 from vfc.errors import UserError
@@ -163,8 +163,8 @@ def test_workers_that_cannot_be_started_are_a_bug_and_no_interruption(monkeypatc
     def dead(*_, **__):
         raise EOFError("unexpected EOF")
 
-    monkeypatch.setattr(executors, "warm_up", dead)
-    monkeypatch.setattr(executors.time, "sleep", lambda _: None)
+    monkeypatch.setattr(processes, "warm_up", dead)
+    monkeypatch.setattr(processes.time, "sleep", lambda _: None)
     monkeypatch.setattr(
         "protocols.commands.schema.run_schema", lambda: list(ProcessExecutor(1, 1).run(double, [(1,)])) and 0
     )

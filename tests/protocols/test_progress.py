@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from protocols.engine import progress
-from protocols.engine.executors import LocalExecutor
+from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.task import Outcome, save_outcome
@@ -53,6 +53,42 @@ def test_what_ends_within_half_a_minute_says_nothing_and_a_quiet_run_never_does(
         clock.now = 100.0
         stage.advance()
     assert out.getvalue() == ""
+
+
+def test_a_log_says_how_far_the_whole_run_is(clock, log):
+    out, reporter = log
+    reporter.expect(40)
+    with reporter.stage("training", 1) as stage:
+        clock.now = 31
+        stage.advance()  # training is none of the fits
+    reporter.whole.skip(10)
+    with reporter.stage("attacks", 20, fits=True) as stage:
+        for end in range(2, 41, 2):
+            clock.now = 31 + end
+            stage.advance()
+    # Ten of forty were there; twenty took 40 s, so ten more take 20 s.
+    assert "training: 1/1 after 31 s\n" in out.getvalue()
+    assert "attacks: 20/20 after 40 s; 30/40 in all; about 20 s left" in out.getvalue()
+
+
+def test_a_terminal_has_one_bar_for_all_fits(clock):
+    out = io.StringIO()
+    reporter = Reporter(Console(file=out, width=200, force_terminal=True))
+    reporter.expect(30)
+    shown = []
+    for name in ("attacks", "controls"):
+        with reporter.stage(name, 12, fits=True) as stage:
+            for _ in range(12):
+                clock.now += 30
+                stage.advance()
+            (task,) = stage._bar.tasks
+            shown.append((task.description, task.completed, task.total, task.fields["left"]))
+    assert shown == [("attacks 12/12", 12, 30, "about 9 min left"), ("controls 12/12", 24, 30, "about 3 min left")]
+    # More than was expected is done all the same.
+    with reporter.stage("further checks", 8, fits=True) as stage:
+        stage.advance()
+        assert stage._bar.tasks[0].total == 32
+        assert stage._bar.tasks[0].completed == 25
 
 
 TASK = LabelTask(

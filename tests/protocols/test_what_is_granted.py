@@ -20,8 +20,9 @@ from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.engine.trainer import Trainer
 from protocols.evaluation.label_task import LabelTask
-from vfc.artifact import attributes_of, load_arrays
+from vfc.artifact import load_arrays
 from vfc.data import Dataset, ImageSet
+from vfc.defense import attributes_of
 from vfc.errors import NotApplicableError
 from vfc.splits import split
 

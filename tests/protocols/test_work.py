@@ -1,13 +1,19 @@
 """Tasks on disk, executors, run folders, settings: what must not be lost and what must not be mixed up."""
 
 import os
+import signal
+import time
 from dataclasses import replace
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from protocols.engine.budget import BUDGETS, get_budget
-from protocols.engine.executors import LocalExecutor, ProcessExecutor, WorkerDiedError, make_executor
+from protocols.engine.executors.base import LocalExecutor, StoppedError, StoppedExecutor, WorkerDiedError
+from protocols.engine.executors.choose import AutoExecutor, make_executor
+from protocols.engine.executors.processes import ProcessExecutor
 from protocols.engine.settings import Settings, parse_override
 from protocols.engine.task import Outcome, label_arrays, load_outcome, save_outcome
 from protocols.engine.workspace import claimed
@@ -112,20 +118,103 @@ def test_a_worker_that_dies_fails_its_own_job_alone():
     assert isinstance(found[1], WorkerDiedError)
 
 
+def die_or_last(seconds):
+    """End at once where a number is negative, or last so long; returns it."""
+    if seconds < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)
+    return seconds
+
+
+def test_whoever_works_beside_a_worker_that_dies_is_not_lost():
+    executor = ProcessExecutor(3, 1)
+    jobs = [(0.3,), (-1,), (0.4,), *[(0.01 * n,) for n in range(8)], (-2,)]
+    try:
+        found = dict(executor.run(die_or_last, jobs))
+    finally:
+        executor.close()
+    assert sorted(found) == list(range(len(jobs)))
+    died = [position for position, result in found.items() if isinstance(result, WorkerDiedError)]
+    assert sorted(died) == [1, len(jobs) - 1]
+    assert all(found[position] == seconds for position, (seconds,) in enumerate(jobs) if seconds >= 0)
+
+
+def test_a_job_that_hangs_is_stopped_and_named_and_the_others_go_on():
+    executor = ProcessExecutor(2, 1)
+    try:
+        dict(executor.run(die_or_last, [(0.2,), (0.2,)]))  # what starting takes is no part of a job
+        executor.limit = 6.0
+        found = dict(executor.run(die_or_last, [(0.01,), (60,), (0.5,), (1.0,), (0.02,)]))
+    finally:
+        executor.close()
+    assert "did not end within 6 s" in str(found.pop(1))
+    assert found == {0: 0.01, 2: 0.5, 3: 1.0, 4: 0.02}
+
+
+class Recording:
+    """Stands for worker processes."""
+
+    def __init__(self):
+        self.asked = []
+
+    def run(self, function, jobs):
+        self.asked += jobs
+        return iter([(position, function(*job)) for position, job in enumerate(jobs)])
+
+    def close(self):
+        self.asked = None
+
+
+def large_or_foreign(argument):
+    return argument.answer
+
+
+def test_small_work_stays_and_long_work_moves(monkeypatch):
+    clock = iter(range(0, 1000, 3))  # every job takes three seconds
+    monkeypatch.setattr("protocols.engine.executors.choose.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("protocols.engine.executors.choose.warm_up", lambda: None)
+    processes = Recording()
+    executor = AutoExecutor(processes, patience=10.0)
+    assert list(executor.run(double, [(1,), (2,)])) == [(0, 2), (1, 4)]
+    assert processes.asked == []
+    # 6 seconds are over; after four jobs in all 12 are.
+    assert list(executor.run(double, [(3,), (4,), (5,), (6,)])) == [(0, 6), (1, 8), (2, 10), (3, 12)]
+    assert processes.asked == [(5,), (6,)]
+    assert list(executor.run(double, [(7,)])) == [(0, 14)]
+    assert processes.asked[-1] == (7,)
+
+
+@pytest.mark.parametrize("facts", [{"size": 10**9}, {"foreign": True}])
+def test_large_data_and_code_of_others_move_at_once(facts):
+    processes = Recording()
+    job = SimpleNamespace(answer=5, **facts)
+    assert list(AutoExecutor(processes).run(large_or_foreign, [(SimpleNamespace(answer=4),), (job,)])) == [
+        (0, 4),
+        (1, 5),
+    ]
+    assert processes.asked == [(job,)]
+
+
+def test_what_is_stopped_does_nothing():
+    ((position, result),) = StoppedExecutor().run(fail, [(1,)])
+    assert position == 0
+    assert isinstance(result, StoppedError)
+
+
 def test_an_accelerator_is_used_from_one_process():
-    assert isinstance(make_executor("processes", workers=2, threads=1, device="cuda"), LocalExecutor)
+    assert isinstance(make_executor(Settings(executor="processes", workers=2), "cuda"), LocalExecutor)
+    assert isinstance(make_executor(Settings(executor="local", workers=2), "cpu"), LocalExecutor)
+    assert isinstance(make_executor(Settings(workers=2), "cpu"), AutoExecutor)
+    assert isinstance(make_executor(Settings(executor="processes", workers=2), "cpu"), ProcessExecutor)
     with pytest.raises(UserError, match="did you mean 'processes'"):
-        make_executor("process", workers=2, threads=1, device="cpu")
+        make_executor(Settings(executor="process", workers=2), "cpu")
 
 
 def test_ray_says_how_to_install_it_when_it_is_absent():
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        with pytest.raises(UserError, match="cluster"):
-            make_executor("ray", workers=None, threads=1, device="cpu")
-    else:
+    if find_spec("ray") is not None:
         pytest.skip("ray is installed")
+    with pytest.raises(UserError, match="cluster"):
+        make_executor(Settings(executor="ray"), "cpu")
 
 
 def claim(out, identity, *, fresh):

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from adversaries.evidence import Value
-from reports.gate.gate import unmeasured
+from reports.gate.verdict import unmeasured
 from reports.model.catalog import lookup
 from reports.model.report import Dataset, DeclaredSecret, LadderControl, PartOfData, ReleaseFacts, TargetFacts
 from reports.studies.bench.columns import COLUMNS

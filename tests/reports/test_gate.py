@@ -10,7 +10,8 @@ from adversaries.health import HONESTY, INFORMING, POWER
 from adversaries.statistics import estimates
 from adversaries.statistics.labels_needed import labels_needed, margin
 from adversaries.statistics.levels import recompute
-from reports.gate.gate import Gate, check_gates, exit_code, judge, rows_needed, unmeasured, verdict
+from reports.gate.gate import Gate, check_gates, judge, rows_needed
+from reports.gate.verdict import exit_code, unmeasured, verdict
 from reports.model.numbers import show_bound
 from reports.model.report import DeclaredSecret
 from reports.text.phrases import verdict_sentence

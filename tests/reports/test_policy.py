@@ -5,9 +5,9 @@ from datetime import date
 
 import pytest
 
-from reports.gate.gate import verdict
 from reports.gate.policy import Policy, parse_policy, read_policy
 from reports.gate.presets import PRESETS, preset_gates
+from reports.gate.verdict import verdict
 from reports.model.report import Calibration, Source
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError

@@ -9,8 +9,9 @@ import pytest
 from adversaries.evidence import Value
 from adversaries.health import HONESTY, INFORMING, POWER
 from reports.gate.baseline import against
-from reports.gate.gate import Gate, exit_code, verdict
+from reports.gate.gate import Gate
 from reports.gate.policy import Policy, Rule
+from reports.gate.verdict import exit_code, verdict
 from tests.reports.builder import build, number
 
 METRIC = "adaptive.leakage"  # smaller is better

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vfc.artifact import (
     load_defense,
     load_json,
     load_model,
+    mapped_arrays,
     save_arrays,
     save_defense,
     save_json,
@@ -48,6 +50,54 @@ def test_a_model_comes_back_bit_by_bit(tmp_path, target):
     assert again.arch == target.arch
     assert again.state_dict().keys() == target.state_dict().keys()
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in target.state_dict().items())
+
+
+def private_bytes():
+    """Memory of this process that no file stands behind."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+
+def test_arrays_that_share_memory_are_saved_whole(tmp_path):
+    numbers = torch.arange(12.0)
+    given = {
+        "all": numbers,
+        "again": numbers,
+        "tail": numbers[6:],
+        "turned": numbers.reshape(3, 4).T,
+        "none": numbers[:0],
+    }
+    save_arrays(given, tmp_path / "arrays.safetensors")
+    for read in (load_arrays, mapped_arrays):
+        found = read(tmp_path / "arrays.safetensors")
+        assert all(torch.equal(found[name], values) for name, values in given.items())
+
+
+def test_what_is_written_to_mapped_arrays_reaches_nobody_else(tmp_path):
+    save_arrays({"x": torch.zeros(5)}, tmp_path / "arrays.safetensors")
+    mine = mapped_arrays(tmp_path / "arrays.safetensors")["x"]
+    mine += 1
+    assert mapped_arrays(tmp_path / "arrays.safetensors")["x"].sum() == 0
+
+
+def test_mapped_arrays_are_checked(tmp_path):
+    path = tmp_path / "arrays.safetensors"
+    save_arrays({"x": torch.zeros(500)}, path)
+    path.write_bytes(path.read_bytes()[:-1] + b"1")
+    with pytest.raises(UserError, match="damaged"):
+        mapped_arrays(path)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot read"):
+        mapped_arrays(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_mapped_arrays_take_no_memory_of_their_own(tmp_path):
+    save_arrays({"x": torch.ones(16_000_000)}, tmp_path / "arrays.safetensors")
+    before = private_bytes()
+    found = mapped_arrays(tmp_path / "arrays.safetensors")["x"]
+    assert found.sum() == 16_000_000
+    assert private_bytes() - before < 32_000_000  # half of the array's
 
 
 @pytest.mark.parametrize("name", ["vfc", "pixel-permutation", "orthogonal-mixing", "label-release", "gaussian-noise"])

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from vfc.config import user_cache_folder
 from vfc.data import DATASETS, DataOptions, load_dataset
 from vfc.errors import UserError
+from vfc.release import Observed
 
 
 def images(n=12, side=8, channels=1, dtype=np.uint8, seed=0):
@@ -364,3 +365,14 @@ def test_embedded_data_and_plain_models_need_no_torchvision():
         "sys.exit(any(name.startswith('torchvision') for name in sys.modules))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_large_release_is_looked_at_whole():
+    values = torch.linspace(-3, 7, 10_000)[:, None].repeat(1, 2)
+    values[9_000, 1], values[4_500, 0] = torch.nan, -torch.inf
+    seen = Observed.of_values(values)
+    assert seen.bounds == (-3, 7)
+    assert (seen.first_nonfinite, seen.health) == (4_500, ("NONFINITE_RELEASE",))
+    values[:5_001] = torch.nan
+    assert "MOSTLY_NONFINITE_RELEASE" in Observed.of_values(values).health
+    assert Observed.of_values(torch.full((5_000, 1), torch.inf)).bounds is None

@@ -29,7 +29,7 @@ TABLE = (
     click.option("--json", metavar="FILE", help="Everything as data."),
 )
 PLAN = (
-    click.option("--gate", "gates", multiple=True, required=True, metavar=_LIMIT, help="What is to be decided."),
+    click.option("--gate", "gates", multiple=True, metavar=_LIMIT, help="What is to be decided."),
     click.option("--report", metavar="REPORT", help="Earlier report.json whose numbers are assumed to be true."),
     click.option("--assume", multiple=True, metavar="NAME=VALUE", help="A true value; also floor and ceiling."),
     click.option("--power", type=float, default=0.8, help="Wanted probability of a decision [default: 0.8]."),

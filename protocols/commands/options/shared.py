@@ -55,8 +55,14 @@ RUN = (
     _option("--out", help="Folder to write to [default: runs/<name>-<digest>]."),
     _option("--resume/--fresh", default=None, help="Reuse or discard what --out holds [default: --resume]."),
     _option("--no-cache", is_flag=True, default=None, help="Neither read nor write the cache of trained parts."),
-    _option("--executor", type=click.Choice(EXECUTORS), help="Where jobs run [default: processes]."),
+    _option(
+        "--executor",
+        type=click.Choice(EXECUTORS),
+        help="Where jobs run [default: auto: here while the work is small, then in processes].",
+    ),
     _option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core]."),
+    _option("--ray-address", help="Running Ray cluster [default: $RAY_ADDRESS, else one on this machine]."),
+    _option("--job-limit", type=FiniteRange(0.001, 1e8), help="Seconds a job of a worker may take [default: 43200]."),
     _option("--fit-limit", type=FiniteRange(0.001, 1e8), help="Seconds a defense may be fitted [default: 7200]."),
     _option("--call-limit", type=FiniteRange(0.001, 1e8), help="Seconds any other call of it may take [default: 600]."),
     _option(
@@ -69,7 +75,7 @@ RUN = (
     _option("--config", help="Config file [default: vfc.toml, or [tool.vfc] in pyproject.toml]."),
     _option("--quiet/--verbose", "quiet", default=None, help="Say less or more."),
 )
-ATTACK = (
+WHAT = (
     _option(
         "--release", help="Registered defense, run folder, factory module:function, or saved arrays [default: vfc]."
     ),
@@ -77,6 +83,9 @@ ATTACK = (
     _option("--threat", help="Highest level of knowledge, L0 to L5 [default: the protocol's]."),
     _option("--seeds", type=click.IntRange(1, 1000), help="Attack seeds [default: the budget's]."),
     _option("--budget", type=click.Choice(list(BUDGETS)), help="How much to spend [default: standard]."),
+)
+ATTACK = (
+    *WHAT,
     _option("--gate", multiple=True, metavar="'METRIC OP NUMBER'", help="Fail unless this holds; repeatable."),
     _option(
         "--no-isolation",

@@ -35,7 +35,8 @@ def run_make(settings: Settings, name: str, defenses: str, passed: dict[str, Any
     from protocols.bench.plan import names_of, placed_in, planned, specs_of, with_attributes
     from protocols.bench.study import Study
     from protocols.engine.budget import get_budget
-    from protocols.engine.executors import LocalExecutor, warm_up
+    from protocols.engine.executors.base import LocalExecutor
+    from protocols.engine.executors.processes import warm_up
     from protocols.engine.outside.families import Families
     from protocols.engine.prepare import data_of
     from protocols.engine.prepared import Prepared

@@ -9,7 +9,7 @@ from typing import Literal
 
 from adversaries.evidence import Evidence, Value
 from reports.gate.condition import ACCEPTABLE
-from reports.gate.gate import unmeasured
+from reports.gate.verdict import unmeasured
 from reports.model.report import DeclaredSecret, Report
 from reports.studies.bench.columns import COLUMNS, Key, read
 from reports.studies.bench.published import Published, published
