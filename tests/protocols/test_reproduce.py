@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_every_recipe_names_verbs_options_values_and_metrics_that_exist(name: st
             words = words_of(step, {**scale.defaults, "target": "cnn", "dataset": "digits"}, seed=0, out=Path("out"))
             known = {option for each in program.commands[words[0]].params for option in each.opts}
             assert {word for word in words if word.startswith("--")} <= known
-            values = [after for word, after in zip(words, words[1:], strict=False) if word == "--set"]
+            values = [after for word, after in itertools.pairwise(words) if word == "--set"]
             check_overrides(Settings(overrides=tuple(map(parse_override, values))), [])
         folders = {step.name for step in scale.steps}
         assert {row.report.partition("/")[0] for row in recipe.rows} <= folders
