@@ -117,10 +117,13 @@ class DataOptions:
     Args:
         root: folder of downloaded data sets; None for `$VFC_DATA_ROOT`, else a folder in the user's cache.
         download: whether a loader may fetch what is missing.
+        task: the label that will be predicted, for those who leave out images on which it means nothing; None for
+            the first one.
     """
 
     root: Path | None = None
     download: bool = False
+    task: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -146,8 +149,7 @@ def load_dataset(
     """Load and check a data set.
 
     Args:
-        spec: `digits`, `gaussian`, `cifar10`, `cifar100`, `fashion-mnist`, `npz:PATH`, `folder:PATH`, or a
-            third party's.
+        spec: `digits`, `npz:PATH`, `folder:PATH` or another one of `vfc list datasets`.
         task: the label to predict; None for the first one listed.
         labels: labels to derive, such as `living=label:2,3,4`.
         root: folder of downloaded data sets; None for the default one.
@@ -159,7 +161,7 @@ def load_dataset(
     name, _, argument = spec.partition(":")
     dataset = DATASETS_HELD.get(spec)
     if dataset is None:
-        dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download))
+        dataset = DATASETS.get(name)(argument, DataOptions(root=root, download=download, task=task))
         check_dataset(dataset)
     for text in labels:
         dataset = _derive(dataset, text)

@@ -332,7 +332,10 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "maxent-arl", "negated", "nopeek", "nte", "orthogonal-mixing", "pan", "pca", "pixel-permutation", "prifu",
         "pure-noise", "quantization", "ran", "sealed", "shredder", "shufflebits", "svd", "vfc",
     ]  # fmt: skip
-    assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
+    assert list(DATASETS.cards) == [
+        "cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz", "tiny-imagenet", "voc2007",
+        "voc2012",
+    ]  # fmt: skip
     assert list(MODELS.cards) == [
         "cnn", "densenet121", "mlp", "mobilenetv2", "resnet18", "resnet20", "resnet56", "shufflenetv2", "vgg11",
         "vgg16", "vit-tiny",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from protocols.cli import run
 from protocols.commands.reproduce import parsed_values
+from protocols.engine.settings import Settings, parse_override
+from protocols.evaluation.overrides import check_overrides
 from protocols.reproduction.recipe import Step, recipe_of, recipes, words_of
 from protocols.verbs.program import program
 from reports.model.catalog import lookup
@@ -71,13 +74,15 @@ def recipe(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", recipes())
-def test_every_recipe_names_verbs_options_and_metrics_that_exist(name: str) -> None:
+def test_every_recipe_names_verbs_options_values_and_metrics_that_exist(name: str) -> None:
     recipe = recipe_of(name)
     for scale in recipe.scales.values():
         for step in scale.steps:
             words = words_of(step, {**scale.defaults, "target": "cnn", "dataset": "digits"}, seed=0, out=Path("out"))
             known = {option for each in program.commands[words[0]].params for option in each.opts}
             assert {word for word in words if word.startswith("--")} <= known
+            values = [after for word, after in itertools.pairwise(words) if word == "--set"]
+            check_overrides(Settings(overrides=tuple(map(parse_override, values))), [])
         folders = {step.name for step in scale.steps}
         assert {row.report.partition("/")[0] for row in recipe.rows} <= folders
     for row in recipe.rows:

@@ -329,7 +329,7 @@ def test_fashion_mnist_through_torchvision(shared_data, tmp_path):
         load_dataset("fashion-mnist", root=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist"])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist", "tiny-imagenet", "voc2007", "voc2012"])
 def test_missing_files_say_what_to_do(tmp_path, name):
     with pytest.raises(UserError) as error:
         load_dataset(name, root=tmp_path)
@@ -347,7 +347,10 @@ def test_folders_come_from_the_environment(monkeypatch, tmp_path):
 
 
 def test_every_dataset_has_a_card_and_loads_under_its_name():
-    assert list(DATASETS.cards) == ["cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz"]
+    assert list(DATASETS.cards) == [
+        "cifar10", "cifar100", "digits", "fashion-mnist", "folder", "gaussian", "npz", "tiny-imagenet", "voc2007",
+        "voc2012",
+    ]  # fmt: skip
     for name, card in DATASETS.cards.items():
         assert card.summary
         assert callable(DATASETS.get(name))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfc.data import DATASETS, DataOptions, Dataset, ImageSet, image_set
+from vfc.datasets.pictures import readable
 from vfc.errors import UserError
 
 _LAYOUT = "store PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE and PATH/test/CLASS/IMAGE"
@@ -56,11 +57,9 @@ def _list(path: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 def _mode(file: Path) -> str:
     from PIL import Image
 
-    try:
-        with Image.open(file) as image:
-            return str(image.mode)
-    except OSError as error:
-        raise UserError(f"{file.name} cannot be read as an image ({error})", "remove or replace it") from error
+    with readable(file), Image.open(file) as image:
+        mode = image.mode
+    return str(mode)
 
 
 def _read(files: list[tuple[Path, int]], gray: bool) -> ImageSet:
@@ -68,11 +67,8 @@ def _read(files: list[tuple[Path, int]], gray: bool) -> ImageSet:
 
     images: list[npt.NDArray[np.generic]] = []
     for file, _ in files:
-        try:
-            with Image.open(file) as image:
-                images.append(np.asarray(image.convert("L" if gray else "RGB")))
-        except (OSError, SyntaxError) as error:
-            raise UserError(f"{file.name} cannot be read as an image ({error})", "remove or replace it") from error
+        with readable(file), Image.open(file) as image:
+            images.append(np.asarray(image.convert("L" if gray else "RGB")))
         if images[-1].shape != images[0].shape:
             sizes = " and ".join(f"{values.shape[1]}x{values.shape[0]}" for values in (images[0], images[-1]))
             raise UserError(f"expected images of one size, got {sizes} ({file.name})", "resize them")

@@ -26,7 +26,7 @@ def _option(*names: str, **options: Any) -> Callable[[F], F]:
 
 
 DATA = (
-    _option("--dataset", help="digits, gaussian, cifar10, cifar100, fashion-mnist, npz:PATH or folder:PATH."),
+    _option("--dataset", help="digits, cifar10, npz:PATH, folder:PATH or another of `vfc list datasets`."),
     _option("--data-root", help="Folder that holds downloaded data sets."),
     _option("--download", is_flag=True, default=None, help="Allow downloading; nothing else ever downloads."),
     _option("--task", help="Label that the target predicts [default: the first label]."),
