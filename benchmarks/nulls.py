@@ -3,10 +3,10 @@
     python -m benchmarks.nulls [--only NAME ...] [--seeds 30] [--minutes 45] [--record FILE] [--table]
 
 Eleven releases of different shapes and distributions that do not depend on the image, and known leaks: six of
-`adversaries/calibration/families.py`, beside them an offset of every call and the image itself.
-Each is attacked by the whole of `vfc.attack` (split, controls, choice, gates; calls where a release depends on them)
-with every seed, which draws split, models, releases and attacks anew: 600 images (8x8) of the digits 0 to 4, of them
-150 targets, budget smoke. A run asks for what a user would ask for (`GATES`; of what is shaped like an image also
+`adversaries/calibration/families.py`, an offset of every call, and the image itself. Each is attacked by the whole of
+`vfc.attack` (split, controls, choice, gates; calls where a release depends on them) with every seed, which draws split,
+models, releases and attacks anew: 400 images (8x8) of the digits 0 to 4, of them 100 targets, budget smoke; 600 where
+calls matter, which hold 512. A run asks for what a user would ask for (`GATES`; of what is shaped like an image also
 `TRANSFER`). All of these are true of a null, so that none may break there; of a leak at least one must break.
 `at_chance` judges one gate more, alone, whose limit is the largest class's share: the truth stands at that limit, so
 that it may break, at most one time in twenty.
@@ -40,7 +40,7 @@ from reports.gate.gate import Gate, judge
 from vfc.data import DataOptions
 from vfc.datasets.digits import digits
 
-ROWS, CLASSES, UNINTENDED = 600, 5, ("mlp",)
+ROWS, ROWS_IN_CALLS, CLASSES, UNINTENDED = 400, 600, 5, ("mlp",)
 GATES = ("adaptive.accuracy@10 <= 0.35", "adaptive.accuracy <= 0.35", "adaptive.leakage <= 0.15",
          "adaptive.exposed@10 <= 0.05")  # fmt: skip
 TRANSFER = "transfer.accuracy <= 0.35"
@@ -176,11 +176,11 @@ class Row:
     seconds: float
 
 
-def data() -> tuple[Tensor, Tensor]:
-    """Images and digits, the same in every run."""
+def data(rows: int) -> tuple[Tensor, Tensor]:
+    """So many images and digits, the same in every run."""
     part = digits("", DataOptions()).train
     few = (part.labels["digit"] < CLASSES).nonzero().flatten()
-    chosen = few[torch.randperm(len(few), generator=torch.Generator().manual_seed(0))[:ROWS]]
+    chosen = few[torch.randperm(len(few), generator=torch.Generator().manual_seed(0))[:rows]]
     return part.images[chosen, :, ::2, ::2].float(), part.labels["digit"].long()[chosen]
 
 
@@ -200,9 +200,10 @@ def published(defense: Published, images: Tensor, labels: Tensor, seed: int) -> 
     return {"release": defense(images), "images": images, "labels": labels}
 
 
-def run(name: str, seed: int, images: Tensor, labels: Tensor) -> Row:
+def run(name: str, seed: int) -> Row:
     """Attack one release with one seed and judge its gates."""
     started = time.process_time()
+    images, labels = data(ROWS_IN_CALLS if name in CALLS else ROWS)
     gates = [*GATES, TRANSFER] if name in IMAGES else list(GATES)
     with tempfile.TemporaryDirectory() as folder:
         found = vfc.attack(
@@ -211,9 +212,9 @@ def run(name: str, seed: int, images: Tensor, labels: Tensor) -> Row:
         )  # fmt: skip
     share = float(labels.bincount().max() / len(labels))
     at_chance, *_ = judge(found.report, [Gate.parse(f"adaptive.accuracy <= {share:.6f}")], found.rows, 0.05)
+    chosen = [row for row in found.evidence if row.chosen]
     # Who needs no label has no number of them.
-    chosen = [row for row in found.evidence if row.chosen and row.threat.budget.labels_per_class in (None, "all")]
-    chosen.sort(key=lambda row: -(row.arms.attack.value or 0) if row.arms.attack else 0)
+    chosen = [r for labels in ("all", None) for r in chosen if r.threat.budget.labels_per_class == labels]
     flags = {flag for gate in found.gates if gate.observed is not None for flag in gate.observed.flags}
     value = {key: "-" if each.value is None else f"{each.value:.3f}" for key, each in found.metrics.items()}
     return Row(
@@ -272,11 +273,11 @@ def main() -> None:
     options = parser.parse_args()
     adaptive_probe.ladder, study.codelengths = readers, lambda *_: Findings()
     rows, started = read(options.record), time.monotonic()
-    done, (images, labels) = {(row.name, row.seed) for row in rows}, data()
+    done = {(row.name, row.seed) for row in rows}
     for seed in range(0 if options.table else options.seeds):
         for name in options.only:
             if (name, seed) not in done and time.monotonic() - started < 60 * options.minutes:
-                rows.append(run(name, seed, images, labels))
+                rows.append(run(name, seed))
                 write(options.record, rows)
                 print(*astuple(rows[-1]), sep="  ", flush=True)
     print(table(rows))
