@@ -34,6 +34,10 @@ class KnowledgeError(Exception):
     """An adversary asked for something that its threat model does not grant: a bug in that adversary."""
 
 
+class HeldElsewhereError(Exception):
+    """A process was asked for an object that only the process of the caller holds."""
+
+
 NEAREST = 5
 """Names that an error lists; of more it says where the rest can be read."""
 

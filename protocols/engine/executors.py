@@ -8,8 +8,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
@@ -111,7 +113,8 @@ class ProcessExecutor:
             time.sleep(0.2 * turn)  # until the system knows that it is gone
             try:
                 pool = self._started()
-                return {pool.submit(_in_worker, function, arguments): place for place, arguments in jobs.items()}
+                with _without_main():
+                    return {pool.submit(_in_worker, function, arguments): place for place, arguments in jobs.items()}
             except (EOFError, OSError, BrokenProcessPool) as error:
                 self.close()
                 failed = error
@@ -189,6 +192,17 @@ def warm_up() -> Any:
     context.set_forkserver_preload(["protocols.preload"])
     forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program that runs: workers need nothing of it, and would start a script again that has no guard."""
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _guarded(function: Job, arguments: tuple[Any, ...]) -> Any:
