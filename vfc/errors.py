@@ -11,6 +11,14 @@ from collections.abc import Iterable
 class UserError(Exception):
     """The user must change something: exit code 2, one line, no traceback.
 
+    Example:
+        ```python
+        try:
+            vfc.attack("identiti")
+        except vfc.errors.UserError as error:
+            fix = error.fix
+        ```
+
     Args:
         what: what was expected and what was found instead.
         fix: what to do about it.
