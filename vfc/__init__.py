@@ -109,7 +109,10 @@ def bench(
 
     Example:
         ```python
-        table = vfc.bench(["label-release", lambda images: images], threat="L0", budget="smoke", unintended=["mlp"])
+        table = vfc.bench(
+            ["label-release", lambda images: images], attributes=["ink"], threat="L0", budget="smoke",
+            unintended=["mlp"],
+        )
         print([row.name for row in table.rows])
         ```
 

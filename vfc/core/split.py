@@ -30,10 +30,7 @@ class SplitAt(nn.Module):
         ```python
         network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.Linear(16, 10)).eval()
         parts = SplitAt(network, "1")
-        report = vfc.attack(
-            parts.encoder, images=images, labels=labels, target=parts.head, protocols="transfer", budget="smoke",
-            unintended=["mlp"],
-        )
+        logits = parts.head(parts.encoder(torch.rand(2, 1, 8, 8)))
         ```
 
     Args:
