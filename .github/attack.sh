@@ -2,7 +2,14 @@
 # The attack step of action.yml. Everything from outside arrives in the environment, and nothing of it is evaluated.
 set -uo pipefail
 
-arguments=(attack --release "$VFC_ACTION_RELEASE" --budget "$VFC_ACTION_BUDGET" --out "$VFC_ACTION_OUT")
+# An input that is empty leaves the choice to the config file.
+arguments=(attack)
+while IFS= read -r line; do
+  [ -n "$line" ] && arguments+=("$line")
+done <<<"$VFC_ACTION_OPTIONS"
+[ -n "$VFC_ACTION_RELEASE" ] && arguments+=(--release "$VFC_ACTION_RELEASE")
+[ -n "$VFC_ACTION_DATASET" ] && arguments+=(--dataset "$VFC_ACTION_DATASET")
+[ -n "$VFC_ACTION_BUDGET" ] && arguments+=(--budget "$VFC_ACTION_BUDGET")
 while IFS= read -r line; do
   [ -n "$line" ] && arguments+=(--protocol "$line")
 done <<<"$VFC_ACTION_PROTOCOLS"
@@ -11,6 +18,7 @@ while IFS= read -r line; do
 done <<<"$VFC_ACTION_GATES"
 [ -n "$VFC_ACTION_PRESET" ] && arguments+=(--gates "$VFC_ACTION_PRESET")
 [ -n "$VFC_ACTION_CONFIG" ] && arguments+=(--config "$VFC_ACTION_CONFIG")
+arguments+=(--out "$VFC_ACTION_OUT")
 
 # Only a report of this run is shown: one that an earlier run left is not, and what is no run's is left alone.
 shown=yes
@@ -37,8 +45,10 @@ if [ "$shown" = yes ]; then
   vfc report "$VFC_ACTION_OUT/report.json" --html "$VFC_ACTION_OUT/report.html" --junit "$VFC_ACTION_OUT/report.xml" \
     --sarif "$VFC_ACTION_OUT/report.sarif" --markdown "$VFC_ACTION_OUT/report.md" || code=$?
   cat -- "$VFC_ACTION_OUT/report.md" >>"$GITHUB_STEP_SUMMARY"
+  cp -- "$VFC_ACTION_OUT/report.md" "$VFC_ACTION_OUT/comment.md"
   echo "report=true" >>"$GITHUB_OUTPUT"
   if [ -n "$VFC_ACTION_BASELINE" ]; then
+    vfc compare "$VFC_ACTION_BASELINE" "$VFC_ACTION_OUT/report.json" --markdown "$VFC_ACTION_OUT/comment.md"
     # The gates were judged above; here only the baseline is.
     vfc gate "$VFC_ACTION_OUT/report.json" --baseline "$VFC_ACTION_BASELINE" --tolerance "$VFC_ACTION_TOLERANCE" \
       --config /dev/null

@@ -44,9 +44,9 @@ def attack(
             _refuse("beside release", defense=defense, dataset=dataset, test=test)
             settings = _arrays(beside, release, labels, images, attributes, target)
         else:
-            settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target, options)
+            settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target)
         chosen = Settings(
-            **{"executor": "local", **settings, **_checked(options)},
+            **(settings | _checked(options)),
             protocols=_texts(protocols),
             gates=_texts(gates),
             threat=threat,
@@ -81,12 +81,12 @@ def bench(
         settings = _data(images, labels, attributes, test, dataset)
         named = []
         for each in several:
-            found = _defense(each, None, options)
+            found = _defense(each, None)
             named.append(str(found.pop("release")))
             settings |= found
         own = BenchOptions(defenses=",".join(named), sweep=False, files={})
         chosen = Settings(
-            **{"executor": "local", **settings, **_checked(options)},
+            **(settings | _checked(options)),
             threat=threat,
             budget=budget,
             seed=seed,
@@ -98,7 +98,7 @@ def bench(
     return OpenedBench(bench=table)
 
 
-def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[str, Any]:
+def _defense(value: object, target: object) -> dict[str, Any]:
     """The settings of a defense: what `--release` takes as text, or an object held in this process."""
     if value is None:
         raise UserError(
@@ -115,10 +115,7 @@ def _defense(value: object, target: object, options: Mapping[str, Any]) -> dict[
 
     from vfc.handed.objects import hold_defense
 
-    found: dict[str, Any] = {"release": hold_defense(value, target), "no_isolation": True}
-    if options.get("executor", "local") != "local":
-        raise UserError("expected executor='local' for an object, which lives in this process", "leave it out")
-    return found
+    return {"release": hold_defense(value, target), "no_isolation": True}
 
 
 def _data(

@@ -25,6 +25,12 @@ _CHUNK = 512
 class FittedAdversary:
     """An adversary that has learned.
 
+    Example:
+        ```python
+        fitted = vfc.fit_adversary("linear", release[:600], labels[:600])
+        margins = fitted.scores(release[600:]).topk(2).values.diff().abs()
+        ```
+
     Args:
         name: of the adversary.
         attack: what it has learned.

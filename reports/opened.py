@@ -20,6 +20,13 @@ from reports.studies.bench.data import Bench, Row
 class OpenedReport:
     """What one attack found out. In a notebook it shows itself; `print` shows it as a terminal would.
 
+    Example:
+        ```python
+        report = vfc.load_report("runs/attacked")
+        report.to_html("report.html")
+        bounds = {name: (value.low, value.high) for name, value in report.metrics.items()}
+        ```
+
     Args:
         report: everything that `report.json` holds.
         rows: numpy arrays of `report.safetensors` by key; without them pages have no pictures.
@@ -114,6 +121,11 @@ class OpenedReport:
 @dataclass(frozen=True, kw_only=True, repr=False)
 class OpenedBench:
     """Every defense under the same adversaries. In a notebook it shows its page; `print` shows its table.
+
+    Example:
+        ```python
+        table.to_csv("table.csv")
+        ```
 
     Args:
         bench: the table.

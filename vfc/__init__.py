@@ -45,14 +45,17 @@ def attack(
 ) -> OpenedReport:
     """Attack a defense with everybody who might repurpose its releases, and say what they reach.
 
-    The same run as `vfc attack`. An object runs in this process, so `isolated` is false in the report's provenance.
+    The same run as `vfc attack`. An object runs in this process, so `isolated` is false in the report's provenance;
+    attackers work in processes of their own, unless `executor="local"`.
 
     Example:
+        ```python
         report = vfc.attack(
             lambda images: images.roll(1, dims=3), protocols="transfer", budget="smoke", unintended=["mlp"],
             gates="transfer.accuracy <= 0.5", out="runs/attacked",
         )
         print(report.verdict, report.metrics["transfer.accuracy"].value)
+        ```
 
     Args:
         defense: a torch module or a function from images (n, c, side, side) in [0, 1] to one release row per image,
@@ -105,13 +108,26 @@ def bench(
     """Put defenses under the same adversaries and into one table, as `vfc bench` does.
 
     Example:
-        table = vfc.bench(["label-release", lambda images: images], threat="L0", budget="smoke", unintended=["mlp"])
+        ```python
+        table = vfc.bench(
+            ["label-release", lambda images: images], attributes=["ink"], threat="L0", budget="smoke",
+            unintended=["mlp"],
+        )
         print([row.name for row in table.rows])
+        ```
 
     Args:
         defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
-        images, labels, attributes, test, dataset: the data, as for `attack`.
-        threat, budget, seed, out, options: as for `attack`.
+        images: as for `attack`, and so are all that follow.
+        labels: the task, or several labels by name.
+        attributes: what else attackers may want to know.
+        test: on what everybody is graded.
+        dataset: what `--dataset` takes, instead of images.
+        threat: highest level of knowledge.
+        budget: smoke, standard or full.
+        seed: of everything.
+        out: folder for the table, the reports of all rows, and what a killed run resumes from.
+        options: further fields of `protocols.engine.settings.Settings`.
 
     Returns:
         The table, which shows itself in a notebook.
@@ -134,7 +150,9 @@ def fit_adversary(
     """Fit one adversary on labelled releases, without any protocol and without controls.
 
     Example:
+        ```python
         guesses = vfc.fit_adversary("linear", release[:600], labels[:600]).guess(release[600:])
+        ```
 
     Args:
         name: of an adversary that guesses labels, as in `vfc list adversaries`, such as "linear".
@@ -160,7 +178,9 @@ def load_report(path: str | Path) -> OpenedReport:
     """Read a report that `vfc attack` wrote; imports no torch.
 
     Example:
+        ```python
         print(vfc.load_report("runs/attacked").summary)
+        ```
 
     Args:
         path: `report.json`, or the folder that holds it.

@@ -65,6 +65,18 @@ class Defense(ABC):
     Subclasses add their settings as keyword-only dataclass fields and implement `publish`; those that learn or keep a
     key also implement `fit`, which returns a new, fitted object and never changes this one. Tensors and modules live
     on one device; `publish` and `predict` follow the device of what they are given.
+
+    Example:
+        ```python
+        @dataclass(frozen=True, kw_only=True)
+        class Brighter(Defense):
+            amount: float = 0.1
+
+            def publish(self, x, generator):
+                return Release(values=(x + self.amount).clamp(0, 1), bounds=(0.0, 1.0))
+
+        published = Brighter().publish(torch.zeros(2, 1, 8, 8), torch.Generator())
+        ```
     """
 
     stochastic: ClassVar[bool] = False

@@ -11,6 +11,14 @@ from collections.abc import Iterable
 class UserError(Exception):
     """The user must change something: exit code 2, one line, no traceback.
 
+    Example:
+        ```python
+        try:
+            vfc.attack("identiti")
+        except vfc.errors.UserError as error:
+            fix = error.fix
+        ```
+
     Args:
         what: what was expected and what was found instead.
         fix: what to do about it.
@@ -32,6 +40,10 @@ class NotApplicableError(Exception):
 
 class KnowledgeError(Exception):
     """An adversary asked for something that its threat model does not grant: a bug in that adversary."""
+
+
+class HeldElsewhereError(Exception):
+    """A process was asked for an object that only the process of the caller holds."""
 
 
 NEAREST = 5

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vfc.defense import DEFENSES, Defense
-from vfc.errors import UserError, unknown
+from vfc.errors import HeldElsewhereError, UserError, unknown
 from vfc.handed.held import DEFENSES_HELD
 from vfc.isolation.user_code import defender_call, user_call
 from vfc.wrapper import ModuleDefense, check_values
@@ -112,8 +112,11 @@ def call_factory(spec: ReleaseSpec, num_classes: int) -> Defense:
 
     Raises:
         UserError: it cannot be imported, is missing, raises, or returns something else.
+        HeldElsewhereError: the object is in the process of the caller, and this is a worker.
     """
     if spec.kind == "object":
+        if spec.text not in DEFENSES_HELD:
+            raise HeldElsewhereError(spec.text)
         return DEFENSES_HELD[spec.text]
     module = _import(spec)
     found: Any = user_call(spec.text, lambda: _attribute(module, spec))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from protocols.commands.output import printing
+from protocols.commands.output import printing, write_formats
+from reports.formats.moved import NOISE, apart, render_moved
 from reports.gate.baseline import described
 from reports.gate.compare import Change, compare
 from reports.model.harmless import clean, short
@@ -14,27 +15,24 @@ from reports.model.storage import load, load_rows
 from vfc.errors import UserError
 
 _HEAD = ("metric", "old", "new", "difference", "is it noise?", "how it was compared")
-_WORDS = {
-    "better": "no: better",
-    "worse": "no: WORSE",
-    "moved": "no: moved",
-    "noise": "may be noise",
-    "same": "unchanged",
-    "unknown": "unknown",
-}
 
 
-def run_compare(paths: Sequence[str]) -> int:
+def run_compare(paths: Sequence[str], files: Mapping[str, str]) -> int:
     """Compare every report with the first one and return 0; judging is what `vfc gate --baseline` does.
 
+    Args:
+        paths: the old report and the new ones.
+        files: file by format: markdown, for the comment on a pull request.
+
     Raises:
-        UserError: fewer than two reports, or one that cannot be used.
+        UserError: fewer than two reports, one that cannot be used, or a file that cannot be written.
     """
     if len(paths) < 2:
         raise UserError(f"expected at least two reports, got {len(paths)}", "vfc compare OLD NEW")
     old = load(paths[0])
     old_rows = load_rows(paths[0], old)
     others = [(path, load(path)) for path in paths[1:]]
+    texts = []
     with printing():
         for path, new in others:
             if new.dataset.task != old.dataset.task:
@@ -43,6 +41,7 @@ def run_compare(paths: Sequence[str]) -> int:
                     "compare reports of the same task",
                 )
             changes = compare(old, old_rows, new, load_rows(path, new))
+            texts.append(render_moved(old, new, changes))
             names = f"{short(clean(old.release.name))} -> {short(clean(new.release.name))}"
             sys.stdout.write(f"{names} ({clean(paths[0])} -> {clean(path)}): {described(old, new)}.\n")
             sys.stdout.write("Each line is a test of its own at the 95 % level.\n\n")
@@ -50,19 +49,17 @@ def run_compare(paths: Sequence[str]) -> int:
             moved = [found.metric for found in changes if found.verdict == "worse"]
             listed = ", ".join(clean(name) for name in moved) or "nothing"
             sys.stdout.write(f"\nworse beyond noise: {listed}\n\n")
+    write_formats(paths, files, {"markdown": lambda: "\n".join(texts)})
     return 0
 
 
 def _cells(found: Change) -> tuple[str, ...]:
-    difference = "" if found.difference is None else f"{found.difference:+.3f}"
-    if difference and found.low is not None and found.high is not None and not found.same:
-        difference += f" [{found.low:+.3f}, {found.high:+.3f}]"
     return (
         short(clean(found.metric), 44),
         short(clean(figure(found.old)), 28),
         short(clean(figure(found.new)), 28),
-        difference,
-        _WORDS[found.verdict],
+        apart(found),
+        NOISE[found.verdict],
         found.method,
     )
 

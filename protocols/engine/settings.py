@@ -49,7 +49,9 @@ class Settings:
         target: the target model: an architecture to train, a file of weights, or a factory.
         unintended: the unintended models, likewise; empty means the default families.
         width: channel multiplier of all models; None means the default for the image size.
-        task, attributes, labels: task label, private attributes (empty: all others), derived labels.
+        task: the label that the target predicts; None for the data set's first.
+        attributes: private attributes; empty means all other labels.
+        labels: derived labels, such as `living=label:2,3,4`.
         threat: highest level of knowledge; None means the protocol's default.
         seed: seed of everything.
         seeds: attack seeds; None means the budget's.
@@ -63,7 +65,8 @@ class Settings:
         config: the config file that the user named; its policy is read when gates are judged.
         no_isolation: run the defender's code in the run's own process, for debuggers; it may then remember.
         ray_address: of a running Ray cluster; None for `$RAY_ADDRESS`, else one on this machine.
-        fit_limit, call_limit: seconds that the defender's code may take, to be fitted and for anything else.
+        fit_limit: seconds that the defender's code may take to be fitted.
+        call_limit: seconds that it may take for any other call.
         job_limit: seconds that a job may take in a worker.
         threads: arithmetic threads of every fit; part of the identity because sums depend on it.
         identity_extra: further parts of the identity, and the content of files that others name (see BY_CONTENT).

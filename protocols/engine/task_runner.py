@@ -14,6 +14,7 @@ from protocols.engine.handles import EvaluationHandle
 from protocols.engine.progress import Reporter
 from protocols.engine.task import Outcome, Task, load_outcome
 from protocols.engine.training_jobs import run_task
+from vfc.errors import HeldElsewhereError
 
 
 class QueuedTask(NamedTuple):
@@ -63,6 +64,8 @@ class TaskRunner:
         with self.reporter.stage(stage, len(jobs), fits=True) as progress:
             for turn, result in self.executor.run(run_task, jobs):
                 position = missing[turn]
+                if isinstance(result, HeldElsewhereError):
+                    result = run_task(*jobs[turn])
                 if isinstance(result, Exception):
                     if not isinstance(result, WorkerDiedError | StoppedError):
                         raise result

@@ -20,7 +20,7 @@ from vfc.config import configured
 from vfc.core.trainer import watch_steps
 from vfc.data import ImageSet
 from vfc.defense import DEFENSES
-from vfc.errors import NotApplicableError
+from vfc.errors import HeldElsewhereError, NotApplicableError
 from vfc.isolation.user_code import defender_call
 from vfc.models import build_model, channel_statistics
 from vfc.training import TrainSettings, train_classifier
@@ -163,9 +163,15 @@ def _members(images: Tensor) -> list[str]:
 
 
 def run_task(task: Task, place: EvaluationHandle, path: Path) -> Outcome:
-    """Do and save one task. Whatever an adversary does wrong becomes a failed outcome, never a crash."""
+    """Do and save one task. Whatever an adversary does wrong becomes a failed outcome, never a crash.
+
+    Raises:
+        HeldElsewhereError: it asks for a defense that only the process of the caller can ask.
+    """
     try:
         outcome = task.measure(place)
+    except HeldElsewhereError:
+        raise
     except NotApplicableError as reason:
         outcome = Outcome.empty("not_applicable", str(reason))
     except (Exception, SystemExit) as error:

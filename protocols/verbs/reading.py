@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from protocols.commands.options.report import ACCEPT, FORMATS, GATE, PLAN, TABLE
+from protocols.commands.options.report import ACCEPT, FORMATS, GATE, MOVED, PLAN, TABLE
 from protocols.commands.options.shared import DATA, MODEL, RUN, WHAT, with_options
 from protocols.verbs.program import program
 
@@ -33,11 +33,12 @@ def report(report: str, **files: str | None) -> int:
 
 @program.command()
 @click.argument("reports", nargs=-1, required=True, metavar="OLD NEW [NEW...]")
-def compare(reports: tuple[str, ...]) -> int:
+@with_options(MOVED)
+def compare(reports: tuple[str, ...], **files: str | None) -> int:
     """Show what moved between reports, by how much, and whether that is noise."""
     from protocols.commands.compare import run_compare
 
-    return run_compare(reports)
+    return run_compare(reports, {name: file for name, file in files.items() if file is not None})
 
 
 @program.command()

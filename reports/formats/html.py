@@ -38,6 +38,9 @@ from vfc.errors import UserError
 MOST_ATTEMPTS = 1000
 """Attempts that are listed one by one at most."""
 
+FIRST_GATES = 4
+"""Gates that the first screen names, so that the curve is on it too."""
+
 SIGNS = {"held": "✓", "broken": "✗", "inconclusive": "?", "measured": "·"}
 
 
@@ -92,6 +95,12 @@ class _Page:
         self.worst = worst_cases(self.index)
         self.powers, self.settings = powers(self.index), origins.settings(self.report)
         self.provenance = origins.provenance(self.report)
+
+    @property
+    def first_gates(self) -> list[GateResult]:
+        """The gates of the first screen: those that decided the verdict, then those that were excused."""
+        order = sorted(self.report.gates, key=lambda gate: (gate.outcome == "held", not gate.decides, gate.outcome))
+        return order[:FIRST_GATES]
 
     def figure(self, name: str, value: Value) -> str:
         """A metric with its interval and unit, rounded toward failure where a gate judges it."""

@@ -36,7 +36,8 @@ _MARKUP = re.compile(
 )
 """What GitHub would take for markup; as little as possible, because many read the text itself."""
 _NAMED = {"<": "&lt;", "&": "&amp;"}
-_SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
+SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
+"""A picture for every verdict and outcome."""
 
 
 def render_markdown(report: Report) -> str:
@@ -48,14 +49,14 @@ def render_markdown(report: Report) -> str:
     index = AttemptIndex(report)
     sections = [
         _verdict(index),
-        _section("Gates", ("", "gate", "why", "where"), _gates(report)),
-        _section("Numbers", ("metric", "value", "target images", "flags", "identifiers"), _metrics(report)),
+        table("Gates", ("", "gate", "why", "where"), gate_rows(report)),
+        table("Numbers", ("metric", "value", "target images", "flags", "identifiers"), _metrics(report)),
         ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(index)), *_flags(index), ""],
-        _section(
+        table(
             "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(index)
         ),
-        _section("Not measured", ("state", "why", "adversaries or numbers"), _missing(index)),
-        _section("The release and the data", ("", ""), _facts(report)),
+        table("Not measured", ("state", "why", "adversaries or numbers"), _missing(index)),
+        table("The release and the data", ("", ""), _facts(report)),
         _command(report),
     ]
     shown: list[str] = []
@@ -78,7 +79,7 @@ def _verdict(index: AttemptIndex) -> list[str]:
     budget = report.command.settings.with_defaults.get("budget") or "not recorded"
     facts = {"budget": budget, "data": report.dataset.name, "task": report.dataset.task, "release": report.release.name}
     return [
-        f"# {_SIGNS[report.verdict]} {report.verdict.upper()}",
+        f"# {SIGNS[report.verdict]} {report.verdict.upper()}",
         "",
         f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict, report.status)}.",
         "",
@@ -92,19 +93,21 @@ def _verdict(index: AttemptIndex) -> list[str]:
     ]
 
 
-def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a heading and a table; none without rows."""
     if not rows:
         return []
     lines = [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
     return [f"## {title}", "", *lines, ""]
 
 
-def _gates(report: Report) -> list[tuple[str, str, str, str]]:
+def gate_rows(report: Report) -> list[tuple[str, str, str, str]]:
+    """Every gate: its outcome, itself, why, and where it was asked for."""
     rows = []
     for finding in gate_findings(report):
         source = finding.result.source
         where = "command line or preset" if source is None else inert(f"{source.file}, line {source.line}")
-        state = f"{_SIGNS[finding.result.outcome]} {inert(state_words(finding.result))}"
+        state = f"{SIGNS[finding.result.outcome]} {inert(state_words(finding.result))}"
         rows.append((state, inert(finding.expr), inert(finding.message, 400), where))
     return rows
 

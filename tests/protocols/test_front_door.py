@@ -1,9 +1,13 @@
 """`vfc.attack` and its siblings: the same run as the command line, on objects and arrays of the caller."""
 
 import inspect
+import os
+import pkgutil
+import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,12 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import vfc
+from protocols.evaluation.label_task import LabelTask
+from protocols.leakage.study import LeakageTask
+from vfc.core.split import SplitAt
+from vfc.defense import Defense
 from vfc.errors import UserError
+from vfc.release import Release
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {
@@ -22,6 +31,7 @@ FAST = {
     "unintended": ("mlp",),
     "width": 0.25,
     "overrides": (("train.steps", 40),),
+    "executor": "local",
 }
 
 
@@ -56,20 +66,43 @@ def test_importing_costs_nothing():
     assert min(times) < 0.05
 
 
-def test_every_public_name_is_documented_with_an_example_that_runs(digits, tmp_path, monkeypatch, capsys):
+REFERENCE = [
+    name
+    for page in ("python", "reports", "parts")
+    for name in re.findall(r"^::: (\S+)", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
+]
+SHOWN_BY_OTHERS = {
+    "Value",
+    "GateResult",
+    "FitData",
+    "Release",
+    "Adversary",
+    "Attack",
+    "Knowledge",
+    "Protocol",
+    "Section",
+}
+
+
+def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, monkeypatch, capsys):
+    assert {f"vfc.{name}" for name in vfc.__all__} < set(REFERENCE)
     monkeypatch.chdir(tmp_path)
     images, labels = digits
-    space = {"vfc": vfc, "release": images.reshape(len(images), -1), "labels": labels}
-    for name in vfc.__all__:
-        text = inspect.getdoc(getattr(vfc, name))
-        assert "Args:" in text
-        exec(textwrap.dedent(text.split("Example:\n")[1].split("\n\n")[0]), space)
+    space = {"vfc": vfc, "release": images.reshape(len(images), -1), "labels": labels, "images": images}
+    space |= {"torch": torch, "dataclass": dataclass, "Defense": Defense, "Release": Release, "SplitAt": SplitAt}
+    for name in REFERENCE:
+        text = inspect.getdoc(pkgutil.resolve_name(name))
+        example = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+        assert (example is None) is (name.rpartition(".")[2] in SHOWN_BY_OTHERS), name
+        exec(textwrap.dedent(example[1]) if example else "", space)
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("broken 0.")  # who shifts by one pixel hides nothing
     assert "label-release" in shown[1]
     assert "function" in shown[1]
     assert space["guesses"].shape == (200,)
     assert "Other models that never saw a release: " in shown[2]
+    assert "identity" in space["fix"]
+    assert float(space["published"].values.max()) == pytest.approx(0.1)
 
 
 def test_a_function_is_attacked_in_this_process(digits, tmp_path):
@@ -98,10 +131,53 @@ def test_a_function_is_attacked_in_this_process(digits, tmp_path):
     assert "vfc.attack(watched" in str(again)
 
 
-def test_equal_objects_are_equal_runs(digits):
-    images, labels = digits
-    digests = {vfc.attack(halved, images=images, labels=labels, **FAST).report.digest for _ in range(2)}
-    assert len(digests) == 1
+def test_equal_objects_are_equal_runs_wherever_tasks_are_done(digits, monkeypatch):
+    """Workers have no object of the caller's: tasks that ask for the defense come back to this process."""
+    images, labels = (each[:240] for each in digits)
+    here = []
+    for kind in (LabelTask, LeakageTask):
+        monkeypatch.setattr(kind, "measure", watched(kind.measure, here))
+    given = {"images": images, "labels": labels, **FAST, "protocols": ("transfer", "leakage"), "no_cache": True}
+    reports = []
+    for executor in ("local", "processes"):
+        here.append(executor)
+        reports.append(vfc.attack(halved, **given | {"executor": executor, "workers": 2}).report)
+    assert reports[0].digest == reports[1].digest
+    assert reports[1].metrics["leakage.dof.effective"].value is not None
+    assert LabelTask in here[: here.index("processes")]
+    assert here[here.index("processes") :] == ["processes", LeakageTask]
+
+
+def watched(measure, here):
+    def noted(task, place):
+        here.append(type(task))
+        return measure(task, place)
+
+    return noted
+
+
+SCRIPT = """
+import os
+import vfc
+from sklearn.datasets import load_digits
+print("started")
+data = load_digits()
+report = vfc.attack(
+    lambda x: x.roll(1, dims=3), images=data.images[:600, None] / 16, labels=data.target[:600], protocols="transfer",
+    budget="smoke", unintended=["mlp", "vgg11"], width=0.25, overrides=[("train.steps", 4)], workers=2, no_cache=True,
+)
+print(report.verdict)
+"""
+
+
+def test_a_script_without_a_guard_runs_once_and_its_workers_serve(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["started", "measured"]
+    assert "started" not in done.stderr
 
 
 def test_published_values_are_attacked_as_saved_arrays_are(digits):
@@ -121,7 +197,6 @@ def test_published_values_are_attacked_as_saved_arrays_are(digits):
         ({"defense": halved, "labels": [1]}, "expected no labels without images"),
         ({"defense": halved, "images": np.zeros((4, 1, 8, 8))}, "expected labels beside images"),
         ({"defense": halved, "dataset": "digits", "budgett": "smoke"}, "unknown option 'budgett'"),
-        ({"defense": halved, "executor": "processes"}, "executor='local'"),
         ({"defense": "identity", "target": nn.Flatten()}, "name of an architecture"),
         ({"release": np.zeros((4, 2))}, "expected labels beside release"),
         ({"release": (np.zeros((4, 2)), 1), "labels": [0, 1, 0, 1]}, "release[0]"),

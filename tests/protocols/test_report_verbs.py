@@ -1,6 +1,7 @@
 """report, compare, gate, plan, baseline and schema as a user types them; none of them imports torch."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import date
@@ -111,6 +112,19 @@ def test_compare_says_what_moved(folders, capsys):
     assert "McNemar" in line
     assert "no: WORSE" in next(line for line in second.splitlines() if line.startswith("adaptive.accuracy "))
     assert "paired image by image" in first
+
+
+def test_compare_writes_a_comment_with_the_verdict_and_what_moved(folders, capsys):
+    assert run(["compare", "old", "new", "--markdown", "comment.md"]) == 0
+    assert run(["compare", "old", "old", "--markdown", "same.md"]) == 0
+    lines = (folders / "comment.md").read_text().splitlines()
+    assert re.match(r"# \S+ [A-Z]+$", lines[0])
+    row = next(line for line in lines if "| adaptive.accuracy |" in line)
+    assert row.startswith("| no: better | adaptive.accuracy | ")
+    assert re.search(r"\| -0\.\d+ \[-0\.\d+, -0\.\d+\] \|$", row)
+    assert any("may be noise" in line or "unchanged" in line for line in lines)
+    assert "Nothing moved beyond noise." in (folders / "same.md").read_text()
+    assert run(["compare", "old", "new", "--markdown", "old/report.json"]) == 2
 
 
 @pytest.mark.parametrize(

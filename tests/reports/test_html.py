@@ -19,6 +19,7 @@ from reports.model.report import Calibration, Command, ReleaseFacts, TargetFacts
 from reports.model.storage import dump
 from reports.text import phrases
 from tests.reports.builder import build
+from tests.reports.hostile import gate
 from tests.reports.pages import Page, everything, rows
 from tests.reports.sample import HOSTILE, attack, evidence, full, hostile_report, metrics, rate
 
@@ -291,3 +292,17 @@ def test_layer_names_are_escaped():
 def test_metrics_of_other_tools_are_shown_too():
     text = page(full(metrics={**metrics(), "their.number": rate(0.5)})).text
     assert "their. number 0.500 [0.480, 0.520] n = 450 this version does not know it" in text
+
+
+def test_the_first_screen_names_the_gates_that_decided():
+    """Of many gates the one that broke comes first, however many held or were only warnings before it."""
+    held = [gate(f"target.accuracy >= 0.{n}", "held") for n in range(1, 5)]
+    warned = gate("adaptive.accuracy@1 <= 0.3", "broken", level="warn")
+    many = (*held, warned, gate("adaptive.accuracy <= 0.5", "broken"))
+    text = render_html(full(gates=many, verdict="broken"))
+    first = text.split('class="gate-lines"')[1].split("</ul>")[0]
+    named = re.findall(r'class="mono">([^<]+)<', first)
+    assert [name.split()[0] for name in named] == [
+        "adaptive.accuracy", "adaptive.accuracy@1", "target.accuracy", "target.accuracy",
+    ]  # fmt: skip
+    assert "and 2 more below" in first

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from reports.formats.html import render_html
+from reports.model.report import Waiver
 from reports.studies.bench.data import bench_of
 from reports.studies.bench.page import render_bench_html
+from tests.reports.hostile import gate
 from tests.reports.pages import everything, rows
 from tests.reports.sample import full, hostile_report
 from tests.reports.test_bench import entry
@@ -25,6 +27,14 @@ FLAGS = (
 )
 PHONE, DESKTOP = {"width": 360, "height": 780}, {"width": 1280, "height": 900}
 OPEN = "document.querySelectorAll('details').forEach(part => part.open = true)"
+
+GATES = (
+    gate("target.retention >= 0.9", "held"),
+    gate("transfer.suppression_ratio >= 2", "held"),
+    gate("adaptive.labels_to_90 >= 10", "broken", level="warn"),
+    gate("adaptive.accuracy@1 <= 0.5", "broken", waiver=Waiver(until="2027-01-31", reason="soon", active=True)),
+    gate("adaptive.accuracy <= 0.5", "broken"),
+)
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
@@ -48,6 +58,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     texts = {
         "everything": render_html(everything(), rows()),
+        "gated": render_html(everything().model_copy(update={"gates": GATES, "verdict": "broken"}), rows()),
         "bare": render_html(full(gates=(), verdict="measured")),
         "hostile": render_html(hostile_report("<script>document.title='owned'</script>" + "wide" * 60), rows()),
     }
@@ -104,6 +115,18 @@ def test_axe_finds_no_violation(show, name, viewport, scheme):
 def test_the_page_never_scrolls_sideways(show, name, viewport):
     tab, _, _ = show(name, viewport, "light")
     assert tab.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "viewport", [{"width": 390, "height": 844}, {"width": 1280, "height": 800}], ids=["390", "1280"]
+)
+def test_the_first_screen_holds_the_sentence_the_gates_and_the_curve(show, viewport, scheme):
+    tab, _, _ = show("gated", viewport, scheme, script=False)
+    for part in (".plain-verdict", ".gate-lines", ".first figure svg"):
+        box = tab.locator(part).first.bounding_box()
+        assert box["y"] >= 0, part
+        assert box["y"] + box["height"] <= viewport["height"], part
 
 
 @pytest.mark.parametrize("name", ["everything", "hostile"])

@@ -26,6 +26,13 @@ class SplitAt(nn.Module):
     Both parts share the network's own modules and parameters; split a copy to change them. Only the modules that
     contain the layer are traced, and the others are called as they are.
 
+    Example:
+        ```python
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.Linear(16, 10)).eval()
+        parts = SplitAt(network, "1")
+        logits = parts.head(parts.encoder(torch.rand(2, 1, 8, 8)))
+        ```
+
     Args:
         model: the network; one tensor to one tensor.
         layer: dotted name of the layer whose output passes from encoder to head, such as `layer2` or `body.7`.

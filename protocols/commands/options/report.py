@@ -23,6 +23,7 @@ FORMATS = (
     click.option("--markdown", metavar="FILE", help="Markdown, for a step summary."),
     click.option("--csv", metavar="FILE", help="Metrics, evidence and gates as a table."),
 )
+MOVED = (click.option("--markdown", metavar="FILE", help="The verdict and what moved, for a pull request."),)
 TABLE = (
     click.option("--markdown", metavar="FILE", help="The table as Markdown."),
     click.option("--csv", metavar="FILE", help="Every correlation, and the numbers behind it."),

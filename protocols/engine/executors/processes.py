@@ -7,8 +7,10 @@ import contextlib
 import ctypes
 import multiprocessing
 import signal
+import sys
 import threading
 import time
+import types
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
@@ -135,7 +137,9 @@ class ProcessExecutor:
         for turn in range(_STARTS):
             time.sleep(0.2 * turn)  # until the system knows that it is gone
             try:
-                return self._started().submit(_in_worker, function, arguments)
+                pool = self._started()
+                with _without_main():
+                    return pool.submit(_in_worker, function, arguments)
             except BrokenProcessPool as error:
                 failed = error
                 if queue.running:  # whose end tells the rest
@@ -184,6 +188,17 @@ def warm_up() -> Any:
     context.set_forkserver_preload(["protocols.preload"])
     forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the program that runs: workers need nothing of it, and would start a script again that has no guard."""
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _in_worker(function: Job, arguments: tuple[Any, ...]) -> Any:
