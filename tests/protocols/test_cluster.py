@@ -15,6 +15,8 @@ from protocols.engine.executors.base import WorkerDiedError  # noqa: E402
 from protocols.engine.executors.cluster import RayExecutor  # noqa: E402
 from tests.protocols.test_work import die, die_or_last, double, fail  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
+
 
 @pytest.fixture(scope="module")
 def cluster():

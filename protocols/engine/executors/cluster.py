@@ -57,7 +57,7 @@ class RayExecutor:
                         address=address, log_to_driver=False, include_dashboard=None if address else False,
                         logging_level=logging.ERROR, configure_logging=True,
                     )  # fmt: skip
-            except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            except Exception as error:  # Ray has no type of its own for it
                 where = address or os.environ.get("RAY_ADDRESS") or "this machine"
                 raise UserError(
                     f"expected a Ray cluster at {where}, got {_last_line(error)}",
