@@ -24,7 +24,7 @@ gate:
 report:
     --csv --html --junit --markdown --sarif REPORT
 compare:
-    REPORTS
+    --markdown REPORTS
 predict:
     --csv --json --markdown REPORTS
 plan:
