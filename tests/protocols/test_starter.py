@@ -1,6 +1,7 @@
 """`vfc init`: what it writes runs green, its harder gate turns it red, and nothing that is there is overwritten."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -37,19 +38,60 @@ def test_every_job_keeps_the_cache_and_the_exit_code():
             assert "vfc attack --out vfc-report\n" in text, service
 
 
-def test_the_first_run_is_green_and_the_harder_gate_red(tmp_path):
-    run(["init", str(tmp_path)])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VFC_CACHE_DIR": str(tmp_path / "cache"), **QUICK}
+SHIMS = {
+    "vfc": f'#!/bin/sh\nexec "{sys.executable}" -m vfc "$@"\n',
+    # What it would install is here already.
+    "python": f'#!/bin/sh\n[ "$2" = pip ] && echo "$*" >>installed && exit 0\nexec "{sys.executable}" "$@"\n',
+}
 
-    def attack():
-        command = [sys.executable, "-m", "vfc", "attack", "--out", "out", "--fresh", "--quiet"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
 
-    code, said = attack()
-    assert (code, said.strip().splitlines()[-1]) == (0, "held"), said
-    config = (tmp_path / "vfc.toml").read_text()
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """An empty repository after `vfc init`, in which commands run as on a runner of GitHub's."""
+    (tmp_path / "bin").mkdir()
+    for name, text in SHIMS.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    run(["init", str(tmp_path / "work")])
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+        "PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(tmp_path / "cache"),
+        "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output", **QUICK,
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def done(command):
+    found = subprocess.run(["bash", "-e", "-c", command], capture_output=True, text=True, check=False)
+    return found.returncode, found.stdout + found.stderr
+
+
+def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(repository):
+    """Both run in one folder: a gate changes nothing that was measured, so the second run finds all of it."""
+    workflow = (repository / ".github/workflows/privacy.yml").read_text()
+    install, attack, report = re.findall(r"^ +(?:- )?run: (.*)$", workflow, re.MULTILINE)
+    assert workflow.count("if: always()") == 2  # the report, and its upload
+    assert done(install)[0] == 0
+    assert "git+https://HOST/vfc" in (repository / "installed").read_text()
+    code, said = done(attack)
+    assert (code, "HELD" in said) == (0, True), said
+    assert done(report)[0] == 0
+    assert (repository / "summary.md").read_text().splitlines()[0].endswith(" HELD")
+    assert (repository / "vfc-report" / "report.html").is_file()
+
+    config = (repository / "vfc.toml").read_text()
     harder = config.replace('# "adaptive', '"adaptive')
     assert len(tomllib.loads(harder)["policy"]["gates"]) == len(tomllib.loads(config)["policy"]["gates"]) + 1
-    (tmp_path / "vfc.toml").write_text(harder)
-    assert attack()[0] == 1
+    (repository / "vfc.toml").write_text(harder)
+    inputs = re.findall(r"VFC_ACTION_(\w+): \$\{\{ inputs", (ROOT / "action.yml").read_text())
+    given = dict.fromkeys(inputs, "") | {"OUT": "vfc-report", "TOLERANCE": "0"}
+    exported = " ".join(f"VFC_ACTION_{name}={value}" for name, value in given.items())
+    code, said = done(f"{exported} bash {ROOT / '.github/attack.sh'}")
+    assert code == 0
+    assert "resumed" in said
+    assert (repository / "output").read_text().split() == ["report=true", "exit-code=1"]
+    assert (repository / "summary.md").read_text().count("BROKEN") > 0
+    assert "adaptive.accuracy@1 &lt;= 0.5" in (repository / "vfc-report" / "comment.md").read_text()

@@ -132,6 +132,16 @@ def test_weights_on_two_devices_are_refused():
     assert "meta" in str(found.value)
 
 
+def test_weights_without_numbers_are_refused():
+    with pytest.raises(UserError, match="expected defense and target with numbers, got weight on the device meta"):
+        hold_defense(nn.Conv2d(1, 1, 1, device="meta"))
+
+
+def test_classes_that_start_at_one_are_named_with_the_fix():
+    with pytest.raises(UserError, match="from 0 as label 'label', got 1 to 2; subtract 1"):
+        hold_images(IMAGES, LABELS + 1, {})
+
+
 def test_a_tuple_is_refused_with_the_fix():
     defense = DEFENSES_HELD[hold_defense(lambda x: (x, x))]
     with pytest.raises(UserError, match="return the release alone"):

@@ -43,6 +43,12 @@ def hold_images(images: object, labels: object, attributes: Mapping[str, object]
         UserError: they have another form; the error says what to change.
     """
     train = image_set(images, labels, attributes)
+    for name, row in train.labels.items():
+        if (lowest := int(row.min())) > 0:
+            raise UserError(
+                f"expected class numbers from 0 as label {name!r}, got {lowest} to {int(row.max())}",
+                f"subtract {lowest} from them",
+            )
     held = None
     if test is not None:
         if not isinstance(test, tuple) or len(test) not in (2, 3):

@@ -147,7 +147,7 @@ def _check_modes(module: nn.Module) -> None:
 
 
 def _check_devices(module: nn.Module) -> None:
-    """Refuse weights on several devices."""
+    """Refuse weights on several devices, and on the one that holds no numbers."""
     found: dict[str, str] = {}
     for name, values in (*module.named_parameters(), *module.named_buffers()):
         found.setdefault(str(values.device), name)
@@ -155,6 +155,11 @@ def _check_devices(module: nn.Module) -> None:
         where = " and ".join(f"{_plain(name)} on {device}" for device, name in sorted(found.items()))
         raise UserError(
             f"expected defense and target on one device, got {where}", "move both: defense.to('cpu'), target.to('cpu')"
+        )
+    if "meta" in found:
+        raise UserError(
+            f"expected defense and target with numbers, got {_plain(found['meta'])} on the device meta, which has none",
+            "load the weights on a real device",
         )
 
 
