@@ -10,11 +10,11 @@ import rich_click as click
 
 from protocols.commands.options.usage import usage
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
-from protocols.verbs import looking, outside, reading, running
+from protocols.verbs import looking, reading, running, suite
 from protocols.verbs.program import program
 from vfc.errors import NotApplicableError, UserError
 
-VERBS = (running, reading, outside, looking)
+VERBS = (running, reading, suite, looking)
 """Whose import puts their verbs into the program."""
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adversaries.evidence import ARMS, Value
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import meaning
-from reports.model.harmless import short
+from reports.model.harmless import clean, short
 from reports.model.numbers import figure, number, plain, span
 from reports.model.pictures import AccuracyTable, Cell, Row
 from reports.text.phrases import granted, operators
@@ -30,6 +31,11 @@ def table(*headers: str, tight: bool = False) -> Table:
     for header in headers:
         made.add_column(Text(header, "bold"), overflow="fold")
     return made
+
+
+def harmless(text: str, console: Console, style: str = "") -> Text:
+    """A text of a file for a console: nothing in it commands a terminal, and the console's encoding holds it."""
+    return Text(clean(text, plain=console.options.ascii_only), style)
 
 
 class Accuracies:

@@ -19,7 +19,7 @@ from adversaries.evidence import Value
 from adversaries.health import HONESTY, MEANINGS, forbids_holding
 from reports.gate.compare import Change, Rows, apart, change, same_targets
 from reports.model.catalog import lookup
-from reports.model.files import REPORT, SIDECAR, write_all
+from reports.model.files import REPORT, SIDECAR, json_bytes, write_all
 from reports.model.report import INTERRUPTED, Outcome, Report
 from reports.model.storage import load
 from vfc.errors import UserError
@@ -222,8 +222,8 @@ def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str
         "release": report.release.name,
         "metrics": metrics,
     }
-    text = json.dumps([*history, entry], indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    contents = {SIDECAR: sidecar.read_bytes(), REPORT: source.read_bytes(), HISTORY: text.encode()}
+    written = json_bytes([*history, entry])
+    contents = {SIDECAR: sidecar.read_bytes(), REPORT: source.read_bytes(), HISTORY: written}
     write_all({folder / name: content for name, content in contents.items()})
     before = history[-1]["metrics"] if history else {}
     return [

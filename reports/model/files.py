@@ -1,9 +1,10 @@
-"""Writing files as a whole or not at all, and the digest by which readers know that arrays are as they were written."""
+"""Writing files as a whole or not at all, and the digests by which readers know that they are as they were written."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,16 @@ from vfc.errors import UserError
 
 REPORT, SIDECAR = "report.json", "report.safetensors"
 """A report and its arrays."""
+
+
+def json_bytes(data: Any) -> bytes:
+    """JSON as it lies on disk: sorted keys, two spaces, UTF-8, no NaN."""
+    return (json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def json_digest(data: Any) -> str:
+    """SHA-256 of data as JSON, by which a file that holds it is known to be as it was written."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
 def arrays_digest(arrays: Mapping[str, NDArray[Any]], *texts: str) -> str:

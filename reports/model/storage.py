@@ -5,7 +5,6 @@ Imports no torch; numpy and safetensors only when the sidecar is read or written
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from reports.model.collector import collector_paused
-from reports.model.files import REPORT, SIDECAR, arrays_digest, replace_whole
+from reports.model.files import REPORT, SIDECAR, arrays_digest, json_bytes, json_digest, replace_whole
 from reports.model.report import SCHEMA, Report
 from vfc.errors import UserError
 
@@ -57,8 +56,7 @@ def sealed(report: Report) -> Report:
 
 def dump(report: Report) -> bytes:
     """Canonical JSON: sealed, sorted keys, two spaces, UTF-8, no NaN."""
-    content = _plain(sealed(report))
-    return (json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return json_bytes(_plain(sealed(report)))
 
 
 def write(report: Report, rows: Mapping[str, Any], folder: Path) -> Path:
@@ -174,8 +172,7 @@ def _digest(content: Mapping[str, Any]) -> str:
         for kind, settings in command.get("settings", {}).items()
     }
     kept["command"] = command
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(kept)
 
 
 def _counts(name: str) -> bool:

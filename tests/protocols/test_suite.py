@@ -125,7 +125,7 @@ def test_a_suite_is_never_overwritten_unless_it_is_asked_for(tmp_path):
 
 
 def test_the_verbs_make_list_verify_and_grade(vfc, tmp_path, monkeypatch):
-    monkeypatch.setattr("protocols.commands.outside.suite.PROTOCOLS", ("transfer",))
+    monkeypatch.setattr("protocols.commands.suite.suite.PROTOCOLS", ("transfer",))
     code, out, err = vfc("suite", "make", "small-1", "--defenses", "identity,nte", "--budget", "smoke")
     assert code == 0, err
     assert "1 of 2" in out

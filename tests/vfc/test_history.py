@@ -225,10 +225,11 @@ class Wrong(Rows):
     ("target", "said"),
     [
         (Picky(), "sides of 9"),
-        (Wrong(lambda logits: logits[:, :2]), "logits of 3 classes"),
-        (Wrong(lambda logits: logits.sum()), "logits of 3 classes"),
+        (Wrong(lambda logits: logits[:, :2]), "tell 3 classes apart, got 2"),
+        (Wrong(lambda logits: logits.sum()), "logits \\(n, 3\\) from the target"),
         (Wrong(lambda logits: logits.roll(1, dims=1)), "better than chance.*normalization"),
         (Wrong(lambda logits: logits * math.nan), "finite logits"),
+        (Wrong(lambda logits: {"logits": logits}), "from the target, got dict"),
     ],
 )
 def test_a_target_that_cannot_be_served_is_named_before_training(target, said):

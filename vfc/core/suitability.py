@@ -36,25 +36,9 @@ def require_suitable(target: nn.Module, images: Float[Tensor, "n c h w"], labels
     """
     device = next((parameter.device for parameter in target.parameters()), images.device)
     images, labels = images[:LOOKED_AT], labels[:LOOKED_AT].cpu()
-    pieces = []
     with frozen(target), torch.no_grad():
-        for rows in torch.split(images, _CHUNK):
-            try:
-                logits = target(rows.to(device))
-            except (RuntimeError, ValueError, IndexError) as error:
-                raise UserError(
-                    f"expected a target for images of shape {tuple(images.shape[1:])}, got: {str(error)[:200]}",
-                    "give a target that takes images of that size",
-                ) from error
-            if logits.shape != (len(rows), k):
-                raise UserError(
-                    f"expected logits of {k} classes from the target, got an answer of shape {tuple(logits.shape)}",
-                    "give a target of the task",
-                )
-            pieces.append(logits.float().cpu())
-    logits = torch.cat(pieces)
-    if not bool(logits.isfinite().all()):
-        raise UserError("expected finite logits from the target, got NaN or infinity", "check its weights")
+        rows = [answers(target, each.to(device), k, "the target").float().cpu() for each in torch.split(images, _CHUNK)]
+    logits = torch.cat(rows)
     right, floor = int((logits.argmax(1) == labels).sum()), int(torch.bincount(labels, minlength=k).max())
     if len(labels) >= FEWEST and right <= floor:
         raise UserError(
@@ -62,6 +46,40 @@ def require_suitable(target: nn.Module, images: Float[Tensor, "n c h w"], labels
             f"where the commonest class alone has {floor}",
             "check that its normalization, its classes and their order are those of the data",
         )
+
+
+def answers(model: nn.Module, images: Float[Tensor, "n c h w"], classes: int, origin: str) -> Float[Tensor, "n k"]:
+    """Logits of a classifier that may be none of such images.
+
+    Args:
+        model: in the mode and on the device in which it is asked.
+        images: in [0, 1].
+        classes: how many there are.
+        origin: how errors name the model.
+
+    Raises:
+        UserError: it fails on such images, or gives another number of logits, or NaN.
+    """
+    try:
+        found = model(images)
+    except Exception as error:  # whatever a network raises on images that it was not made for
+        said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"expected {origin} to read images of {' x '.join(map(str, images.shape[1:]))} (channels, height, width), "
+            f"got {said[:300]}",
+            "choose data of the size that it was trained on, or resize inside a factory",
+        ) from error
+    if not isinstance(found, Tensor) or not found.is_floating_point() or found.ndim != 2 or len(found) != len(images):
+        words = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise UserError(f"expected logits (n, {classes}) from {origin}, got {words}", "return one row of logits each")
+    if found.shape[1] != classes:
+        raise UserError(
+            f"expected {origin} to tell {classes} classes apart, got {found.shape[1]}",
+            "choose the label that it was trained for with --task, or give it another last layer",
+        )
+    if not bool(torch.isfinite(found).all()):
+        raise UserError(f"expected finite logits from {origin}, got NaN or infinity", "check its weights")
+    return found
 
 
 def collapse(answers: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> str | None:

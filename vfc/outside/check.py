@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy.stats import binom
 from torch import Tensor, nn
 
+from vfc.core.suitability import answers
 from vfc.errors import UserError
 from vfc.training import predict_logits
 
@@ -52,19 +53,10 @@ def check_classifier(
         UserError: it fails on such images, gives another number of logits or NaN, is not in eval mode, or is at chance.
     """
     images, labels = images[:MOST], labels[:MOST]
-    shape = " x ".join(map(str, images.shape[1:]))
     model.eval()
     _check_mode(model, origin)
     with torch.no_grad():
-        try:
-            few = model(images[:_FEW].clone())
-        except Exception as error:  # whatever the network raises on images that it was not made for
-            said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"expected {origin} to read images of {shape} (channels, height, width), got {said[:300]}",
-                "choose data of the size that it was trained on, or resize inside a factory",
-            ) from error
-        _check_logits(few, len(images[:_FEW]), classes, origin)
+        few = answers(model, images[:_FEW].clone(), classes, origin)
         again, pair = model(images[:_FEW].clone()), model(images[:2].clone())
     scale = float(few.abs().max()) or 1.0
     if float((again - few).abs().max()) > 1e-3 * scale or float((pair - few[:2]).abs().max()) > 1e-2 * scale:
@@ -92,16 +84,3 @@ def _check_mode(model: nn.Module, origin: str) -> None:
             f"expected {origin} in eval mode, got {training[0]} still in train mode after eval()",
             "let its train() and eval() reach every part",
         )
-
-
-def _check_logits(found: object, rows: int, classes: int, origin: str) -> None:
-    if not isinstance(found, Tensor) or not found.is_floating_point() or found.ndim != 2 or len(found) != rows:
-        words = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        raise UserError(f"expected logits (n, {classes}) from {origin}, got {words}", "return one row of logits each")
-    if found.shape[1] != classes:
-        raise UserError(
-            f"expected {origin} to tell {classes} classes apart, got {found.shape[1]}",
-            "choose the label that it was trained for with --task, or give it another last layer",
-        )
-    if not bool(torch.isfinite(found).all()):
-        raise UserError(f"expected finite logits from {origin}, got NaN or infinity", "check its weights")

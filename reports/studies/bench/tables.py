@@ -11,7 +11,7 @@ from rich.text import Text
 
 from adversaries.evidence import Value
 from reports.formats.csv_table import safe
-from reports.formats.tables import table
+from reports.formats.tables import harmless, table
 from reports.model.harmless import clean
 from reports.model.numbers import number, span
 from reports.studies.bench.columns import COLUMNS, Column, Group
@@ -39,31 +39,26 @@ def render_bench(bench: Bench, console: Console) -> None:
         console: where to print; its width, colors and encoding are respected.
     """
     plain = console.options.ascii_only
-
-    def said(text: str, style: str = "") -> Text:
-        return Text(clean(text, plain=plain), style)
-
-    console.print(said(title(bench), "bold"))
+    console.print(harmless(title(bench), console, "bold"))
     for group, heading in TITLES:
         console.print(Text(f"\n{heading}", "bold"))
         console.print(_part(bench, [column for column in COLUMNS if column.group == group], group, plain=plain))
     for row in bench.rows:
         if row.reason:
-            console.print(
-                said(f"{row.name}: {row.status}: {row.reason}", "red" if row.status == "failed" else "yellow")
-            )
+            color = "red" if row.status == "failed" else "yellow"
+            console.print(harmless(f"{row.name}: {row.status}: {row.reason}", console, color))
     printed = [line for row in bench.rows for line in beside(row)]
     if printed:
         made = table("row", "number", "here", "printed", "source")
         for name, metric, ours, theirs, source, _ in printed:
-            made.add_row(*(said(text) for text in (name, metric, ours, theirs, source)))
+            made.add_row(*(harmless(text, console) for text in (name, metric, ours, theirs, source)))
         console.print(Text("\nWhat papers print", "bold"))
         console.print(made)
         for why in dict.fromkeys(line[5] for line in printed):
-            console.print(said(f"Why they differ: {why}.", "dim"))
+            console.print(harmless(f"Why they differ: {why}.", console, "dim"))
     console.print()
     for sentence in notes(bench):
-        console.print(said(sentence))
+        console.print(harmless(sentence, console))
 
 
 def csv_bench(bench: Bench) -> str:

@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from reports.formats.page import render_page
-from reports.formats.tables import table
-from reports.model.harmless import clean
+from reports.formats.tables import harmless, table
 from reports.model.numbers import figure
 from reports.studies.bench.columns import COLUMNS, Column, read
 from reports.studies.bench.tables import bounds, shown
@@ -45,11 +43,10 @@ def render_board(lines: Sequence[Line], console: Console) -> None:
         lines: the entries, in order.
         console: where to print; its width, colors and encoding are respected.
     """
-    plain = console.options.ascii_only
     drawn = table("entry", "status", "@10", "labels to 90 %", "attacks by others", "why")
     for line in lines:
         cells = [line.name, line.status, *(cell(line, key)[0] for key in ("at_10", "labels_to_90"))]
-        drawn.add_row(*(Text(clean(text, plain=plain)) for text in (*cells, str(len(line.attacks)), line.why)))
+        drawn.add_row(*(harmless(text, console) for text in (*cells, str(len(line.attacks)), line.why)))
     console.print(drawn)
 
 

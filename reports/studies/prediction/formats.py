@@ -15,7 +15,7 @@ from rich.text import Text
 from adversaries.statistics.rank_correlation import FEWEST, Correlation
 from reports.formats.csv_table import safe
 from reports.formats.markdown import inert
-from reports.formats.tables import table
+from reports.formats.tables import harmless, table
 from reports.model.harmless import clean
 from reports.studies.prediction.data import LEVEL, Block, Cell, Prediction
 
@@ -37,25 +37,24 @@ def render_prediction(found: Prediction, console: Console) -> None:
         found: what `reports.studies.prediction.correlate.predict` returned.
         console: where to print; its width, colors and encoding are respected.
     """
-    plain = console.options.ascii_only
-    console.print(Text(clean(_title(found), plain=plain), "bold"))
+    console.print(harmless(_title(found), console, "bold"))
     for sentence in _legend(found):
         console.print(Text(sentence, "dim"))
     room = max(1, (console.width - _NAME) // _CELL)
     for block in found.blocks:
         console.print(Text(f"\n{_heading(block)}", "bold"))
-        console.print(Text(", ".join(clean(name, plain=plain) for name in block.points), "dim"))
+        console.print(Text(", ").join(harmless(name, console, "dim") for name in block.points))
         if len(block.points) < FEWEST:
             console.print(Text(_TOO_FEW))
             continue
         for start in range(0, len(found.measured), room):
             console.print()
-            console.print(_part(found, block, found.measured[start : start + room], plain=plain))
+            console.print(_part(found, block, found.measured[start : start + room], plain=console.options.ascii_only))
     for title, sentences in (("Missing numbers", found.missing), ("Read with care", found.notes)):
         if sentences:
             console.print(Text(f"\n{title}", "bold"))
         for sentence in sentences:
-            console.print(Text(f"- {clean(sentence, plain=plain)}"))
+            console.print(harmless(f"- {sentence}", console))
 
 
 def markdown_prediction(found: Prediction) -> str:

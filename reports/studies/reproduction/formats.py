@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
-from reports.formats.tables import table
+from reports.formats.tables import harmless, table
 from reports.model.harmless import clean
 from reports.model.numbers import figure
 from reports.studies.reproduction.data import Reproduction, Row
@@ -23,14 +22,13 @@ def render_reproduction(made: Reproduction, console: Console) -> None:
         made: the table.
         console: where to print.
     """
-    plain = console.options.ascii_only
-    console.print(Text(clean(f"{made.title} ({made.source})", plain=plain), "bold"))
+    console.print(harmless(f"{made.title} ({made.source})", console, "bold"))
     shown = table("", "here", "published", "target images")
     for row in made.rows:
-        shown.add_row(*(Text(clean(cell, plain=plain)) for cell in _cells(row)))
+        shown.add_row(*(harmless(cell, console) for cell in _cells(row)))
     console.print(shown)
     for sentence in _sentences(made):
-        console.print(Text(clean(f"- {sentence}", plain=plain)))
+        console.print(harmless(f"- {sentence}", console))
 
 
 def markdown_reproduction(made: Reproduction) -> str:

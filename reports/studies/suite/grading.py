@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from adversaries.evidence import Evidence, Record, Value
 from adversaries.health import HONESTY, LEVEL
 from adversaries.statistics import estimates
+from reports.model.files import json_bytes, json_digest
 from reports.model.report import Report
 from reports.studies.suite.guesses import Expected, Guesses, read_guesses
 from reports.studies.suite.manifest import ANSWERS, ATTACK, DEFENSES, TRUTH, Suite
@@ -268,14 +267,12 @@ def digest_of(made: Grade) -> str:
     """SHA-256 of everything in it but the digest itself."""
     content = made.model_dump(mode="json", by_alias=True)
     del content["digest"]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(content)
 
 
 def dump(made: Grade) -> bytes:
     """The grade as JSON, as it lies on disk."""
-    content = made.model_dump(mode="json", by_alias=True)
-    return (json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return json_bytes(made.model_dump(mode="json", by_alias=True))
 
 
 def load_grade(file: Path) -> Grade:

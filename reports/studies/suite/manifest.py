@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from adversaries.evidence import Record
-from reports.model.files import write_all
+from reports.model.files import json_bytes, json_digest, write_all
 from reports.model.report import Dataset, Report
 from reports.model.storage import load, load_rows
 from vfc.config import user_cache_folder
@@ -215,9 +215,7 @@ def seal(folder: Path, manifest: Manifest) -> Suite:
         files[name] = FrozenFile(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     whole = manifest.model_copy(update={"files": files})
     whole = whole.model_copy(update={"digest": digest_of(whole)})
-    content = whole.model_dump(mode="json", by_alias=True)
-    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_all({folder / MANIFEST: f"{text}\n".encode()})
+    write_all({folder / MANIFEST: json_bytes(whole.model_dump(mode="json", by_alias=True))})
     return Suite(folder=folder, manifest=whole)
 
 
@@ -226,8 +224,7 @@ def digest_of(manifest: Manifest) -> str:
     content = manifest.model_dump(mode="json", by_alias=True)
     files = {name: facts["sha256"] for name, facts in content.pop("files").items() if "/report." not in name}
     kept = {name: part for name, part in content.items() if name not in ("digest", "made_with")}
-    text = json.dumps([kept, files], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest([kept, files])
 
 
 def _files_of(folder: Path) -> Iterator[Path]:

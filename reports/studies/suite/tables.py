@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from adversaries.evidence import Value
-from reports.formats.tables import table
-from reports.model.harmless import clean
+from reports.formats.tables import harmless, table
 from reports.model.numbers import figure
 from reports.studies.suite.grading import Grade, Standing
 from reports.studies.suite.manifest import Suite
@@ -28,19 +26,15 @@ def render_grade(made: Grade, console: Console) -> None:
         made: what was graded.
         console: where to print; its width, colors and encoding are respected.
     """
-    plain = console.options.ascii_only
-
-    def said(text: str, style: str = "") -> Text:
-        return Text(clean(text, plain=plain), style)
-
-    console.print(said(title(made), "bold"))
+    console.print(harmless(title(made), console, "bold"))
     drawn = table("", "accuracy on the targets", "")
     for name, value, about in _lines(made):
-        drawn.add_row(said(name), said("not given" if value is None else figure(value)), said(about, "dim"))
+        number = "not given" if value is None else figure(value)
+        drawn.add_row(harmless(name, console), harmless(number, console), harmless(about, console, "dim"))
     console.print(drawn)
     console.print()
     for sentence in sentences(made):
-        console.print(said(sentence))
+        console.print(harmless(sentence, console))
 
 
 def title(made: Grade) -> str:
@@ -79,7 +73,6 @@ def sentences(made: Grade) -> list[str]:
 
 def render_suites(found: Sequence[Suite], console: Console) -> None:
     """Print one line a suite."""
-    plain = console.options.ascii_only
     drawn = table("suite", "data", "task", "targets", "defenses", "budget", "digest", "folder")
     for suite in found:
         about, data = suite.manifest, suite.manifest.dataset
@@ -94,7 +87,7 @@ def render_suites(found: Sequence[Suite], console: Console) -> None:
             about.digest[:12],
             str(suite.folder),
         )
-        drawn.add_row(*(Text(clean(cell, plain=plain)) for cell in cells))
+        drawn.add_row(*(harmless(cell, console) for cell in cells))
     console.print(drawn)
 
 

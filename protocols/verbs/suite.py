@@ -8,8 +8,8 @@ from typing import Any
 import rich_click as click
 
 from protocols.commands.options.config import configured
-from protocols.commands.options.outside import GRADE, LEADERBOARD, SUITE
 from protocols.commands.options.shared import DATA, MODEL, RUN, settings_from, with_options
+from protocols.commands.options.suite import GRADE, LEADERBOARD, SUITE
 from protocols.verbs.program import program
 
 
@@ -24,7 +24,7 @@ def suite() -> None:
 @with_options(SUITE, DATA, MODEL, RUN)
 def suite_make(name: str, defenses: str, **options: Any) -> int:
     """Freeze releases, splits and answers under a name with a version, as digits-1, beside our own attacks."""
-    from protocols.commands.outside.suite import run_make
+    from protocols.commands.suite.suite import run_make
 
     passed = {option: value for option, value in options.items() if value is not None and value != ()}
     return run_make(settings_from(options), name, defenses, {**passed, "defenses": defenses}, sys.argv)
@@ -33,7 +33,7 @@ def suite_make(name: str, defenses: str, **options: Any) -> int:
 @suite.command("list")
 def suite_list() -> int:
     """Show the suites in the user's cache folder."""
-    from protocols.commands.outside.suite import run_list_suites
+    from protocols.commands.suite.suite import run_list_suites
 
     return run_list_suites()
 
@@ -42,7 +42,7 @@ def suite_list() -> int:
 @click.argument("suite")
 def suite_verify(suite: str) -> int:
     """Check every file of a suite against its manifest."""
-    from protocols.commands.outside.suite import run_verify_suite
+    from protocols.commands.suite.suite import run_verify_suite
 
     return run_verify_suite(suite)
 
@@ -52,7 +52,7 @@ def suite_verify(suite: str) -> int:
 @with_options(GRADE)
 def grade(guesses: str, attribute: str | None, **options: Any) -> int:
     """Grade somebody else's guesses about the targets of a suite with our controls, beside our own attack."""
-    from protocols.commands.outside.grade import GradeOptions, run_grade
+    from protocols.commands.suite.grade import GradeOptions, run_grade
 
     return run_grade(guesses, GradeOptions(attribute=attribute or "", **options))
 
@@ -62,6 +62,6 @@ def grade(guesses: str, attribute: str | None, **options: Any) -> int:
 @with_options(LEADERBOARD)
 def leaderboard(entries: str, accept: tuple[str, ...], **files: str | None) -> int:
     """Show what is claimed of defenses, what was measured of them, and who attacked them."""
-    from protocols.commands.outside.leaderboard import run_leaderboard
+    from protocols.commands.suite.leaderboard import run_leaderboard
 
     return run_leaderboard(entries, {form: file for form, file in files.items() if file is not None}, accept)
