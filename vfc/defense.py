@@ -114,6 +114,10 @@ class Defense(ABC):
         """
         return None if self.target is None else self.target(values)
 
+    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n c h w"] | None:  # noqa: ARG002
+        """Images from published values by what the defense itself brings for that; None if it brings nothing."""
+        return None
+
     def noise_law(self) -> NoiseLaw | None:
         """The Gaussian noise between image and release, if this fitted defense declares any; None otherwise.
 

@@ -32,7 +32,8 @@ class ModuleDefense(Defense):
     The intended use is its `predict(r) -> logits` or its attribute `target` (a module r -> logits); without either
     there is no target. Optional attributes: `clean_target` (a module or method x -> logits), the same model without a
     defense, for a target that does not read images; `stochastic`, `mask` (units,) or (n, units), `encoder`, `decoder`,
-    and `fit(images, labels)`, which may change the module and is handed a copy of it.
+    `inverse` (a module or method r -> images, which attackers of L4 are handed), and `fit(images, labels)`, which may
+    change the module and is handed a copy of it.
 
     The module runs in eval mode, without gradients unless x requires one. Its own randomness comes from torch's global
     state, which is set from the generator for every call and restored afterwards.
@@ -132,6 +133,19 @@ class ModuleDefense(Defense):
         """
         use = self._shown("clean_target")
         return None if use is None else self._logits(use, x)
+
+    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n c h w"] | None:
+        """Images from the module's `inverse`; None without it.
+
+        Raises:
+            UserError: it raises, or returns anything but one row per release.
+        """
+        use = self._shown("inverse")
+        if not callable(use):
+            return None
+        generator = torch.Generator().manual_seed(0)
+        found = self._seeded(lambda: use(values.clone().to(self._device(values))), generator, values.device)
+        return check_values(found, len(values), f"the inverse of {self.origin}").to(values.device)
 
     def _logits(self, use: Callable[[Tensor], Any], values: Tensor) -> Tensor:
         """What a part of the module answers in eval mode, one row of logits for every row of values."""

@@ -73,6 +73,15 @@ class Calibrated:
     scores: Numbers = field(compare=False)
     truth: Truth = field(compare=False)
 
+    def allowing(self, false_rate: float) -> float:
+        """The lowest threshold that calls at most such a share, in [0, 1), of the shadows' non-members members."""
+        false, _, thresholds = roc(self.scores, self.truth)
+        return float(thresholds[np.nonzero(false <= false_rate + 1e-12)[0].max()])
+
+    def false_rate(self, threshold: float) -> float:
+        """The share of the shadows' non-members that a threshold calls members: what it promises."""
+        return float((self.scores[~self.truth] >= threshold).mean())
+
 
 def calibrate(adversary: MembershipAdversary, shadows: Shadows) -> Calibrated:
     """Attack every shadow with the help of the others, and fix the threshold that does best on all of them.

@@ -44,25 +44,38 @@ ROWS = {"train": 2000, "validation": 500, "targets": 1000}
 SPENT: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {"decoder": {"steps": 100}, "gradient-inversion": {"steps": 60}},
     "standard": {"gradient-inversion": {"steps": 100}, "deep-prior": {"steps": 120}},
-    "full": {"gradient-inversion": {"steps": 400, "restarts": 4}, "deep-prior": {"steps": 1000}},
+    "full": {
+        "gradient-inversion": {"steps": 400, "restarts": 4},
+        "deep-prior": {"steps": 1000},
+        "rmle": {"steps": 1000},
+    },
 }
 REPEATED = {"smoke": 8, "standard": 16, "full": 32}
 DRAWS = 4
 """Releases whose mean is matched at every step, for a defense whose releases differ."""
 
 
-SLOW = ("deep-prior",)
-"""Adversaries that train a network for each release: not at `smoke`."""
+SLOW = ("deep-prior", "replay-decoder")
+"""Adversaries that train a network for each release, or on several times as many pairs: not at `smoke`."""
+
+REFERENCES = ("inverse-network", "rmle")
+"""Attacks of the literature that stand beside ours, so that the report shows who is stronger: at `full` only."""
+
+AFFORD_FEWER = ("deep-prior", "rmle")
+"""Adversaries of which fewer rows can be afforded than of the others that optimize for each."""
 
 
 def rebuilders(budget: str = "full", *, planar: bool = True) -> tuple[Candidate, ...]:
     """Every adversary that rebuilds images; the floor's guessers come last.
 
     Args:
-        budget: at `smoke` some are left out, and others compete in one form only.
+        budget: below `full` references are left out, at `smoke` others too, and some compete in one form only.
         planar: whether a release has two spatial axes.
     """
     everybody = (*collect("reconstruction"), *floor_guessers("reconstruction"))
+    if budget == "full":
+        return everybody
+    everybody = tuple(each for each in everybody if each.adversary not in REFERENCES)
     if budget != "smoke":
         return everybody
     forms = {"decoder": ("form", "image" if planar else "vector"), "gradient-inversion": ("space", "components")}
@@ -136,7 +149,7 @@ def _spending(context: Context, candidate: Candidate) -> Candidate:
     """The candidate with the user's options, and where there are none with what the budget spends."""
     chosen = with_overrides(candidate, context.settings)
     spent = dict(SPENT[context.budget.name].get(candidate.adversary, {}))
-    if candidate.adversary in ("gradient-inversion", "deep-prior") and context.prepared.observed.stochastic:
+    if candidate.adversary in ("gradient-inversion", "deep-prior", "rmle") and context.prepared.observed.stochastic:
         spent["draws"] = DRAWS
     return Candidate(adversary=chosen.adversary, settings={**spent, **chosen.settings})
 
@@ -145,7 +158,7 @@ def _task(context: Context, candidate: Candidate, repeats: str) -> Callable[...,
     """How many rows a candidate can afford, and the further releases that it reads."""
     kind = _kind(candidate)
     limits = LIMITS[context.budget.name] if kind.per_target else None
-    if candidate.adversary == "deep-prior":
+    if candidate.adversary in AFFORD_FEWER:
         limits = FEWER.get(context.budget.name, limits)
     return partial(InversionTask, beside=repeats if kind.reads_repeats else "", limits=limits)
 

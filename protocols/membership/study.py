@@ -36,7 +36,7 @@ from protocols.evaluation.protocol import Findings
 from protocols.evaluation.results import Competitor, Results, Trial
 from protocols.evaluation.schedule import Schedule
 from protocols.evaluation.statistic import FEW, Statistic
-from protocols.membership.tasks import MembershipTask, ReadTask, input_arrays, measured
+from protocols.membership.tasks import FALSE_RATE, MembershipTask, ReadTask, input_arrays, measured
 from vfc.errors import NotApplicableError
 from vfc.release import tensor_digest
 
@@ -44,9 +44,6 @@ NAME, GOAL = "membership", "membership"
 LEVEL: Level = "L4"
 MOST, LARGEST_UNIVERSE = 2000, 4000
 """Members (and non-members) graded, and images that shadows are drawn from, at most."""
-
-FALSE_RATE = 0.01
-"""False positive rate at which `membership.tpr@0.01` is read; it needs ten non-members per such share."""
 
 BLIND = FALLBACK / 2
 """The share that is picked out and named right without the release: of as many as are picked at least, every other."""
@@ -253,7 +250,7 @@ def _exposed_statistic(advantage: Statistic) -> Statistic:
 
 
 def _rate_at(outcome: Outcome) -> Value:
-    """Share of the members found where 1 % of the non-members are called members too."""
+    """Share of the members found where 1 % of the non-members are called members too; that must be ten of them."""
     truth = outcome.arrays["targets"] % 2 == 1
     others, needed = int((~truth).sum()), round(10 / FALSE_RATE)
     if others < needed:
@@ -278,6 +275,22 @@ def _evidence(context: Context, board: Leaderboard, shadows: int) -> list[Eviden
     return [row.model_copy(update={"settings": {**row.settings, "shadows": shadows}}) for row in rows]
 
 
+def _realized(outcome: Outcome) -> dict[str, Value]:
+    """True and false positive rates of thresholds that shadows fixed, beside what they promised there.
+
+    `fpr` and `tpr` are of the threshold of the advantage, those with `fixed@0.01` of one that promised 1 %; the curve's
+    own `tpr@0.01` knows where on the images in question 1 % is.
+    """
+    scores, truth = outcome.arrays["scores"], outcome.arrays["targets"] % 2 == 1
+    found: dict[str, Value] = {}
+    for name, (threshold, promised) in zip(("", "_fixed@0.01"), outcome.arrays["fixed"], strict=True):
+        called = scores >= threshold
+        found[f"fpr{name}"] = estimates.rate(int(called[~truth].sum()), int((~truth).sum()))
+        found[f"fpr{name}_promised"] = estimates.exact(float(promised), "rate")
+        found[f"tpr{name}"] = estimates.rate(int(called[truth].sum()), int(truth.sum()))
+    return found
+
+
 def _described(outcome: Outcome) -> dict[str, Any]:
     """What evidence says beside the advantage and its controls."""
     on_shadows = Value(
@@ -287,6 +300,6 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         unit="difference",
         reason="this is what the threshold was chosen by",
     )
-    metrics = {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows, **exposed_by(outcome)}
+    metrics = {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows, **_realized(outcome), **exposed_by(outcome)}
     metrics["exposed_floor"] = estimates.exact(BLIND, "rate")
     return {"threat": threat_of(LEVEL, BUDGET), "metrics": metrics}

@@ -28,6 +28,9 @@ from vfc.errors import NotApplicableError
 from vfc.release import Release
 from vfc.seeding import derive_seed
 
+FALSE_RATE = 0.01
+"""False positive rate at which `membership.tpr@0.01` is read."""
+
 
 class Undefended(Defense):
     """The image itself, handed to the target: its own leak, beside that of the defense."""
@@ -125,6 +128,7 @@ class MembershipTask(Task):
         inputs, truth = _load_inputs(handle.folder / f"{self.inputs}.safetensors", self.signals, self.online)
         seed = derive_seed("membership controls", self.seed)
         graded = assess_membership(adversary, inputs, truth, arm=self.arm, seed=seed)
+        fixed = (graded.calibrated.threshold, graded.calibrated.allowing(FALSE_RATE))
         return Outcome(
             status="measured",
             flags=() if graded.finite else ("NONFINITE_GUESS",),
@@ -133,6 +137,7 @@ class MembershipTask(Task):
                 "validation": np.array([graded.calibrated.advantage]),
                 "targets": graded.rows,
                 "scores": graded.scores,
+                "fixed": np.array([[at, graded.calibrated.false_rate(at)] for at in fixed]),
                 f"validation.{EXPOSED}": graded.exposed[0].astype(np.uint8),
                 f"targets.{EXPOSED}": graded.exposed[1].astype(np.uint8),
                 "targets.picked": graded.picked.astype(np.uint8),

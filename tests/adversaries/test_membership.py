@@ -402,3 +402,20 @@ def test_a_threshold_lies_halfway_between_members_and_others_that_are_all_told_a
     )
     found = calibrate(attack("loss-threshold"), shadows)
     assert (found.threshold, found.advantage) == (5.5, 1.0)
+
+
+def test_what_a_threshold_promises_is_kept_where_defenses_are_alike_and_seen_where_they_are_not():
+    # Two unit Gaussians one apart: at 1 % false alarms Phi(1 - 2.326) = .0924 of the members are found.
+    truth, seen = world(effect=1.0, shadows=16, online=True)
+    fixed = grade(attack("loss-threshold"), seen, truth)
+    threshold = fixed.calibrated.allowing(0.01)
+    promised = fixed.calibrated.false_rate(threshold)
+    assert 0.008 < promised <= 0.01
+    others = int((~truth).sum())
+    kept = int((fixed.scores[~truth] >= threshold).sum())
+    assert scipy_stats.binomtest(kept, others, promised).pvalue > 1e-3
+    moved = replace(seen, real=replace(seen.real, signals=seen.real.signals + 1.5))
+    broken = grade(attack("loss-threshold"), moved, truth)
+    assert broken.calibrated.allowing(0.01) == threshold
+    called = int((broken.scores[~truth] >= threshold).sum())
+    assert scipy_stats.binomtest(called, others, promised).pvalue < 1e-6

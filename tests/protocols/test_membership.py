@@ -115,6 +115,11 @@ def test_a_defense_that_remembers_its_members_is_found(attacked):
     assert best["metrics"]["exposed"]["value"] == exposed["value"]
     assert best["metrics"]["precision"]["value"] > 0.8
     assert best["metrics"]["exposed_floor"]["value"] == 0.01
+    said = {name: best["metrics"][name]["value"] for name in best["metrics"]}
+    assert said["tpr"] - said["fpr"] == pytest.approx(best["arms"]["attack"]["value"])
+    assert said["fpr_fixed@0.01_promised"] <= 0.01
+    assert said["fpr_fixed@0.01"] <= said["fpr"]
+    assert best["metrics"]["fpr"]["n"] > 0
     # Noise hides the mark from a single number, and no shadow shares the noise of the real release.
     assert rows["lira", "norm"]["arms"]["attack"]["high"] < best["arms"]["attack"]["low"]
     assert best["chosen"]

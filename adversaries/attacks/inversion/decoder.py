@@ -5,6 +5,7 @@ Axes: n rows, c channels, h and w pixels, d columns of the release, p channels o
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from adversaries.attacks.inversion.ridge_decoder import fit_ridge
 from adversaries.goals.image_metrics import ssim
@@ -27,6 +29,11 @@ from vfc.seeding import seeded
 from vfc.training import batch_indices
 
 _CHUNK = 256
+_FEW = 20
+"""Fewer pairs are all learned from."""
+
+_AVERAGED, _CHECK, _PATIENCE = 0.97, 10, 5
+"""Share of the average that stays at every step; steps between two looks, at least; and looks in vain, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +76,13 @@ class Decoder(Reconstructor):
     """A network trained to turn releases into images.
 
     Knows: pairs (image, release) of its own.
-    Does: starts from the closed-form decoder's pixels (for its own pairs those that they get when left out, so that it
-    learns to correct errors that new releases have too) and adds what a U-Net makes of them and of the release. `image`
-    reads the release as planes beside the pixels; `vector` reads all its values through one linear layer and
-    up-sampling, wherever they stand. Loss: absolute error + weight * (1 - SSIM).
+    Does: starts from the pixels of a linear map in closed form, or of a kernel's where that is clearly better (for its
+    own pairs those that they get when left out, so that it learns to correct errors that new releases have too), and
+    adds what a U-Net makes of them and of the release. `image` reads the release as planes beside the pixels, unfolded
+    where they are coarser; `vector` reads all its values through one linear layer and up-sampling, wherever they stand.
+    Loss: absolute error + weight * (1 - SSIM). Weights are averaged over recent steps. A tenth of its own pairs is held
+    out: training ends when they are rebuilt no better for long, and the average that rebuilt them best is kept, which
+    may be the closed-form decoder itself.
     Source: the inverse network of He, Zhang, Lee, Model inversion attacks against collaborative inference, ACSAC 2019,
     doi:10.1145/3359789.3359824; U-Net: Ronneberger, Fischer, Brox, 2015, arXiv 1505.04597.
 
@@ -82,7 +92,7 @@ class Decoder(Reconstructor):
         weight: of 1 - SSIM beside the absolute error.
         lr: peak learning rate.
         weight_decay: decoupled weight decay.
-        steps: optimizer steps; None for at least 150 and at least 8 epochs of batches of 64.
+        steps: optimizer steps, at most; None for at least 200 and at least 16 epochs of batches of 64.
         times: factor on the steps.
     """
 
@@ -98,21 +108,38 @@ class Decoder(Reconstructor):
 
     def fit(self, view: Knowledge, generator: torch.Generator) -> TrainedDecoder:
         """Solve, then train; raises `NotApplicableError` for `image` without two spatial axes."""
-        planes = len(view.release_shape) == 3 and min(view.release_shape[1:]) >= 4
-        if self.form == "image" and not planes:
+        return self.learned(*view.pairs, view.num_classes, generator)
+
+    def learned(
+        self,
+        release: Shaped[Tensor, "n ..."],
+        images: Float[Tensor, "n c h w"],
+        classes: int,
+        generator: torch.Generator,
+    ) -> TrainedDecoder:
+        """What it learns from pairs.
+
+        Args:
+            release: releases; every tenth pair is held out.
+            images: what they stand for.
+            classes: number of classes that the target tells apart.
+            generator: the only source of randomness.
+
+        Raises:
+            NotApplicableError: `image` without two spatial axes.
+        """
+        if self.form == "image" and not (release.ndim == 4 and min(release.shape[2:]) >= 4):
             raise NotApplicableError("the release has no two spatial axes of at least 4")
-        release, images = view.pairs
-        ridge = fit_ridge(release, images, None, view.num_classes).plain
+        ridge = fit_ridge(release, images, None, classes).plain
         base = ridge.left_out(images.flatten(1)).reshape(images.shape).clamp(0, 1)
         read: Callable[[Tensor], Tensor] = ChannelMatch.standard(release) if self.form == "image" else _columns(release)
-        side = max(images.shape[2:])
-        width = self.width or (16 if side < 28 else 32)
+        width = self.width or (16 if max(images.shape[2:]) < 28 else 32)
         inputs = read(release)
         network = seeded(lambda: Corrector(tuple(images.shape[1:]), tuple(inputs.shape[1:]), width), generator)
-        steps = (self.steps or steps_for(len(images), least=150)) * self.times
-        flags = self._train(network.to(images.device), base, inputs, images, steps, generator)
+        steps = (self.steps or steps_for(len(images), least=200, epochs=16)) * self.times
+        kept, steps, flags = self._train(network.to(images.device), (base, inputs, images), steps, generator)
         return TrainedDecoder(
-            base=ridge, read=read, network=network, shape=tuple(images.shape[1:]), gradient_steps=steps, flags=flags
+            base=ridge, read=read, network=kept, shape=tuple(images.shape[1:]), gradient_steps=steps, flags=flags
         )
 
     def doubled(self) -> Decoder:
@@ -120,29 +147,79 @@ class Decoder(Reconstructor):
         return replace(self, times=2 * self.times)
 
     def _train(
-        self,
-        network: nn.Module,
-        base: Float[Tensor, "n c h w"],
-        inputs: Float[Tensor, "n ..."],
-        images: Float[Tensor, "n c h w"],
-        steps: int,
-        generator: torch.Generator,
-    ) -> frozenset[str]:
+        self, network: nn.Module, pairs: tuple[Tensor, Tensor, Tensor], steps: int, generator: torch.Generator
+    ) -> tuple[nn.Module, int, frozenset[str]]:
+        """The kept average, the steps taken, and doubts.
+
+        Args:
+            network: untrained.
+            pairs: base pixels, what the network reads beside them, and images, row by row.
+            steps: at most.
+            generator: draws batches.
+        """
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         flags: frozenset[str] = frozenset()
+        every = torch.arange(len(pairs[0]), device=pairs[0].device)
+        held = every % 10 == 9 if len(every) >= _FEW else every < 0
+        own, others = [each[~held] for each in pairs], [each[held] for each in pairs]
+        best = Stopping(network, max(_CHECK, len(own[0]) // (2 * BATCH)), self._held_out(others))
         network.train()
-        for step, rows in enumerate(batch_indices(len(images), BATCH, steps, generator)):
+        for step, rows in enumerate(batch_indices(len(own[0]), BATCH, steps, generator)):
             optimizer.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-            rows = rows.to(images.device)
-            guess, truth = network(base[rows], inputs[rows]), images[rows]
-            loss = (guess - truth).abs().mean() + self.weight * (1 - ssim(guess, truth).mean())
+            base, inputs, truth = (each[rows.to(each.device)] for each in own)
+            loss = self._loss(network(base, inputs), truth)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if step == 0 and all(p.grad is None or not p.grad.any() for p in network.parameters()):
                 flags = frozenset({"ZERO_GRADIENT"})
             optimizer.step()
-        network.eval()
-        return flags
+            if best.ends(network, last=step + 1 == steps):
+                break
+        return best.kept.eval(), best.step, flags
+
+    def _loss(self, guess: Float[Tensor, "n c h w"], truth: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+        return (guess - truth).abs().mean() + self.weight * (1 - ssim(guess, truth).mean())
+
+    def _held_out(self, pairs: list[Tensor]) -> Callable[[nn.Module], float] | None:
+        """How badly a network rebuilds held-out pairs; None without any."""
+        base, inputs, truth = pairs
+        if not len(base):
+            return None
+        return lambda network: float(self._loss(network(base, inputs), truth))
+
+
+class Stopping:
+    """Watches the average of a network's weights over recent steps, and keeps the best one.
+
+    Args:
+        network: before training.
+        every: steps between two looks at held-out pairs.
+        error: of a network on held-out pairs; None: the last average is kept.
+    """
+
+    def __init__(self, network: nn.Module, every: int, error: Callable[[nn.Module], float] | None) -> None:
+        recent = get_ema_multi_avg_fn(_AVERAGED)
+        self.average = AveragedModel(network, multi_avg_fn=recent, use_buffers=True)
+        self.every, self.error = every, error
+        self.step = self.found = 0
+        self.kept, self.least = copy.deepcopy(network), math.inf
+        self._look()
+
+    def ends(self, network: nn.Module, *, last: bool) -> bool:
+        """Take one step's weights in; whether training ends here."""
+        self.average.update_parameters(network)
+        self.step += 1
+        if last or self.step % self.every == 0:
+            self._look()
+        waited = self.step - self.found
+        return self.error is not None and waited > max(_PATIENCE * self.every, self.found // 2)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        network = self.average.module.eval()
+        error = -float(self.step) if self.error is None else self.error(network)
+        if error < self.least:
+            self.kept, self.least, self.found = copy.deepcopy(network), error, self.step
 
 
 def _columns(release: Shaped[Tensor, "n ..."]) -> Callable[[Tensor], Tensor]:
@@ -156,7 +233,7 @@ class Corrector(nn.Module):
     Args:
         shape: (c, h, w) of one image.
         release: (d,) for columns, which enter at the smallest map, or (p, h', w') for planes, which enter beside the
-            pixels, scaled to their size.
+            pixels: as they are, unfolded where one of theirs stands for a square of pixels, or else scaled.
         width: channels of the first stage.
     """
 
@@ -165,7 +242,10 @@ class Corrector(nn.Module):
         c, h, w = shape
         self.planar = len(release) == 3
         first = width
-        self.start = _convolution(c + (release[0] if self.planar else 0), first)
+        square = h // release[1] if self.planar and (h / release[1], h % release[1]) == (w / release[2], 0) else 1
+        self.unfold = None if square == 1 else _unfolding(release[0], max(4, width // 2), square)
+        planes = max(4, width // 2) if self.unfold else release[0]
+        self.start = _convolution(c + (planes if self.planar else 0), first)
         self.down, self.up, sides = nn.ModuleList(), nn.ModuleList(), [(h, w)]
         while min(sides[-1]) > 4 and len(sides) < 4:
             self.down.append(_convolution(width, 2 * width, stride=2))
@@ -182,8 +262,9 @@ class Corrector(nn.Module):
         """Corrected pixels."""
         x = pixels - 0.5
         if self.planar:
-            planes = nn.functional.interpolate(release, size=x.shape[2:], mode="nearest")
-            x = torch.cat([x, planes.clamp(-10, 10)], dim=1)
+            planes = release.clamp(-10, 10)
+            planes = planes if self.unfold is None else self.unfold(planes)
+            x = torch.cat([x, nn.functional.interpolate(planes, size=x.shape[2:], mode="nearest")], dim=1)
         x = self.start(x)
         skips = []
         for stage in self.down:
@@ -196,6 +277,10 @@ class Corrector(nn.Module):
             x = stage(torch.cat([nn.functional.interpolate(x, size=skip.shape[2:], mode="nearest"), skip], dim=1))
         corrected: Tensor = pixels + self.end(x)
         return corrected
+
+
+def _unfolding(inputs: int, outputs: int, square: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs * square**2, 3, padding=1), nn.PixelShuffle(square))
 
 
 def _convolution(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:

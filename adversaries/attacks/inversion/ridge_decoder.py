@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.kernels import Columns, flat
-from adversaries.learning.ridge_map import RidgeMap
+from adversaries.learning.ridge_map import MARGIN, RidgeMap, default_kernels
 from adversaries.threat import Level
+from vfc.errors import NotApplicableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +42,34 @@ class RidgeReconstruction(Reconstruction):
         return self.knowing(release, prediction).reshape(-1, *self.shape)
 
 
-@ADVERSARIES.register("ridge-decoder", goals=("reconstruction",), order=10)
+@ADVERSARIES.register(
+    "ridge-decoder", goals=("reconstruction",), variants=({"form": "linear"}, {"form": "kernel"}), order=10
+)
 @dataclass(frozen=True, kw_only=True)
 class RidgeDecoder(Reconstructor):
-    """Kernel ridge regression from the release to all pixels at once.
+    """Ridge regression from the release to all pixels at once.
 
     Knows: pairs (image, release) of its own; the target's prediction on releases, where there is a target.
-    Does: standardizes columns, then solves in closed form; kernel (linear, quadratic, Gaussian), bandwidth and ridge by
-    the squared error on pairs left out. It undoes every linear encoding that it has seen enough pairs of: secret
-    permutations and rotations are found by known plaintext.
+    Does: standardizes columns, then solves in closed form; ridge, and for `kernel` its form (quadratic, Gaussian) and
+    bandwidth, by the squared error on pairs left out. `linear` undoes every linear encoding that it has seen enough
+    pairs of: secret permutations and rotations are found by known plaintext.
+
+    Args:
+        form: linear or kernel.
     """
 
     level: ClassVar[Level] = "L3"
 
+    form: Literal["linear", "kernel"] = "linear"
+
     def fit(self, view: Knowledge, generator: torch.Generator) -> RidgeReconstruction:  # noqa: ARG002
-        """Solve; closed form, no randomness."""
+        """Solve; closed form, no randomness.
+
+        Raises:
+            NotApplicableError: `kernel`, and the pairs have too many values for one.
+        """
         release, images = view.pairs
-        return fit_ridge(release, images, view.pair_predictions, view.num_classes)
+        return fit_ridge(release, images, view.pair_predictions, view.num_classes, form=self.form)
 
 
 def fit_ridge(
@@ -65,6 +77,8 @@ def fit_ridge(
     images: Float[Tensor, "n c h w"],
     prediction: Int[Tensor, " n"] | None,
     classes: int,
+    *,
+    form: Literal["linear", "kernel", "margin"] = "margin",
 ) -> RidgeReconstruction:
     """The regressions with and without predictions.
 
@@ -73,14 +87,23 @@ def fit_ridge(
         images: what they stand for.
         prediction: the target's predictions, or None.
         classes: number of classes that the target tells apart.
+        form: `linear`; the best `kernel`; or `margin`, a kernel only where its error on pairs left out is lower than
+            the linear map's by the margin of `RidgeMap`.
+
+    Raises:
+        NotApplicableError: `kernel`, and there are too many values for one.
     """
     columns = Columns.fit(flat(release))
 
     def features(rows: Tensor) -> Tensor:
         return columns(flat(rows))
 
-    y = images.flatten(1)
-    plain = RidgeMap.fit(features, features(release), y)
+    x, y = features(release), images.flatten(1)
+    linear, *others = default_kernels(x)
+    kernels = {"linear": [linear], "kernel": others, "margin": [linear, *others]}[form]
+    if not kernels:
+        raise NotApplicableError(f"{tuple(x.shape)} values are too many for a kernel")
+    plain = RidgeMap.fit(features, x, y, kernels, margin=0.0 if form == "kernel" else MARGIN)
     knowing = None
     if prediction is not None:
         # As much weight on the prediction as on a hundred columns, so that a Gaussian kernel sees it too.

@@ -1,0 +1,108 @@
+"""A decoder that asks the defense for more pairs.
+
+Axes: n pairs, c channels, h and w pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from adversaries.attacks.inversion.decoder import Decoder, TrainedDecoder
+from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
+from adversaries.knowledge import Knowledge
+from adversaries.threat import Level
+from vfc.defense import Defense
+from vfc.errors import NotApplicableError, UserError
+
+_CHUNK = 512
+
+
+@ADVERSARIES.register(
+    "replay-decoder", goals=("reconstruction",), variants=({"form": "vector"}, {"form": "image"}), order=100
+)
+@dataclass(frozen=True, kw_only=True)
+class ReplayDecoder(Reconstructor):
+    """A trained decoder with more pairs: its own images, mirrored and moved, sent through the defense.
+
+    Knows: the fitted defense, and pairs (image, release) of its own.
+    Does: publishes copies of its own images, each mirrored or not and moved by up to a pixel or an eighth of the side,
+    whatever is more, and trains as `decoder` does on those pairs and its own. It works for every defense that
+    publishes, differentiable or not.
+    Source: queries of one's own images are how every inverse network is trained; see `inverse-network`.
+
+    Args:
+        form: vector or image, as of `decoder`.
+        copies: of every own image, at least 1.
+        steps: optimizer steps, at most; None as of `decoder`.
+        times: factor on the steps.
+    """
+
+    level: ClassVar[Level] = "L4"
+
+    form: Literal["vector", "image"] = "vector"
+    copies: int = 2
+    steps: int | None = None
+    times: int = 1
+
+    def fit(self, view: Knowledge, generator: torch.Generator) -> TrainedDecoder:
+        """Ask, then learn.
+
+        Raises:
+            NotApplicableError: the defense does not publish with what L4 grants, or publishes another shape, or the
+                form needs two spatial axes.
+        """
+        release, images = view.pairs
+        asked = torch.cat([_moved(images, generator) for _ in range(self.copies)])
+        answers = _published(view.defense, asked, generator)
+        if answers.shape[1:] != release.shape[1:]:
+            raise NotApplicableError("the defense answers in another shape than it published")
+        # Pairs of one image stay on one side of the held-out tenth: row i and every copy of it agree modulo ten.
+        count = len(images) // 10 * 10
+        if count == 0:
+            raise NotApplicableError("fewer than ten pairs")
+        rows = torch.cat([torch.arange(count) + turn * len(images) for turn in range(self.copies)]).to(asked.device)
+        inner = Decoder(form=self.form, steps=self.steps, times=self.times)
+        return inner.learned(
+            torch.cat([release[:count].to(answers.dtype), answers[rows]]),
+            torch.cat([images[:count], asked[rows]]),
+            view.num_classes,
+            generator,
+        )
+
+    def doubled(self) -> ReplayDecoder:
+        """The same with twice the steps."""
+        return replace(self, times=2 * self.times)
+
+
+def _moved(images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+    """Every image mirrored or not and moved by some pixels, its border repeated; never by none.
+
+    An unmoved copy would stay among the pairs from which its original is left out.
+    """
+    n, _, h, w = images.shape
+    most = max(1, min(h, w) // 8)
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    down, right = torch.randint(-most, most + 1, (2, n), generator=generator)
+    right = torch.where((down == 0) & (right == 0), 1, right)
+    columns = torch.arange(w).expand(n, w)
+    columns = torch.where(mirrored[:, None], w - 1 - columns, columns)
+    rows = (torch.arange(h) + down[:, None]).clamp(0, h - 1).to(images.device)
+    columns = (columns + right[:, None]).clamp(0, w - 1).to(images.device)
+    each = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def _published(
+    defense: Defense, images: Float[Tensor, "n c h w"], generator: torch.Generator
+) -> Shaped[Tensor, "n ..."]:
+    """What the defense answers to queries."""
+    try:
+        return torch.cat([defense.publish(rows, generator).values for rows in torch.split(images, _CHUNK)])
+    except UserError as error:
+        raise NotApplicableError(f"the defense does not publish with what L4 grants ({error.what})") from error
