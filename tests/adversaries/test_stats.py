@@ -283,7 +283,14 @@ def test_importing_statistics_and_gates_imports_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("counts", [(3, 5, 2, 9, 4, 20, 6, 11), (30, 1, 4, 9, 2, 3, 1, 40), (2, 3, 9, 1, 20, 1, 8, 5)])
+EIGHT_COUNTS = (
+    (3, 5, 2, 9, 4, 20, 6, 11), (30, 1, 4, 9, 2, 3, 1, 40), (2, 3, 9, 1, 20, 1, 8, 5),
+    # The ceiling clearly below the floor: nothing is divided by less than one target.
+    (5, 0, 0, 0, 20, 0, 30, 2),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", EIGHT_COUNTS)
 def test_exact_leakage_is_made_of_four_exact_intervals(counts):
     # From the floor up, or from the ceiling down, whichever the attack differs less from.
     patterns = [tuple(map(int, f"{code:03b}")) for code in range(8)]  # attack, floor, ceiling

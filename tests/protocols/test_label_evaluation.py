@@ -51,6 +51,19 @@ def test_what_is_known_of_competitors_follows_from_what_they_declare():
     assert [each.candidate.adversary for each in below] == ["frozen", "table"]
 
 
+def test_those_who_train_from_other_models_race_with_each_other():
+    def tuned(model, scope, headline=True):
+        return Candidate(adversary="fine-tune", settings={"model": model, "scope": scope}, headline=headline)
+
+    adapter = Candidate(adversary="adapter", settings={"model": "a"})
+    several = (tuned("a", "all"), tuned("b", "all"), adapter, tuned("twin", "all", headline=False), tuned("a", "head"))
+    found = evaluated(TaskLabel(label="y"), candidates=(*several, *CANDIDATES)).board.results.competitors
+    one, other, third, *alone = [each.family for each in found]
+    assert one == other != ""
+    assert third not in (one, "")
+    assert alone == [""] * 5  # the near twin is apart, and a head is not trained by steps
+
+
 def test_a_board_on_a_label_needs_learners_and_has_the_goals_floor():
     found = evaluated(TaskLabel(label="y"))
     assert found.board.statistic.needs_learners
