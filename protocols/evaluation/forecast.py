@@ -61,10 +61,12 @@ class Shape:
 
     @property
     def memory(self) -> int:
-        """Bytes of one worker at its worst: its part of the releases in three copies, and a kernel reader's tables."""
+        """Bytes of one worker at its worst: three copies of the releases, a kernel reader's tables, codes of labels."""
         columns = int(torch.Size(self.release).numel())
         exact = 8 if self.train * min(columns, LANDMARKS) <= 40_000_000 else 4
-        return PROGRAM + 3 * 4 * self.train * columns + int(COPIES * exact * self.train * LANDMARKS)
+        tables = int(COPIES * exact * self.train * LANDMARKS)
+        # Labels are one-hot as whole numbers, as real ones, and once more in what is left to explain.
+        return PROGRAM + 3 * 4 * self.train * columns + tables + 3 * 8 * self.train * self.classes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ def test_whoever_trains_by_steps_takes_so_many_steps():
 def test_memory_grows_with_the_rows_and_bounds_the_workers():
     large = Shape(**{**SHAPE.__dict__, "train": 120_000, "release": (512,)})
     assert large.memory > 10 * SHAPE.memory > 0
+    assert Shape(**{**large.__dict__, "classes": 10_000}).memory > large.memory + 20e9
     found = forecast(large, [], get_budget("smoke"), 1, {})
     assert found.workers(4, 3 * large.memory) == 3
     assert found.workers(4, 10) == 1
