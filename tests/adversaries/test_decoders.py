@@ -83,7 +83,7 @@ def test_planes_that_are_coarser_than_the_image_are_unfolded():
 def test_the_best_average_is_kept_and_waiting_ends():
     errors = iter([5.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0])
     network = nn.Linear(1, 1)
-    stopping = Stopping(network, 10, lambda _network: next(errors))
+    stopping = Stopping(network, 10, 100, lambda _network: next(errors))
     for step in range(1, 200):
         with torch.no_grad():
             network.weight.fill_(float(step))
@@ -92,8 +92,13 @@ def test_the_best_average_is_kept_and_waiting_ends():
     # Best after 10 steps; five looks in vain end it.
     assert (stopping.found, stopping.step) == (10, 61)
     assert 1 < float(stopping.kept.weight.detach()) < 10
+    # Who is worse than the base at first is not given up.
+    slow = iter([5.0, *[6.0] * 12, 4.0])
+    stopping = Stopping(network, 10, 130, lambda _network: next(slow))
+    assert not any(stopping.ends(network, last=step == 129) for step in range(130))
+    assert (stopping.found, stopping.least) == (130, 4.0)
     # Without held-out pairs the last average is kept.
-    stopping = Stopping(network, 10, None)
+    stopping = Stopping(network, 10, 25, None)
     assert not any(stopping.ends(network, last=step == 24) for step in range(25))
     assert stopping.found == 25
 
@@ -210,7 +215,8 @@ def noiseless(x):
 
 
 def test_queries_are_worth_pairs():
-    x = originals()
+    # Moved and mirrored noise is noise of the same kind.
+    x = torch.rand(sum(SIZES), 1, 8, 8, generator=generator(1))
     some = world(torch.sin(3 * noiseless(x)), x)
     plain = grade(Decoder(steps=100), some, level="L4", defense=Curved())
     asked = grade(ReplayDecoder(steps=100), some, level="L4", defense=Curved())

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from adversaries.attacks.inversion.ridge_decoder import fit_ridge
 from adversaries.goals.image_metrics import ssim
@@ -32,8 +32,8 @@ _CHUNK = 256
 _FEW = 20
 """Fewer pairs are all learned from."""
 
-_AVERAGED, _CHECK, _PATIENCE = 0.97, 10, 5
-"""Share of the average that stays at every step; steps between two looks, at least; and looks in vain, at least."""
+_FRESH, _CHECK, _PATIENCE = 0.03, 10, 5
+"""Share of the newest weights in the average, at least; steps between two looks and looks in vain, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ class Decoder(Reconstructor):
         every = torch.arange(len(pairs[0]), device=pairs[0].device)
         held = every % 10 == 9 if len(every) >= _FEW else every < 0
         own, others = [each[~held] for each in pairs], [each[held] for each in pairs]
-        best = Stopping(network, max(_CHECK, len(own[0]) // (2 * BATCH)), self._held_out(others))
+        best = Stopping(network, max(_CHECK, len(own[0]) // (2 * BATCH)), steps, self._held_out(others))
         network.train()
         for step, rows in enumerate(batch_indices(len(own[0]), BATCH, steps, generator)):
             optimizer.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -188,19 +188,24 @@ class Decoder(Reconstructor):
         return lambda network: float(self._loss(network(base, inputs), truth))
 
 
+def _recent(average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
+    """An average over recent steps, over fewer where there were few, so that the first ones are soon forgotten."""
+    return average + (weights - average) * max(_FRESH, 9 / (10 + float(count)))
+
+
 class Stopping:
     """Watches the average of a network's weights over recent steps, and keeps the best one.
 
     Args:
         network: before training.
         every: steps between two looks at held-out pairs.
+        steps: how many there are at most; a quarter of them is waited for something better.
         error: of a network on held-out pairs; None: the last average is kept.
     """
 
-    def __init__(self, network: nn.Module, every: int, error: Callable[[nn.Module], float] | None) -> None:
-        recent = get_ema_multi_avg_fn(_AVERAGED)
-        self.average = AveragedModel(network, multi_avg_fn=recent, use_buffers=True)
-        self.every, self.error = every, error
+    def __init__(self, network: nn.Module, every: int, steps: int, error: Callable[[nn.Module], float] | None) -> None:
+        self.average = AveragedModel(network, avg_fn=_recent, use_buffers=True)
+        self.every, self.error, self.patience = every, error, max(_PATIENCE * every, steps // 4)
         self.step = self.found = 0
         self.kept, self.least = copy.deepcopy(network), math.inf
         self._look()
@@ -211,8 +216,9 @@ class Stopping:
         self.step += 1
         if last or self.step % self.every == 0:
             self._look()
-        waited = self.step - self.found
-        return self.error is not None and waited > max(_PATIENCE * self.every, self.found // 2)
+        # A network is worse than its base for a while before it is better.
+        begun = self.error is not None and self.found > 0
+        return begun and self.step - self.found > max(self.patience, self.found // 2)
 
     @torch.no_grad()
     def _look(self) -> None:

@@ -105,4 +105,6 @@ def _published(
     try:
         return torch.cat([defense.publish(rows, generator).values for rows in torch.split(images, _CHUNK)])
     except UserError as error:
-        raise NotApplicableError(f"the defense does not publish with what L4 grants ({error.what})") from error
+        raise NotApplicableError(
+            f"the defense does not publish with what L4 grants; its target comes with L5 ({error.what})"
+        ) from error
