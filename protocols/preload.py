@@ -7,7 +7,9 @@ import torch._dynamo  # the first optimizer imports it: 2 s and 150 MB that woul
 
 from adversaries.registries import ADVERSARIES
 from protocols.engine import training_jobs
+from protocols.memory import keep_freed
 
+keep_freed()
 for _name in ADVERSARIES.cards:
     ADVERSARIES.get(_name)
 

@@ -9,6 +9,7 @@ Mie scattering calculations using continued fractions, Applied Optics 15.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from statistics import NormalDist
@@ -93,6 +94,7 @@ def _fraction(a: float, b: float, x: float) -> float:
     return value
 
 
+@functools.lru_cache(maxsize=1 << 16)  # every candidate's bounds are asked for at the same few levels
 def _betaincinv(a: float, b: float, p: float) -> float:
     if p <= 0 or p >= 1:
         return 0.0 if p <= 0 else 1.0

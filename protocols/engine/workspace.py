@@ -19,6 +19,7 @@ from protocols.engine.provenance import code_digest
 from protocols.engine.settings import Settings
 from protocols.engine.task_runner import TaskRunner
 from protocols.engine.trainer import Trainer
+from protocols.memory import keep_freed
 from vfc.config import user_cache_folder
 from vfc.errors import UserError
 from vfc.isolation.guard import Limits, set_limits
@@ -31,6 +32,7 @@ def start_torch(settings: Settings) -> str:
         UserError: that device is not here.
     """
     torch.set_num_threads(settings.threads)
+    keep_freed()
     set_limits(Limits(fit=settings.fit_limit, call=settings.call_limit))
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     name = settings.device

@@ -88,6 +88,13 @@ def test_the_attribute_column_is_about_the_attribute_that_leaks_most():
     assert row.values["worst_leakage"].reason == "no reason"
 
 
+def test_an_attack_that_is_evidence_of_several_goals_took_its_time_once():
+    one, other = row("ridge-decoder", seconds=2.0), row("decoder", seconds=2.0)
+    goals = tuple(one.model_copy(update={"goal": goal}) for goal in ("psnr", "ssim", "identification"))
+    found = Entry(name="a", defense="a", folder="a", report=build(evidence=(*goals, other)))
+    assert bench(found).rows[0].seconds == 4.0
+
+
 def test_every_column_is_in_the_catalog():
     # One is measured by newer protocols only, and stays empty until then.
     for column in COLUMNS:
