@@ -114,7 +114,7 @@ class Defense(ABC):
         """
         return None if self.target is None else self.target(values)
 
-    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n c h w"] | None:  # noqa: ARG002
+    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."] | None:  # noqa: ARG002
         """Images from published values by what the defense itself brings for that; None if it brings nothing."""
         return None
 

@@ -134,7 +134,7 @@ class ModuleDefense(Defense):
         use = self._shown("clean_target")
         return None if use is None else self._logits(use, x)
 
-    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n c h w"] | None:
+    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."] | None:
         """Images from the module's `inverse`; None without it.
 
         Raises:
