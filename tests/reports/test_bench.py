@@ -13,7 +13,7 @@ from reports.model.report import Dataset, DeclaredSecret, LadderControl, PartOfD
 from reports.studies.bench.columns import COLUMNS
 from reports.studies.bench.data import Entry, bench_of
 from reports.studies.bench.drawing import dots, draw, front
-from reports.studies.bench.notes import leaders, leading, notes
+from reports.studies.bench.notes import ORDER, answer, leaders, leading, notes
 from reports.studies.bench.page import render_bench_html
 from reports.studies.bench.published import published
 from reports.studies.bench.tables import csv_bench, render_bench
@@ -130,6 +130,23 @@ def test_the_leaders_of_the_transfer_column_are_told_with_what_else_they_show():
     assert [row.name for row in leading(swapped)] == ["cem", "nopeek"]
     assert "label-release" not in " ".join(leaders(swapped))
     assert leaders(bench(failed("vfc"))) == []
+
+
+def test_the_first_sentence_says_whom_repurposing_costs_most():
+    first, order = answer(bench(
+        entry("sealed", secret="symmetric", control="unmatched", labels_to_90=60, censored=True),
+        entry("label-release", labels_to_90=60),
+        entry("weakly-attacked", control="unmatched", labels_to_90=60, censored=True),
+        entry("cem", labels_to_90=10, ink=0.1),
+        entry("disco", labels_to_90=10, ink=0.2),
+        entry("vfc", labels_to_90=1),
+    ))  # fmt: skip
+    assert order == ORDER
+    assert first.startswith("Of 3 rows that keep no secret, are not extreme by design")
+    assert "are cem and disco: 10 labelled releases per class bring an attacker 90 %" in first
+    (first, _) = answer(bench(entry("vfc", labels_to_90=50, censored=True), entry("cem", labels_to_90=50)))
+    assert "is vfc: more than 50 labelled releases per class bring" in first
+    assert answer(bench(entry("vfc", labels_to_90=1))) == answer(bench()) == [ORDER]
 
 
 def test_secrets_unmatched_controls_and_failures_are_said():

@@ -20,8 +20,8 @@ UNMATCHED, UNKNOWN = "†", "?"
 
 
 def notes(bench: Bench) -> list[str]:
-    """All sentences, in the order in which they are read."""
-    said = [ORDER, *leaders(bench), *_secrets(bench), *_controls(bench)]
+    """All sentences, in the order in which they are read: first those of `answer`."""
+    said = [*answer(bench), *leaders(bench), *_secrets(bench), *_controls(bench)]
     if picked := [row.name for row in bench.rows if row.chosen]:
         said.append(
             f"Of each sweep its defender would choose {_listed(picked)}: the point that a linear reader reads least of "
@@ -35,6 +35,25 @@ def notes(bench: Bench) -> list[str]:
     if bench.budget == "smoke":
         said.append("Budget smoke: one draw of labels and no doubled training, so small differences say nothing.")
     return said
+
+
+def answer(bench: Bench) -> list[str]:
+    """How dear the dearest rows are to repurpose, of those that the question is about; and how rows are ordered."""
+    asked = [row for row in bench.graded if not row.mark and not row.hides_behind_secret and row.control == "matched"]
+    cost = {row.name: value for row in asked if (value := row.values.get("labels_to_90")) and value.value is not None}
+    if len(asked) < 2 or not cost:
+        return [ORDER]
+    most = max(cost.values(), key=lambda value: (value.censored, value.value))
+    dearest = [name for name, value in cost.items() if (value.censored, value.value) == (most.censored, most.value)]
+    labels = ("more than " if most.censored else "") + number(most.value or 0.0, "count")
+    one = most.value == 1 and not most.censored
+    what = f"{labels} labelled release{'' if one else 's'} per class {'brings' if one else 'bring'}"
+    return [
+        f"Of {len(asked)} rows that keep no secret, are not extreme by design and are read about as well as by the target "
+        f"model, the dearest to repurpose {'is' if len(dearest) == 1 else 'are'} {_listed(dearest)}: {what} an attacker "
+        "90 % of the way to the target model.",
+        ORDER,
+    ]
 
 
 def leaders(bench: Bench) -> list[str]:
