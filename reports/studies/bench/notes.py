@@ -49,9 +49,9 @@ def answer(bench: Bench) -> list[str]:
     one = most.value == 1 and not most.censored
     what = f"{labels} labelled release{'' if one else 's'} per class {'brings' if one else 'bring'}"
     return [
-        f"Of {len(asked)} rows that keep no secret, are not extreme by design and are read about as well as by the target "
-        f"model, the dearest to repurpose {'is' if len(dearest) == 1 else 'are'} {_listed(dearest)}: {what} an attacker "
-        "90 % of the way to the target model.",
+        f"Of {len(asked)} rows that keep no secret, are not extreme by design and are read about as well as by the "
+        f"target model, the dearest to repurpose {'is' if len(dearest) == 1 else 'are'} {_listed(dearest)}: {what} an "
+        "attacker 90 % of the way to the target model.",
         ORDER,
     ]
 
