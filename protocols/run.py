@@ -117,7 +117,9 @@ class Runner:
         except KeyboardInterrupt:
             if not self.partial:
                 raise
-        self.place.reporter.note("interrupted: writing what is finished (once more, and nothing is written)")
+        self.place.reporter.note(
+            "interrupted: writing what is finished (once more, and nothing is written); the same command resumes"
+        )
         stopped = self.place.stop()
         try:
             # Once more, from the tasks that are finished; whatever is not counts as not run.

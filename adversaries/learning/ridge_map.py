@@ -56,7 +56,7 @@ class RidgeMap:
         x: Float[Tensor, "n d"],
         y: Float[Tensor, "n p"],
         kernels: Sequence[tuple[KernelName, float]] = (),
-        margin: float = MARGIN,
+        margin: float = 0.0,
     ) -> RidgeMap:
         """Fit the kernel with the smallest leave-one-out error; the first one unless that is lower by a margin.
 

@@ -199,7 +199,7 @@ class Report(Record):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     digest: str = ""
-    status: Status = "complete"
+    status: Status = Field(default="complete", exclude_if=lambda status: status == "complete")
     tool: Tool
     command: Command
     provenance: Provenance = Provenance()

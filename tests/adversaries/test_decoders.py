@@ -116,9 +116,9 @@ def test_a_kernel_takes_the_place_of_the_linear_map_by_a_margin_only():
     free = RidgeMap.fit(lambda some: some, x, y, margin=0.0)
     assert free.kernel[0] != "linear"
     assert free.error > (1 - MARGIN) * linear.error
-    assert RidgeMap.fit(lambda some: some, x, y).kernel[0] == "linear"
+    assert RidgeMap.fit(lambda some: some, x, y, margin=MARGIN).kernel[0] == "linear"
     x, y = rows(1.0)
-    assert RidgeMap.fit(lambda some: some, x, y).kernel[0] != "linear"
+    assert RidgeMap.fit(lambda some: some, x, y, margin=MARGIN).kernel[0] != "linear"
 
 
 def test_of_many_columns_penalties_are_compared_on_mixtures_that_choose_the_same():

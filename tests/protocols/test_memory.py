@@ -28,4 +28,5 @@ def test_a_step_reuses_the_memory_of_the_step_before():
         )
         return int(done.stdout)
 
-    assert faults("keep_freed()") < 0.1 * faults("")
+    # A mapping grows by its top pad at most once more; without, every step faults every page again.
+    assert faults("keep_freed()") < 0.25 * faults("")
