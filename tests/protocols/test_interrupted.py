@@ -36,7 +36,10 @@ def interrupting(monkeypatch):
         return measure(self, handle)
 
     monkeypatch.setattr(LabelTask, "measure", counted)
-    return Counter
+    # Whoever was started in the background ignores interruptions.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Counter
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_run_leaves_a_report_that_decides_nothing_and_goes_on(vfc, interrupting, tmp_path):
