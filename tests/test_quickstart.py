@@ -1,5 +1,6 @@
 """The page that shows the ten lines is run as it is written."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+NOTEBOOK = json.loads((ROOT / "docs" / "quickstart.ipynb").read_text(encoding="utf-8"))
 FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
 
 
@@ -36,10 +38,27 @@ def executed(folder, *command):
     return done.stdout.splitlines()[:24]
 
 
-def test_digits_as_written(tmp_path):
-    first = executed(tmp_path, "digits.py")
-    assert re.search(r"BROKEN|INCONCLUSIVE|HELD", first[1])
-    assert any("adaptive.accuracy@1 <= 0.5" in line for line in first)
+def test_the_notebook_holds_the_page():
+    cells = [cell["source"] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+    defense, digits, shown = ["".join(lines) + "\n" for lines in cells]
+    assert defense == FILES["my_defense.py"]
+    same = FILES["digits.py"].replace("from my_defense import Halved\n", "")
+    assert digits + 'print(report, report.to_html("report.html"))\n' == same
+    assert shown == "report\n"
+    assert not any(cell.get("outputs") for cell in NOTEBOOK["cells"])
+
+
+def test_digits_as_written_in_the_notebook(tmp_path):
+    (tmp_path / "quickstart.ipynb").write_text(json.dumps(NOTEBOOK))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VFC_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", "from nbclient.cli import main; main()", "--inplace", "quickstart.ipynb"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, last = [cell for cell in json.loads((tmp_path / "quickstart.ipynb").read_text())["cells"] if "outputs" in cell]
+    page = "".join(last["outputs"][-1]["data"]["text/html"])
+    assert re.search("BROKEN|INCONCLUSIVE|HELD", page, re.IGNORECASE)
+    assert "Keeps " in page
+    assert "adaptive.accuracy@1" in page
 
 
 NETWORK = """
