@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from adversaries.adversary import ADVERSARIES
 from adversaries.calibration.shipped import Record, look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.image_metrics import psnr, ssim
@@ -21,7 +20,6 @@ from protocols.engine.executors.base import StoppedError
 from protocols.engine.prepare import prepare
 from protocols.engine.prepared import Prepared
 from protocols.engine.provenance import provenance
-from protocols.engine.settings import Settings
 from protocols.engine.workspace import Workspace
 from protocols.evaluation.checks.bound_check import below_bound
 from protocols.evaluation.checks.target_control import affected, target_control, with_flags
@@ -29,7 +27,7 @@ from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
 from protocols.evaluation.metrics import target_metrics
-from protocols.evaluation.plan import made_room
+from protocols.evaluation.plan import made_room, planned
 from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 from reports.model.report import INTERRUPTED, LadderControl, Report
 from vfc.core.secret import NO_SECRET, Secret
@@ -61,8 +59,7 @@ class Runner:
         prepared = prepare(settings, spec, dataset, parts, self.place.trainer(), self.place.scratch)
         if self.check is not None:
             self.check(prepared)
-        self.place.reporter.note(planned(names, settings, *_models(prepared)))
-        for line in made_room(self.place, names, prepared, _models(prepared)[1]):
+        for line in (planned(names, settings, prepared), *made_room(self.place, names, prepared)):
             self.place.reporter.note(line)
         release = release_block(prepared)
         rows: Sidecar = {}
@@ -153,36 +150,6 @@ class Runner:
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)
-
-
-def planned(names: Sequence[str], settings: Settings, models: Sequence[str], twin: str | None) -> str:
-    """One line that says what a run is going to do.
-
-    Args:
-        names: of the protocols.
-        settings: what was asked for.
-        models: names of the unintended models, with the near twin among them.
-        twin: the near twin, or None.
-    """
-    budget = get_budget(settings.budget)
-    parts = []
-    for name in names:
-        protocol = PROTOCOLS.get(name)()
-        threat = settings.threat or protocol.threat
-        levels = [str(ADVERSARIES.get(each.adversary).level) for each in protocol.candidates(models, twin)]
-        fits = sum(len(budget.labels) if level >= "L2" else 1 for level in levels if level <= threat)
-        attacks = f", up to {fits * len(settings.attack_seeds())} attacks and their controls" if fits else ""
-        parts.append(f"{name} (up to {threat}{attacks})")
-    race = " to ".join(f"{share:.3g}" for share in budget.rounds)
-    trained = (
-        "everybody is trained to the end" if len(budget.rounds) == 1 else f"models race from {race} of the training"
-    )
-    return f"plan: {'; '.join(parts)}; budget {budget.name}: {trained}"
-
-
-def _models(prepared: Prepared) -> tuple[list[str], str | None]:
-    families = prepared.families
-    return ([], None) if families is None else (list(families.unintended), families.twin)
 
 
 def context_of(place: Workspace, prepared: Prepared, *, threat: str, budget: Budget, rows: Sidecar) -> Context:

@@ -15,7 +15,7 @@ def attribute() -> Protocol:
     knows what the target predicts on the release; `with-prediction` learns from both. Skewed attributes are graded by
     balanced accuracy. From L3 on releases are also mapped to the features of an uncensored network (de-censoring).
     """
-    return Protocol(name="attribute", threat="L2", candidates=attribute_ladder, conduct=_conduct)
+    return Protocol(name="attribute", threat="L2", candidates=attribute_ladder, per_attribute=True, conduct=_conduct)
 
 
 def _conduct(context: Context) -> Findings:

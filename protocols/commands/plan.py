@@ -54,7 +54,7 @@ def _run(options: dict[str, Any]) -> str:
     from protocols.engine.provenance import code_digest
     from protocols.engine.workspace import start_torch
     from protocols.evaluation.forecast import calibrated_costs, forecast
-    from protocols.evaluation.plan import competing, said, shape_of
+    from protocols.evaluation.plan import competing, private, said, shape_of
     from vfc.config import user_cache_folder
     from vfc.datasets.saved_arrays import read_arrays
     from vfc.factory import resolve
@@ -72,7 +72,8 @@ def _run(options: dict[str, Any]) -> str:
     elif images:
         families = Families.of(settings, dataset)
     shape = shape_of(parts, dataset, families, release, images=images)
-    candidates = competing(names, settings, shape, None if families is None else families.twin)
+    twin, attributes = None if families is None else families.twin, private(settings, dataset)
+    candidates = [each for name in names for each in competing(name, settings, list(shape.models), twin, attributes)]
     code = code_digest(device, settings.threads)
     costs = calibrated_costs(shape, candidates, code, user_cache_folder())
     found = forecast(shape, candidates, get_budget(settings.budget), len(settings.attack_seeds()), costs)

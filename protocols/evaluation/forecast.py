@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from adversaries.adversary import Adversary
 from adversaries.entries import length_of
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess
@@ -135,9 +136,14 @@ def forecast(
     return Forecast(cells=cells, seconds=seconds, memory=shape.memory)
 
 
+def attacks_labels(candidate: Candidate) -> bool:
+    """Whether it guesses a label; others rebuild images, find them, tell members or fool the target."""
+    return issubclass(ADVERSARIES.get(candidate.adversary), Adversary)
+
+
 def fits_of(candidate: Candidate, budget: Budget) -> tuple[tuple[Labels, ...], int]:
     """With how many labels a candidate is fitted, and how many fits with the most are controls: ceilings, shuffles."""
-    grows = ADVERSARIES.get(candidate.adversary).level >= "L2"
+    grows = attacks_labels(candidate) and ADVERSARIES.get(candidate.adversary).level >= "L2"
     labels = budget.labels if grows else budget.labels[-1:]
     return labels, (len(labels) if budget.ceiling_everywhere else 1) + int(grows and budget.shuffle_all)
 
@@ -176,7 +182,7 @@ def _file(shape: Shape, candidates: Sequence[Candidate], code: str, cache: Path)
 
 def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[str, Cost]]:
     worlds = [_noise(shape, rows) for rows in (FEW, SOME)]
-    for candidate in candidates:
+    for candidate in filter(attacks_labels, candidates):
         length = length_of(candidate.adversary, candidate.settings)
         tries: list[tuple[int, EvaluationData, dict[str, Any]]]
         if length is None:

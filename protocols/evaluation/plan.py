@@ -1,4 +1,4 @@
-"""A run's forecast from its settings and its data, in words, and the room that it needs on this machine."""
+"""What a run is going to do and take, from its settings and its data, in words; and the room for it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from protocols.engine.settings import Settings
 from protocols.engine.workspace import Workspace
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.forecast import Forecast, Shape, fits_of, forecast, known_costs
+from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.protocol import PROTOCOLS
 from vfc.data import Dataset
 from vfc.splits import Parts
@@ -44,18 +45,53 @@ def shape_of(
     )
 
 
-def competing(names: Sequence[str], settings: Settings, shape: Shape, twin: str | None) -> list[Candidate]:
-    """Everybody who attacks labels under some protocols, each as often as it is fitted."""
-    found = []
+def competing(
+    name: str, settings: Settings, models: Sequence[str], twin: str | None, attributes: int
+) -> list[Candidate]:
+    """Everybody who competes under a protocol, once for every label that it is about.
+
+    Args:
+        name: of the protocol.
+        settings: what was asked for.
+        models: names of the unintended models, with the near twin among them.
+        twin: the near twin, or None.
+        attributes: how many private labels there are.
+    """
+    protocol = PROTOCOLS.get(name)()
+    threat = settings.threat or protocol.threat
+    granted = [
+        with_overrides(each, settings)
+        for each in protocol.candidates(models, twin)
+        if ADVERSARIES.get(each.adversary).level <= threat
+    ]
+    return granted * (attributes if protocol.per_attribute else 1)
+
+
+def private(settings: Settings, dataset: Dataset) -> int:
+    """How many labels attackers want to know besides the task."""
+    return len(settings.attributes) or len(dataset.classes) - 1
+
+
+def planned(names: Sequence[str], settings: Settings, prepared: Prepared) -> str:
+    """One line that says what a run is going to do.
+
+    Args:
+        names: of the protocols.
+        settings: what was asked for.
+        prepared: what it works on.
+    """
+    budget, parts = get_budget(settings.budget), []
+    attributes = private(settings, prepared.dataset)
     for name in names:
-        protocol = PROTOCOLS.get(name)()
-        threat = settings.threat or protocol.threat
-        found += [
-            each
-            for each in protocol.candidates(list(shape.models), twin)
-            if ADVERSARIES.get(each.adversary).level <= threat
-        ]
-    return found
+        candidates = competing(name, settings, *_models(prepared), attributes)
+        fits = sum(len(fits_of(each, budget)[0]) for each in candidates) * len(settings.attack_seeds())
+        attacks = f", up to {fits} attacks and their controls" if fits else ""
+        parts.append(f"{name} (up to {settings.threat or PROTOCOLS.get(name)().threat}{attacks})")
+    race = " to ".join(f"{share:.3g}" for share in budget.rounds)
+    trained = (
+        "everybody is trained to the end" if len(budget.rounds) == 1 else f"models race from {race} of the training"
+    )
+    return f"plan: {'; '.join(parts)}; budget {budget.name}: {trained}"
 
 
 def said(found: Forecast, settings: Settings, device: str) -> str:
@@ -76,14 +112,13 @@ def said(found: Forecast, settings: Settings, device: str) -> str:
     )
 
 
-def made_room(place: Workspace, names: Sequence[str], prepared: Prepared, twin: str | None) -> list[str]:
+def made_room(place: Workspace, names: Sequence[str], prepared: Prepared) -> list[str]:
     """Let no more be done at a time than there is memory for, and progress know what is to come.
 
     Args:
         place: where the run works.
         names: its protocols.
         prepared: what it works on.
-        twin: the near twin, or None.
 
     Returns:
         Lines that say so, and what the run will take, if this machine was measured for it.
@@ -94,7 +129,8 @@ def made_room(place: Workspace, names: Sequence[str], prepared: Prepared, twin: 
     room, lines = make_room(place.executor, shape.memory), []
     if room is not None:
         lines.append(f"memory: one attack may need {shape.memory / GB:.1f} GB, so {room} run at a time")
-    candidates = competing(names, settings, shape, twin)
+    attributes = private(settings, prepared.dataset)
+    candidates = [each for name in names for each in competing(name, settings, *_models(prepared), attributes)]
     fits = [fits_of(each, get_budget(settings.budget)) for each in candidates]
     place.reporter.expect(len(settings.attack_seeds()) * sum(len(labels) + controls for labels, controls in fits))
     costs = known_costs(shape, candidates, code_digest(place.device, settings.threads), place.root)
@@ -102,3 +138,8 @@ def made_room(place: Workspace, names: Sequence[str], prepared: Prepared, twin: 
         found = forecast(shape, candidates, get_budget(settings.budget), len(settings.attack_seeds()), costs)
         lines.append(f"plan: {said(found, settings, place.device)}")
     return lines
+
+
+def _models(prepared: Prepared) -> tuple[list[str], str | None]:
+    families = prepared.families
+    return ([], None) if families is None else (list(families.unintended), families.twin)

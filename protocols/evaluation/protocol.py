@@ -39,8 +39,9 @@ class Protocol:
         name: as `--protocol` takes it.
         threat: the default threat level.
         conduct: from everything that was prepared to evidence and metrics.
-        candidates: from the names of the unintended models and of the near twin to the candidates that attack labels,
-            in the order that breaks ties.
+        candidates: from the names of the unintended models and of the near twin to those who compete, in the order
+            that breaks ties.
+        per_attribute: whether they all compete for each private label.
         extra: the optional dependency group that it needs, or None.
         needs: the packages of that group that it imports.
     """
@@ -49,6 +50,7 @@ class Protocol:
     threat: str
     conduct: Callable[[Context], Findings]
     candidates: Callable[[Sequence[str], str | None], tuple[Candidate, ...]] = lambda _models, _twin: ()
+    per_attribute: bool = False
     extra: str | None = None
     needs: tuple[str, ...] = ()
 

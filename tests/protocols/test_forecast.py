@@ -8,9 +8,12 @@ from protocols.engine.budget import get_budget
 from protocols.engine.executors.base import LocalExecutor
 from protocols.engine.executors.choose import AutoExecutor, make_room
 from protocols.engine.executors.processes import ProcessExecutor, available_memory
+from protocols.engine.settings import Settings
 from protocols.evaluation import forecast as module
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.forecast import Cost, Shape, calibrated_costs, forecast
+from protocols.evaluation.forecast import Cost, Shape, attacks_labels, calibrated_costs, fits_of, forecast
+from protocols.evaluation.plan import competing
+from protocols.evaluation.protocol import PROTOCOLS
 
 SHAPE = Shape(train=1000, graded=500, release=(12,), image=None, classes=10, models={}, width=1.0)
 
@@ -71,6 +74,19 @@ def test_this_machine_is_measured_once(tmp_path, monkeypatch):
     assert calibrated_costs(more, candidates, "code", tmp_path) == first
     with pytest.raises(TypeError):
         calibrated_costs(SHAPE, candidates, "other code", tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS.cards))
+def test_everybody_who_attacks_no_label_is_counted_and_not_tried(name, tmp_path):
+    settings = Settings(protocols=(name,), budget="smoke")
+    once, thrice = (competing(name, settings, ["mlp"], None, attributes) for attributes in (1, 3))
+    assert len(thrice) == len(once) * (3 if name == "attribute" else 1)
+    others = [each for each in once if not attacks_labels(each)]
+    assert all(fits_of(each, get_budget("standard")) == (("all",), 1) for each in others)
+    assert calibrated_costs(SHAPE, others, "code", tmp_path) == {}
+    assert {name for name in ("linear", "fine-tune") if attacks_labels(Candidate(adversary=name))} == {
+        "linear", "fine-tune"
+    }  # fmt: skip
 
 
 def test_a_plan_says_what_the_run_takes_and_the_run_repeats_it(vfc, tmp_path):
