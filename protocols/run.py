@@ -27,7 +27,7 @@ from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
 from protocols.evaluation.evidence import Sidecar
 from protocols.evaluation.metrics import target_metrics
-from protocols.evaluation.plan import made_room, planned
+from protocols.evaluation.plan import announced
 from protocols.evaluation.protocol import PROTOCOLS, Findings, Protocol
 from reports.model.report import INTERRUPTED, LadderControl, Report
 from vfc.core.secret import NO_SECRET, Secret
@@ -59,7 +59,7 @@ class Runner:
         prepared = prepare(settings, spec, dataset, parts, self.place.trainer(), self.place.scratch)
         if self.check is not None:
             self.check(prepared)
-        for line in (planned(names, settings, prepared), *made_room(self.place, names, prepared)):
+        for line in announced(self.place, names, prepared):
             self.place.reporter.note(line)
         release = release_block(prepared)
         rows: Sidecar = {}

@@ -95,7 +95,7 @@ def mapped_arrays(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    _checked(Path(path), "arrays")
+    _load(path, "arrays", read=False)
     return _unpack(path)
 
 
@@ -254,12 +254,13 @@ def _enter(path: Path, entry: dict[str, Any]) -> None:
     write_bytes(_dump(manifest), path.parent / MANIFEST)
 
 
-def _checked(path: Path, kind: str) -> dict[str, Any]:
-    """The manifest's entry of a file, whose bytes are the ones that it describes.
+def _load(path: Path, kind: str, *, read: bool = True) -> tuple[bytes, dict[str, Any]]:
+    """A file's content, empty unless it is to be read, and the manifest's entry, which describes these very bytes.
 
     Raises:
         UserError: there is no such file of that kind, or it is damaged.
     """
+    path = Path(path)
     entry = contents(path.parent).get(path.name)
     if entry is None or entry.get("kind") != kind:
         raise UserError(
@@ -267,20 +268,16 @@ def _checked(path: Path, kind: str) -> dict[str, Any]:
             "train again, or restore the file",
         )
     try:
-        found, size = file_digest(path), path.stat().st_size
+        data = path.read_bytes() if read else b""
+        digest, size = (_digest(data), len(data)) if read else (file_digest(path), path.stat().st_size)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}", "make the folder again") from error
-    if found != entry["sha256"]:
+    if digest != entry["sha256"]:
         raise UserError(
             f"{path} is damaged: expected {entry.get('bytes')} bytes as {MANIFEST} describes, got {size} others",
             "make the folder again",
         )
-    return entry
-
-
-def _load(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
-    entry = _checked(Path(path), kind)
-    return Path(path).read_bytes(), entry
+    return data, entry
 
 
 def _listing(folder: Path) -> str:

@@ -11,6 +11,7 @@ from reports.gate.baseline import described
 from reports.gate.compare import Change, compare
 from reports.model.harmless import clean, short
 from reports.model.numbers import figure
+from reports.model.report import INTERRUPTED
 from reports.model.storage import load, load_rows
 from vfc.errors import UserError
 
@@ -44,6 +45,9 @@ def run_compare(paths: Sequence[str], files: Mapping[str, str]) -> int:
             texts.append(render_moved(old, new, changes))
             names = f"{short(clean(old.release.name))} -> {short(clean(new.release.name))}"
             sys.stdout.write(f"{names} ({clean(paths[0])} -> {clean(path)}): {described(old, new)}.\n")
+            for place, each in ((paths[0], old), (path, new)):
+                if each.status == "partial":
+                    sys.stdout.write(f"{clean(place)}: {INTERRUPTED}, so stronger attacks may be missing.\n")
             sys.stdout.write("Each line is a test of its own at the 95 % level.\n\n")
             sys.stdout.write(_table([_HEAD, *map(_cells, changes)]))
             moved = [found.metric for found in changes if found.verdict == "worse"]

@@ -104,7 +104,7 @@ def _against(path: str, report: Report, baseline: str, tolerance: float, policy:
 
 def _verdict(results: Sequence[GateResult], report: Report, policy: Policy, outcomes: Sequence[Verdict]) -> Verdict:
     word = verdict(results, report.evidence, policy.required, status=report.status)
-    if not outcomes or report.status == "partial":
+    if not outcomes:
         return word
     found = {word, *outcomes} - {"measured"}
     return "broken" if "broken" in found else "inconclusive" if "inconclusive" in found else "held"

@@ -12,7 +12,7 @@ from protocols.commands.output import printing
 from reports.gate.gate import Gate
 from reports.gate.plan import plan
 from reports.model.catalog import check_limit
-from reports.model.storage import load, load_rows
+from reports.model.storage import load, load_rows, refuse_partial
 from vfc.errors import UserError
 
 
@@ -89,6 +89,8 @@ def _gates(gates: Sequence[str], report: str | None, assume: Sequence[str], powe
     for gate in parsed:
         check_limit(gate.metric, gate.number, assumed.get("floor"))
     loaded = load(report) if report is not None else None
+    if loaded is not None:
+        refuse_partial(loaded, "to plan from")
     rows = load_rows(report, loaded) if report is not None and loaded is not None else None
     plans = plan(parsed, assumed, loaded, rows, power, 1 - confidence)
     with printing():

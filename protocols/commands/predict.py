@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from protocols.commands.output import printing, write_formats
-from reports.model.storage import load
+from reports.model.storage import load, refuse_partial
 from reports.studies.prediction.correlate import predict
 from reports.studies.prediction.data import Prediction
 from reports.studies.prediction.formats import csv_prediction, json_prediction, markdown_prediction
@@ -28,7 +28,10 @@ def run_predict(paths: Sequence[str], files: Mapping[str, str]) -> int:
     Raises:
         UserError: a report cannot be used, they do not fit together, or a file cannot be written.
     """
-    found = predict([load(path) for path in paths])
+    reports = [load(path) for path in paths]
+    for report in reports:
+        refuse_partial(report, "for every row")
+    found = predict(reports)
     if not files:
         _show(found)
         return 0

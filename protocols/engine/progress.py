@@ -158,9 +158,13 @@ class Stage:
         if (whole := self._whole) is None:
             self._bar.update(self._task, completed=self._done)
             return
-        total = max(whole.expected, whole.done + self._total - self._done)
+        total = self._in_all(whole)
         name = f"{self._name} {self._done}/{self._total}"
         self._bar.update(self._task, description=name, completed=whole.done, total=total, left=whole.left)
+
+    def _in_all(self, whole: Whole) -> int:
+        """Jobs of the whole run; more than was expected are done all the same."""
+        return max(whole.expected, whole.done + self._total - self._done)
 
     def _speak(self) -> None:
         while not self._over.wait(_LOOK):
@@ -168,7 +172,7 @@ class Stage:
 
     def _say(self) -> None:
         elapsed = time.monotonic() - self._started
-        whole, further = self._whole, ""
-        if whole is not None:
-            further = "; ".join(words for words in (f"; {whole.done}/{whole.expected} in all", whole.left) if words)
+        further = ""
+        if (whole := self._whole) is not None:
+            further = f"; {whole.done}/{self._in_all(whole)} in all" + (f"; {whole.left}" if whole.left else "")
         self._reporter.progress(f"{self._name}: {self._done}/{self._total} after {elapsed:.0f} s{further}")

@@ -27,7 +27,6 @@ from protocols.engine.settings import digest_of
 from protocols.evaluation.candidate import Candidate
 from protocols.evaluation.label_task import make_adversary
 from vfc.artifact import write_bytes
-from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.models import build_model
 
 FEW, SOME, CLASSES = 128, 512, 16
@@ -118,7 +117,7 @@ def forecast(
         candidates: who competes.
         budget: how much is spent.
         seeds: how many attack seeds.
-        costs: of the candidates, by name; whoever is missing does not apply.
+        costs: of the candidates, by name; whoever is missing does not apply, or could not be tried.
     """
     cells, seconds = 0, 0.0
     for candidate in candidates:
@@ -192,7 +191,7 @@ def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[s
         try:
             # Whoever is the first of its kind also loads what it needs.
             times = [_tried(candidate, world, changes) for _, world, changes in (tries[0], *tries)][1:]
-        except (NotApplicableError, KnowledgeError):
+        except Exception:
             continue
         each = max(0.0, (times[1] - times[0]) / (tries[1][0] - tries[0][0]))
         start = max(0.0, times[1] - each * tries[1][0])

@@ -72,18 +72,16 @@ def private(settings: Settings, dataset: Dataset) -> int:
     return len(settings.attributes) or len(dataset.classes) - 1
 
 
-def planned(names: Sequence[str], settings: Settings, prepared: Prepared) -> str:
+def planned(names: Sequence[str], settings: Settings, models: Sequence[str], twin: str | None, attributes: int) -> str:
     """One line that says what a run is going to do.
 
     Args:
         names: of the protocols.
-        settings: what was asked for.
-        prepared: what it works on.
+        settings, models, twin, attributes: as in `competing`.
     """
     budget, parts = get_budget(settings.budget), []
-    attributes = private(settings, prepared.dataset)
     for name in names:
-        candidates = competing(name, settings, *_models(prepared), attributes)
+        candidates = competing(name, settings, models, twin, attributes)
         fits = sum(len(fits_of(each, budget)[0]) for each in candidates) * len(settings.attack_seeds())
         attacks = f", up to {fits} attacks and their controls" if fits else ""
         parts.append(f"{name} (up to {settings.threat or PROTOCOLS.get(name)().threat}{attacks})")
@@ -112,8 +110,8 @@ def said(found: Forecast, settings: Settings, device: str) -> str:
     )
 
 
-def made_room(place: Workspace, names: Sequence[str], prepared: Prepared) -> list[str]:
-    """Let no more be done at a time than there is memory for, and progress know what is to come.
+def announced(place: Workspace, names: Sequence[str], prepared: Prepared) -> list[str]:
+    """Say what is going to be done; let no more be done at a time than there is memory for, and progress know it.
 
     Args:
         place: where the run works.
@@ -121,16 +119,17 @@ def made_room(place: Workspace, names: Sequence[str], prepared: Prepared) -> lis
         prepared: what it works on.
 
     Returns:
-        Lines that say so, and what the run will take, if this machine was measured for it.
+        Lines that say so: what is planned, what there is room for, and what the run will take, if this machine was
+        measured for it.
     """
     train, settings = prepared.world.train, place.settings
     images, release = train.images is not None, train.release.shape[1:]
     shape = shape_of(prepared.parts, prepared.dataset, prepared.families, release, images=images)
-    room, lines = make_room(place.executor, shape.memory), []
+    asked = (*_models(prepared), private(settings, prepared.dataset))
+    room, lines = make_room(place.executor, shape.memory), [planned(names, settings, *asked)]
     if room is not None:
         lines.append(f"memory: one attack may need {shape.memory / GB:.1f} GB, so {room} run at a time")
-    attributes = private(settings, prepared.dataset)
-    candidates = [each for name in names for each in competing(name, settings, *_models(prepared), attributes)]
+    candidates = [each for name in names for each in competing(name, settings, *asked)]
     fits = [fits_of(each, get_budget(settings.budget)) for each in candidates]
     place.reporter.expect(len(settings.attack_seeds()) * sum(len(labels) + controls for labels, controls in fits))
     costs = known_costs(shape, candidates, code_digest(place.device, settings.threads), place.root)

@@ -108,9 +108,9 @@ def conduct_leakage(context: Context) -> Findings:
         goal="release",
         threat=threat,
         seed=context.settings.seed,
-        status="failed",
+        status="failed" if outcome.status == "measured" else outcome.status,
         reason=outcome.reason,
-        health=("CRASHED",),
+        health=("CRASHED",) if outcome.status == "failed" else (),
     )
     if outcome.status != "measured":
         missing = {name: Value.unknown(outcome.reason or "", unit=unit) for name, unit in UNITS.items()}

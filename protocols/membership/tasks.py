@@ -19,6 +19,7 @@ from adversaries.attacks.membership.signals import Measured, measure
 from adversaries.evidence import Cost
 from adversaries.goals.membership import ADVERSARIES, Readings, Shadows, Truth
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, assess_membership
+from protocols.engine.executors.base import StoppedError
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import EXPOSED, Outcome, Task
 from vfc.artifact import load_arrays
@@ -88,10 +89,13 @@ def measured(outcome: Outcome) -> Measured:
 
     Raises:
         NotApplicableError: the task's own reason.
+        StoppedError: the run was interrupted before.
         RuntimeError: it failed.
     """
     if outcome.status == "not_applicable":
         raise NotApplicableError(outcome.reason or "not applicable")
+    if outcome.status == "not_run":
+        raise StoppedError
     if outcome.status != "measured":
         raise RuntimeError(outcome.reason or outcome.status)
     names = tuple(sorted(name.removeprefix("signal.") for name in outcome.arrays if name.startswith("signal.")))

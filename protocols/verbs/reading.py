@@ -1,4 +1,6 @@
-"""Verbs that read reports: gate, report, compare, predict, plan, baseline, schema. None imports torch."""
+"""Verbs that read reports: gate, report, compare, predict, plan, baseline, schema. `plan` of a run alone imports
+torch.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from reports.gate.compare import Change, Rows, apart, change, same_targets
 from reports.model.catalog import lookup
 from reports.model.files import REPORT, SIDECAR, json_bytes, write_all
 from reports.model.report import INTERRUPTED, Outcome, Report
-from reports.model.storage import load
+from reports.model.storage import load, refuse_partial
 from vfc.errors import UserError
 
 HISTORY = "history.json"
@@ -67,7 +67,7 @@ def against(
     """
     if not math.isfinite(tolerance) or tolerance < 0:
         raise UserError(f"expected a tolerance of at least 0, got {tolerance!r}", "for instance --tolerance 0.02")
-    _refuse_partial(old, "as the baseline")
+    refuse_partial(old, "as the baseline")
     tasks = [f"{run.dataset.task} with {run.dataset.classes.get(run.dataset.task)} classes" for run in (report, old)]
     if tasks[0] != tasks[1]:
         raise UserError(f"expected a baseline of task {tasks[0]}, got {tasks[1]}", "accept a report of the same task")
@@ -75,11 +75,6 @@ def against(
     if report.status == "complete":
         return found
     return [replace(each, outcome="inconclusive", reason=f"{INTERRUPTED}; {each.reason}") for each in found]
-
-
-def _refuse_partial(report: Report, role: str) -> None:
-    if report.status == "partial":
-        raise UserError(f"expected a finished run {role}, got one that was interrupted", "run its command again")
 
 
 def _judge(
@@ -201,7 +196,7 @@ def accept(path: Path | str, folder: Path, reason: str, today: date) -> list[str
     if not reason.strip():
         raise UserError("expected a reason, got an empty one", 'say why with --reason "..."')
     report = load(path)
-    _refuse_partial(report, "as the baseline")
+    refuse_partial(report, "as the baseline")
     source = Path(path) / REPORT if Path(path).is_dir() else Path(path)
     sidecar = source.with_suffix(".safetensors")
     if not sidecar.is_file():

@@ -122,6 +122,20 @@ def load(path: Path | str) -> Report:
     return report
 
 
+def refuse_partial(report: Report, role: str) -> None:
+    """Refuse a report of an interrupted run where its numbers would be taken for those of a whole one.
+
+    Args:
+        report: which one.
+        role: what it would be taken as, in the words of the sentence.
+
+    Raises:
+        UserError: its run was interrupted.
+    """
+    if report.status == "partial":
+        raise UserError(f"expected a finished run {role}, got one that was interrupted", "run its command again")
+
+
 def load_rows(path: Path | str, report: Report) -> dict[str, Any]:
     """Read the arrays beside a report: numpy arrays by sidecar key.
 

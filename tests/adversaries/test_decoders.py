@@ -4,6 +4,7 @@ Registered names that this file shows at work: inverse-network, rmle, replay-dec
 """
 
 import dataclasses
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -18,11 +19,12 @@ from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder, fit_ridge
 from adversaries.attacks.inversion.rmle import Rmle
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import assess_images
-from adversaries.learning.ridge_map import MARGIN, RIDGES, RidgeMap, default_kernels
+from adversaries.knowledge import Knowledge
+from adversaries.learning.ridge_map import MARGIN, RIDGES, RidgeMap
 from adversaries.threat import ThreatModel
 from protocols.evaluation.statistic import shuffled_control_p_values
 from vfc.defense import DEFENSES, Defense
-from vfc.errors import NotApplicableError
+from vfc.errors import NotApplicableError, UserError
 from vfc.release import Release
 from vfc.wrapper import ModuleDefense
 
@@ -143,7 +145,7 @@ def test_both_forms_of_the_regression_compete_and_decoders_start_from_the_linear
     assert base.plain.kernel[0] == "linear"
     kernel = fit_ridge(release[:200], x[:200], None, 2, form="kernel")
     assert kernel.plain.kernel[0] != "linear"
-    assert kernel.plain.kernel in default_kernels(release[:200])[1:] or kernel.plain.kernel[0] == "rbf"
+    assert Decoder(steps=1).learned(release[:200], x[:200], 2, generator(0)).base.kernel[0] == "linear"
 
 
 def test_what_is_too_large_for_a_kernel_is_said(monkeypatch):
@@ -270,4 +272,69 @@ def test_a_defense_that_brings_its_inverse_is_undone_by_it():
         with pytest.raises(NotApplicableError, match=reason):
             undone(other)
     with pytest.raises(NotApplicableError, match="no inverse"):
-        grade(OwnInverse(), some, level="L4", defense=DEFENSES.get("identity")())
+        grade(OwnInverse(), some, level="L4", defense=DEFENSES.get("pure-noise")())
+    # Nothing is to invert of clean images, so its ceiling is there.
+    assert decibels(grade(OwnInverse(), world(x, x), level="L4", defense=DEFENSES.get("identity")())) > 60
+    assert decibels(undone(lambda r: ((1 - r).clamp(0, 1) * 255).round().to(torch.uint8))) > 40
+    for scale in (lambda r: (1 - r) * 255, lambda r: ((1 - r) * 255).long()):
+        with pytest.raises(ValueError, match="images are bytes"):
+            undone(scale)
+
+
+def test_a_decoder_that_diverges_says_so():
+    x = originals()
+    some = world(noisy(x), x)
+    assert "NOT_CONVERGED" in grade(Decoder(steps=60, lr=1e6), some).flags
+    assert "NOT_CONVERGED" not in grade(Decoder(steps=60), some).flags
+
+
+def test_held_out_pairs_are_rebuilt_in_chunks(monkeypatch):
+    monkeypatch.setattr("adversaries.attacks.inversion.decoder._CHUNK", 7)
+    sizes = []
+    pairs = [torch.rand(20, 1, 8, 8, generator=generator(n)) for n in range(3)]
+    error = Decoder()._held_out(pairs)
+
+    class Kept(nn.Module):
+        def forward(self, base, inputs):
+            sizes.append(len(inputs))
+            return base
+
+    found = error(Kept())
+    assert sizes == [7, 7, 6]
+    assert found == pytest.approx(float(Decoder()._loss(pairs[0], pairs[2])), rel=1e-4)
+
+
+def test_who_refuses_queries_has_not_shown_that_they_find_nothing(monkeypatch):
+    x = originals()
+    defense, calls = Curved(), []
+    publish = type(defense).publish
+
+    def once(self, images, own):
+        calls.append(len(images))
+        if len(calls) > 1:
+            raise UserError("no more today", "ask tomorrow")
+        return publish(self, images, own)
+
+    some = world(torch.sin(3 * noiseless(x)), x)
+    monkeypatch.setattr(type(defense), "publish", once)
+    with pytest.raises(UserError, match="no more today"):
+        grade(ReplayDecoder(steps=2), some, level="L4", defense=defense)
+
+
+def test_copies_of_an_image_are_held_out_with_it(monkeypatch):
+    x = originals()[:205]
+    seen = []
+
+    def learned(_, *given):
+        seen.append(given)
+        raise NotApplicableError("no need to go on")
+
+    monkeypatch.setattr(Decoder, "learned", learned)
+    monkeypatch.setattr("adversaries.attacks.inversion.replay_decoder._moved", lambda images, _: images)
+    view = Mock(spec=Knowledge, pairs=(x, x), defense=DEFENSES.get("identity")(), num_classes=2)
+    with pytest.raises(NotApplicableError, match="go on"):
+        ReplayDecoder().fit(view, generator(0))
+    ((_, images, _, _),) = seen
+    held = {tuple(row.flatten().tolist()) for row in images[9::10]}
+    others = {tuple(row.flatten().tolist()) for at, row in enumerate(images) if at % 10 != 9}
+    assert not held & others

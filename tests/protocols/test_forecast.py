@@ -68,7 +68,7 @@ def test_this_machine_is_measured_once(tmp_path, monkeypatch):
     assert set(first) == {"norms", "mlp"}
     assert first["mlp"].by_steps
     assert all(cost.start + 1000 * cost.each > 0 for cost in first.values())
-    monkeypatch.setattr(module, "_tried", None)
+    monkeypatch.setattr(module, "_measured", None)
     assert calibrated_costs(SHAPE, candidates, "code", tmp_path) == first
     more = Shape(**{**SHAPE.__dict__, "train": 4000, "graded": 2000})
     assert calibrated_costs(more, candidates, "code", tmp_path) == first

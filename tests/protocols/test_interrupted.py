@@ -59,6 +59,11 @@ def test_an_interrupted_run_leaves_a_report_that_decides_nothing_and_goes_on(vfc
     assert vfc("gate", "o", "--gate", "target.accuracy >= 0.01", quick=False)[0] == 3
     with pytest.raises(UserError, match="interrupted"):
         accept("o", Path("baseline"), "because", None)
+    for asked in (("predict", "o", "o"), ("plan", "--gate", "transfer.accuracy <= 0.5", "--report", "o")):
+        code, _, errors = vfc(*asked, quick=False)
+        assert code == 2
+        assert "interrupted" in errors
+    assert "stronger attacks may be missing" in vfc("compare", "o", "o", quick=False)[1]
 
     interrupting.at, interrupting.done = None, 0
     code, _, errors = vfc(*RUN, "--out", "o")

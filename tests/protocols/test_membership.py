@@ -12,7 +12,10 @@ from adversaries.evidence import Value
 from adversaries.goals.membership_draws import Universe
 from adversaries.statistics import levels
 from protocols.engine import budget
+from protocols.engine.executors.base import StoppedError
 from protocols.engine.shadows import learns
+from protocols.engine.task import Outcome
+from protocols.membership.tasks import measured
 from tests.protocols.elsewhere import Elsewhere
 from vfc.defense import DEFENSES
 from vfc.wrapper import ModuleDefense
@@ -246,3 +249,10 @@ def test_who_learns():
     assert not learns(DEFENSES.get("identity")())
     assert learns(DEFENSES.get("vfc")())
     assert not learns(ModuleDefense(module=torch.nn.Identity()))
+
+
+def test_a_task_that_was_interrupted_has_not_failed():
+    with pytest.raises(StoppedError):
+        measured(Outcome.empty("not_run", "the run was interrupted"))
+    with pytest.raises(RuntimeError, match="no memory"):
+        measured(Outcome.empty("failed", "no memory"))

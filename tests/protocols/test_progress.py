@@ -14,7 +14,7 @@ from protocols.engine.settings import Settings
 from protocols.engine.task import Outcome, save_outcome
 from protocols.engine.task_runner import QueuedTask, TaskRunner
 from protocols.evaluation.label_task import LabelTask
-from protocols.run import planned
+from protocols.evaluation.plan import planned
 
 
 @pytest.fixture
@@ -112,13 +112,14 @@ def test_a_resumed_run_says_how_much_was_there(tmp_path: Path, log, monkeypatch)
 
 def test_the_plan_counts_everybody_at_every_number_of_labels():
     # Of transfer every candidate is frozen: two forms of each model.
-    line = planned(["transfer"], Settings(budget="full"), ["a", "b"], None)
+    line = planned(["transfer"], Settings(budget="full"), ["a", "b"], None, 1)
     assert "transfer (up to L0, up to" in line
     assert "everybody is trained to the end" in line
     counts = {
         (threat, budget): int(
             re.search(
-                r"up to (\d+) attacks", planned(["adaptive-probe"], Settings(threat=threat, budget=budget), ["a"], None)
+                r"up to (\d+) attacks",
+                planned(["adaptive-probe"], Settings(threat=threat, budget=budget), ["a"], None, 1),
             )[1]
         )
         for threat in ("L1", "L2")
@@ -129,4 +130,4 @@ def test_the_plan_counts_everybody_at_every_number_of_labels():
     assert (counts["L2", "smoke"] - counts["L1", "smoke"]) * 5 == (
         counts["L2", "standard"] - counts["L1", "standard"]
     ) * 3
-    assert "race from 0.125 to 1" in planned(["transfer"], Settings(budget="smoke"), ["a"], None)
+    assert "race from 0.125 to 1" in planned(["transfer"], Settings(budget="smoke"), ["a"], None, 1)

@@ -184,8 +184,10 @@ def test_small_work_stays_and_long_work_moves(monkeypatch):
     assert processes.asked[-1] == (7,)
 
 
-@pytest.mark.parametrize("facts", [{"size": 10**9}, {"foreign": True}])
-def test_large_data_and_code_of_others_move_at_once(facts):
+@pytest.mark.parametrize("facts", [{"size": 10**9}, {"foreign": True}, {"adversary": "theirs"}])
+def test_large_data_and_code_of_others_move_at_once(facts, monkeypatch):
+    theirs = SimpleNamespace(cards={"theirs": None}, get=lambda _: SimpleNamespace(__module__="theirs"))
+    monkeypatch.setattr("protocols.engine.executors.choose.ADVERSARIES", theirs)
     processes = Recording()
     job = SimpleNamespace(answer=5, **facts)
     assert list(AutoExecutor(processes).run(large_or_foreign, [(SimpleNamespace(answer=4),), (job,)])) == [

@@ -140,7 +140,10 @@ def test_the_first_sentence_says_whom_repurposing_costs_most():
         entry("cem", labels_to_90=10, ink=0.1),
         entry("disco", labels_to_90=10, ink=0.2),
         entry("vfc", labels_to_90=1),
+        entry("ran", status="failed", labels_to_90=60, censored=True),
+        entry("pan", labels_to_90=None),
     ))  # fmt: skip
+    assert first.endswith("Of 3 further ones it is not known.")
     assert order == ORDER
     assert first.startswith("Of 3 rows that keep no secret, are not extreme by design")
     assert "are cem and disco: 10 labelled releases per class bring an attacker 90 %" in first

@@ -96,6 +96,12 @@ def cut(file: Path) -> None:
 
 
 TINY_TRAIN = "train/n02124075/images/n02124075_1.JPEG"
+
+
+def shortened(file: Path) -> None:
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+
+
 TINY_DAMAGES = {
     "no wnids.txt": (lambda root: (root / "wnids.txt").unlink(), "--download"),
     "no words.txt": (lambda root: (root / "words.txt").unlink(), "--download"),
@@ -109,6 +115,7 @@ TINY_DAMAGES = {
     "another size": (lambda root: picture(root / TINY_TRAIN, 1, (64, 48)), "got 64x48"),
     "half a size": (lambda root: picture(root / TINY_TRAIN, 1, (32, 32)), "got 32x32"),
     "an unknown class": (lambda root: (root / "val/val_annotations.txt").write_text("val_0.JPEG\tn1\t0\n"), "got 'val"),
+    "cut annotations": (lambda root: shortened(root / "val/val_annotations.txt"), "names no class of 4 images, val_2"),
     "no class": (lambda root: (root / "val/val_annotations.txt").write_text("val_0.JPEG\n"), "WordNet ids"),
 }
 

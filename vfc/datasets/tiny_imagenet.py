@@ -84,6 +84,9 @@ def _val_files(folder: Path, wnids: Sequence[str]) -> Files:
                 f"expected FILE and one of {len(wnids)} WordNet ids in val_annotations.txt, got {' '.join(row)[:60]!r}",
                 _AGAIN,
             )
+    further = {file.name for file in (folder / "images").glob("*.JPEG")} - {row[0] for row in rows}
+    if further:
+        raise UserError(f"val_annotations.txt names no class of {len(further)} images, {min(further)} first", _AGAIN)
     return [(folder / "images" / row[0], numbers[row[1]]) for row in rows]
 
 

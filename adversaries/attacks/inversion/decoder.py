@@ -132,7 +132,9 @@ class Decoder(Reconstructor):
             raise NotApplicableError("the release has no two spatial axes of at least 4")
         ridge = fit_ridge(release, images, None, classes).plain
         base = ridge.left_out(images.flatten(1)).reshape(images.shape).clamp(0, 1)
-        read: Callable[[Tensor], Tensor] = ChannelMatch.standard(release) if self.form == "image" else _columns(release)
+        read: Callable[[Tensor], Tensor] = (
+            ChannelMatch.standard(release) if self.form == "image" else columns_of(release)
+        )
         width = self.width or (16 if max(images.shape[2:]) < 28 else 32)
         inputs = read(release)
         network = seeded(lambda: Corrector(tuple(images.shape[1:]), tuple(inputs.shape[1:]), width), generator)
@@ -175,7 +177,7 @@ class Decoder(Reconstructor):
             optimizer.step()
             if best.ends(network, last=step + 1 == steps):
                 break
-        return best.kept.eval(), best.step, flags
+        return best.kept.eval(), best.step, flags | best.flags
 
     def _loss(self, guess: Float[Tensor, "n c h w"], truth: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
         return (guess - truth).abs().mean() + self.weight * (1 - ssim(guess, truth).mean())
@@ -185,7 +187,13 @@ class Decoder(Reconstructor):
         base, inputs, truth = pairs
         if not len(base):
             return None
-        return lambda network: float(self._loss(network(base, inputs), truth))
+        pieces = [each.split(_CHUNK) for each in (base, inputs, truth)]
+
+        def error(network: nn.Module) -> float:
+            losses = [len(rows) * self._loss(network(own, seen), rows) for own, seen, rows in zip(*pieces, strict=True)]
+            return float(sum(losses)) / len(truth)
+
+        return error
 
 
 def _recent(average: Tensor, weights: Tensor, count: Tensor | int) -> Tensor:
@@ -208,6 +216,7 @@ class Stopping:
         self.every, self.error, self.patience = every, error, max(_PATIENCE * every, steps // 4)
         self.step = self.found = 0
         self.kept, self.least = copy.deepcopy(network), math.inf
+        self.flags: frozenset[str] = frozenset()
         self._look()
 
     def ends(self, network: nn.Module, *, last: bool) -> bool:
@@ -224,11 +233,14 @@ class Stopping:
     def _look(self) -> None:
         network = self.average.module.eval()
         error = -float(self.step) if self.error is None else self.error(network)
+        if not math.isfinite(error):  # what is kept says nothing of how far training gets
+            self.flags = frozenset({"NOT_CONVERGED"})
         if error < self.least:
             self.kept, self.least, self.found = copy.deepcopy(network), error, self.step
 
 
-def _columns(release: Shaped[Tensor, "n ..."]) -> Callable[[Tensor], Tensor]:
+def columns_of(release: Shaped[Tensor, "n ..."]) -> Callable[[Tensor], Tensor]:
+    """What standardizes every value of a release; what lies far out is held at ten deviations."""
     columns = Columns.fit(flat(release))
     return lambda rows: columns(flat(rows)).clamp(-10, 10)
 

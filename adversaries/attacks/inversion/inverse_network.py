@@ -6,6 +6,7 @@ Axes: n rows, c channels, h and w pixels, d columns of the release, p channels o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,9 +14,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from adversaries.attacks.inversion.decoder import columns_of
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstruction, Reconstructor
 from adversaries.knowledge import Knowledge
-from adversaries.learning.kernels import Columns, flat
 from adversaries.learning.networks import ChannelMatch
 from adversaries.threat import Level
 from vfc.seeding import seeded
@@ -35,7 +36,7 @@ class InvertedNetwork(Reconstruction):
         gradient_steps: optimizer steps taken.
     """
 
-    read: ChannelMatch | Columns
+    read: Callable[[Tensor], Tensor]
     network: nn.Module
     gradient_steps: int
 
@@ -46,7 +47,7 @@ class InvertedNetwork(Reconstruction):
         prediction: Int[Tensor, " n"] | None,  # noqa: ARG002  (the source knows none)
     ) -> Float[Tensor, "n c h w"]:
         """What the network makes of the release; each row stands alone."""
-        return torch.cat([self.network(_prepared(self.read, rows)) for rows in torch.split(release, _CHUNK)])
+        return torch.cat([self.network(self.read(rows)) for rows in torch.split(release, _CHUNK)])
 
 
 @ADVERSARIES.register("inverse-network", goals=("reconstruction",), order=27)
@@ -79,9 +80,8 @@ class InverseNetwork(Reconstructor):
     def fit(self, view: Knowledge, generator: torch.Generator) -> InvertedNetwork:
         """Train on all pairs."""
         release, images = view.pairs
-        planar = len(view.release_shape) == 3
-        read = ChannelMatch.standard(release) if planar else Columns.fit(flat(release))
-        inputs = _prepared(read, release)
+        read = _planes(release) if len(view.release_shape) == 3 else columns_of(release)
+        inputs = read(release)
         shape = tuple(images.shape[1:])
         network = seeded(lambda: _network(tuple(inputs.shape[1:]), shape, self.width), generator).to(images.device)
         steps = self.epochs * self.times * math.ceil(len(images) / _BATCH)
@@ -98,9 +98,10 @@ class InverseNetwork(Reconstructor):
         return replace(self, times=2 * self.times)
 
 
-def _prepared(read: ChannelMatch | Columns, release: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Standardized planes or columns; what lies far out is held at ten deviations."""
-    return (read(flat(release)) if isinstance(read, Columns) else read(release)).clamp(-10, 10)
+def _planes(release: Shaped[Tensor, "n p h w"]) -> Callable[[Tensor], Tensor]:
+    """What standardizes every plane; what lies far out is held at ten deviations."""
+    match = ChannelMatch.standard(release)
+    return lambda rows: match(rows).clamp(-10, 10)
 
 
 def _network(release: tuple[int, ...], shape: tuple[int, ...], width: int) -> nn.Sequential:

@@ -16,6 +16,8 @@ from vfc.defense import Defense
 from vfc.errors import NotApplicableError
 
 _CHUNK = 256
+_LARGEST = 10
+"""Beyond it values are no pixels, whatever they were normalized by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Inverse(Reconstruction):
     ) -> Float[Tensor, "n c h w"]:
         """The inverse's images."""
         found = [self.defense.inverse(rows) for rows in torch.split(release, _CHUNK)]
-        return torch.cat([rows.float().reshape(-1, *self.shape) for rows in found if rows is not None])
+        return torch.cat([_pixels(rows).reshape(-1, *self.shape) for rows in found if rows is not None])
 
 
 @ADVERSARIES.register("own-inverse", goals=("reconstruction",), order=105)
@@ -59,6 +61,7 @@ class OwnInverse(Reconstructor):
 
         Raises:
             NotApplicableError: the defense has no inverse, or not one to images of this shape.
+            ValueError: what it gives are no pixels.
         """
         release, images = view.pairs
         with torch.no_grad():
@@ -69,4 +72,19 @@ class OwnInverse(Reconstructor):
             raise NotApplicableError(
                 f"its inverse gives {tuple(tried.shape[1:])}, images are {tuple(images.shape[1:])}"
             )
+        _pixels(tried)
         return Inverse(defense=view.defense, shape=tuple(images.shape[1:]))
+
+
+def _pixels(values: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Images in [0, 1]; bytes are scaled.
+
+    Raises:
+        ValueError: they are no pixels, so that a perfect inverse would look useless.
+    """
+    if values.dtype == torch.uint8:
+        return values.float() / 255
+    if not values.is_floating_point() or bool((values.abs() > _LARGEST).any()):
+        low, high = float(values.min()), float(values.max())
+        raise ValueError(f"the inverse gives {values.dtype} in [{low:g}, {high:g}]; images are bytes, or in [0, 1]")
+    return values.float()

@@ -53,26 +53,28 @@ class ReplayDecoder(Reconstructor):
         """Ask, then learn.
 
         Raises:
-            NotApplicableError: the defense does not publish with what L4 grants, or publishes another shape, or the
-                form needs two spatial axes.
+            NotApplicableError: the defense does not publish its own images with what L4 grants, or publishes another
+                shape, or the form needs two spatial axes.
+            UserError: it publishes those, and refuses others.
         """
-        release, images = view.pairs
+        # Pairs of one image stay on one side of the held-out tenth: row i and every copy of it agree modulo ten.
+        count = len(view.pairs[0]) // 10 * 10
+        if count == 0:
+            raise NotApplicableError("fewer than ten pairs")
+        release, images = (each[:count] for each in view.pairs)
+        try:
+            _published(view.defense, images[:2], generator)
+        except UserError as error:
+            raise NotApplicableError(
+                f"the defense does not publish with what L4 grants; its target comes with L5 ({error.what})"
+            ) from error
         asked = torch.cat([_moved(images, generator) for _ in range(self.copies)])
         answers = _published(view.defense, asked, generator)
         if answers.shape[1:] != release.shape[1:]:
             raise NotApplicableError("the defense answers in another shape than it published")
-        # Pairs of one image stay on one side of the held-out tenth: row i and every copy of it agree modulo ten.
-        count = len(images) // 10 * 10
-        if count == 0:
-            raise NotApplicableError("fewer than ten pairs")
-        rows = torch.cat([torch.arange(count) + turn * len(images) for turn in range(self.copies)]).to(asked.device)
         inner = Decoder(form=self.form, steps=self.steps, times=self.times)
-        return inner.learned(
-            torch.cat([release[:count].to(answers.dtype), answers[rows]]),
-            torch.cat([images[:count], asked[rows]]),
-            view.num_classes,
-            generator,
-        )
+        seen, shown = torch.cat([release.to(answers.dtype), answers]), torch.cat([images, asked])
+        return inner.learned(seen, shown, view.num_classes, generator)
 
     def doubled(self) -> ReplayDecoder:
         """The same with twice the steps."""
@@ -102,9 +104,4 @@ def _published(
     defense: Defense, images: Float[Tensor, "n c h w"], generator: torch.Generator
 ) -> Shaped[Tensor, "n ..."]:
     """What the defense answers to queries."""
-    try:
-        return torch.cat([defense.publish(rows, generator).values for rows in torch.split(images, _CHUNK)])
-    except UserError as error:
-        raise NotApplicableError(
-            f"the defense does not publish with what L4 grants; its target comes with L5 ({error.what})"
-        ) from error
+    return torch.cat([defense.publish(rows, generator).values for rows in torch.split(images, _CHUNK)])

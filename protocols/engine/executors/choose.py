@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from adversaries.registries import ADVERSARIES
 from protocols.engine.executors.base import Executor, Job, Jobs, LocalExecutor, Result
 from protocols.engine.executors.cluster import RayExecutor
 from protocols.engine.executors.processes import ProcessExecutor, available_memory, warm_up
@@ -56,7 +57,10 @@ class AutoExecutor:
 
 def _belongs_apart(argument: Any) -> bool:
     """Whether a job's argument says that it is large, or that it runs code of the user's own."""
-    return bool(getattr(argument, "size", 0) > LARGE or getattr(argument, "foreign", False))
+    if getattr(argument, "size", 0) > LARGE or getattr(argument, "foreign", False):
+        return True
+    name = getattr(argument, "adversary", "")
+    return name in ADVERSARIES.cards and not ADVERSARIES.get(name).__module__.startswith("adversaries.")
 
 
 def workers_of(settings: Settings, device: str) -> int:

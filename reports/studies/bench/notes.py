@@ -39,19 +39,21 @@ def notes(bench: Bench) -> list[str]:
 
 def answer(bench: Bench) -> list[str]:
     """How dear the dearest rows are to repurpose, of those that the question is about; and how rows are ordered."""
-    asked = [row for row in bench.graded if not row.mark and not row.hides_behind_secret and row.control == "matched"]
+    ordinary = [row for row in bench.graded if not row.mark and not row.hides_behind_secret]
+    asked = [row for row in ordinary if row.control == "matched" and row.status == "measured"]
     cost = {row.name: value for row in asked if (value := row.values.get("labels_to_90")) and value.value is not None}
-    if len(asked) < 2 or not cost:
+    if len(cost) < 2:
         return [ORDER]
     most = max(cost.values(), key=lambda value: (value.censored, value.value))
     dearest = [name for name, value in cost.items() if (value.censored, value.value) == (most.censored, most.value)]
     labels = ("more than " if most.censored else "") + number(most.value or 0.0, "count")
-    one = most.value == 1 and not most.censored
+    one, others = most.value == 1 and not most.censored, len(ordinary) - len(cost)
+    further = f" Of {others} further ones it is not known." if others else ""
     what = f"{labels} labelled release{'' if one else 's'} per class {'brings' if one else 'bring'}"
     return [
-        f"Of {len(asked)} rows that keep no secret, are not extreme by design and are read about as well as by the "
+        f"Of {len(cost)} rows that keep no secret, are not extreme by design and are read about as well as by the "
         f"target model, the dearest to repurpose {'is' if len(dearest) == 1 else 'are'} {_listed(dearest)}: {what} an "
-        "attacker 90 % of the way to the target model.",
+        f"attacker 90 % of the way to the target model.{further}",
         ORDER,
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vfc.defense import DEFENSES, Defense
@@ -23,3 +23,7 @@ class Identity(Defense):
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:  # noqa: ARG002
         """The images themselves."""
         return Release(values=x, bounds=(0.0, 1.0))
+
+    def inverse(self, values: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
+        """The same images."""
+        return values
