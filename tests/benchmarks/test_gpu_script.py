@@ -1,6 +1,5 @@
 """`benchmarks/gpu.sh`, with tiny sizes on the CPU: every step of it runs, and says how long it took."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from reports.model.storage import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,4 +25,4 @@ def test_the_script_runs_on_the_cpu_with_tiny_sizes(tmp_path):
     assert head == ["step", "seconds", "code"]
     assert [name for name, _, _ in steps] == ["train", "attack"]
     assert all(float(seconds) > 0 and code in ("0", "3") for _, seconds, code in steps)
-    assert json.loads((tmp_path / "out" / "attack" / "report.json").read_text())["status"] == "complete"
+    assert load(tmp_path / "out" / "attack").status == "complete"

@@ -14,7 +14,7 @@ from vfc.errors import UserError
 
 RUN = (
     "attack", "--release", "identity", "--gate", "target.accuracy >= 0.01", "--gate", "transfer.accuracy >= 0.01",
-    "--protocol", "transfer", "--protocol", "attribute", "--threat", "L0",
+    "--protocol", "transfer", "--protocol", "attribute", "--threat", "L0", "--executor", "local",
 )  # fmt: skip
 TASKS = 3
 """In this one the user interrupts: transfer has begun then, and attribute has not."""
