@@ -21,8 +21,9 @@ TASKS = 3
 
 
 @pytest.fixture
-def interrupting(monkeypatch):
-    """Counts tasks, and sends Ctrl-C in the middle of one of them."""
+def interrupting(vfc, monkeypatch, tmp_path):
+    """Counts tasks, and sends Ctrl-C in the middle of one of them; no other test's cells spare any."""
+    monkeypatch.setenv("VFC_CACHE_DIR", str(tmp_path / "cache"))
 
     class Counter:
         at, done = TASKS, 0
