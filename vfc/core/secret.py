@@ -60,21 +60,24 @@ def parse_secret(declared: object, origin: str) -> Secret:
         raise UserError(f"expected kind, what, bits and lifetime in the secret of {origin}, got {unknown[0]}", _FORM)
     kind, what = declared.get("kind", "none"), declared.get("what", "")
     bits, lifetime = declared.get("bits"), declared.get("lifetime", "dataset")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"expected the secret's kind of {origin} to be one of {', '.join(KINDS)}, got {kind!r}", _FORM)
-    if lifetime not in LIFETIMES:
+    if not isinstance(lifetime, str) or lifetime not in LIFETIMES:
         choices = ", ".join(LIFETIMES)
         raise UserError(f"expected the secret's lifetime of {origin} to be one of {choices}, got {lifetime!r}", _FORM)
-    if not isinstance(what, str) or len(what) > 200:
+    text = " ".join(what.split()) if isinstance(what, str) else ""
+    # It ends sentences of verdicts: nothing invisible may stand for a secret, and nothing may move the cursor there.
+    readable = isinstance(what, str) and text.isprintable() and (not text or any(map(str.isalnum, text)))
+    if not readable or len(text) > 200:
         raise UserError(f"expected a short text for what is secret in {origin}, got {str(what)[:50]!r}", _FORM)
     number = isinstance(bits, int | float) and not isinstance(bits, bool) and 0 < bits < 1e12
     if bits is not None and not number:
         raise UserError(f"expected a positive number of bits for the secret of {origin}, got {bits!r}", _FORM)
-    if kind in ("symmetric", "asymmetric") and (not what.strip() or bits is None):
+    if kind in ("symmetric", "asymmetric") and (not text or bits is None):
         raise UserError(f"expected `what` and `bits` of the {kind} secret of {origin}, got none", _FORM)
     return Secret(
         kind=cast("SecretKind", kind),
-        what=" ".join(what.split()),
+        what=text,
         bits=None if bits is None else float(cast("float", bits)),
         lifetime=cast("Lifetime", lifetime),
     )
