@@ -23,6 +23,9 @@ from vfc.registry import Registry
 Numbers = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 
+LARGEST = 1e6
+"""Numbers of readings are held within plus and minus this."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:

@@ -17,13 +17,15 @@ from scipy.optimize import isotonic_regression
 from adversaries.evidence import Value
 from adversaries.goals.exposed import picked
 from adversaries.goals.membership import MembershipAdversary, Numbers, Readings, Shadows, Sight, Truth
+from adversaries.goals.membership_plants import hard_planted
+from adversaries.health import HARD, KINDS, Kind
 from adversaries.statistics import estimates
 from vfc.errors import NotApplicableError
 
 MembershipArm = Literal["attack", "shuffled", "ceiling", "undefended"]
 
 PLANTED = 0.5
-"""Share of the members that the ceiling arm marks."""
+"""Share of the members that the ceiling arm marks, and of the rows that arms with a plant of a hard kind mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,11 @@ class MembershipInputs:
             shadows=replace(shadows, universe=universe, candidates=candidates),
             real=planted(self.real, truth, generator),
         )
+
+    def hard(self, truth: Truth, kind: Kind, seed: int) -> MembershipInputs:
+        """The hard control: releases of half of the images say in a way of one kind whether they are members."""
+        shadows, real = hard_planted(self.shadows, self.real, truth, kind, PLANTED, seed)
+        return MembershipInputs(shadows=shadows, real=real)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +233,7 @@ class GradedMembership:
 
 
 def assess_membership(
-    adversary: MembershipAdversary, inputs: MembershipInputs, truth: Truth, *, arm: MembershipArm, seed: int
+    adversary: MembershipAdversary, inputs: MembershipInputs, truth: Truth, *, arm: str, seed: int
 ) -> GradedMembership:
     """Fix a threshold on the shadows, score the images in question, and compare with the truth.
 
@@ -234,8 +241,8 @@ def assess_membership(
         adversary: who attacks; never shown `truth`.
         inputs: what it reads; for the arm `undefended` what the target models show by themselves.
         truth: who is a member.
-        arm: `attack`; `shuffled`, with membership permuted everywhere; `ceiling`, with a leak planted in a copy; or
-            `undefended`.
+        arm: `attack`; `shuffled`, with membership permuted everywhere; `ceiling`, with a leak planted in a copy;
+            `undefended`; or `planted:` and a kind, with one planted in a way that common readers miss.
         seed: of what the arms draw.
 
     Raises:
@@ -246,6 +253,8 @@ def assess_membership(
         permuted, answers = inputs.shuffled(generator), generator.permutation(truth)
         # What is planted is drawn after all permutations, whether or not these are used.
         inputs, truth = (permuted, answers) if arm == "shuffled" else (inputs.planted(truth, generator), truth)
+    elif arm.startswith(HARD):
+        inputs = inputs.hard(truth, next(kind for kind in KINDS if arm == f"{HARD}{kind}"), seed)
     calibrated = calibrate(adversary, inputs.shadows)
     scores = scored(adversary, real(inputs.shadows, inputs.real))
     finite = bool(np.isfinite(scores).all())

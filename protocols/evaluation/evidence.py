@@ -186,8 +186,8 @@ class EvidenceMaker:
             if other.arm.startswith(HARD) and other._replace(arm=trial.arm) == trial:
                 name, rows = f"planted.{other.arm.removeprefix(HARD)}", self._rows(outcome, contestant)
                 if rows is not None and once is not None:
-                    value = self.board.statistic.value(rows)
-                    found[name] = value.model_copy(update={"reason": compared_with_planted(once, rows)})
+                    value, right = self.board.statistic.value(rows), self.board.statistic.right
+                    found[name] = value.model_copy(update={"reason": compared_with_planted(right(once), right(rows))})
                 elif rows is None:
                     # Else a reader that dies there would look as if nothing had been planted.
                     why = f"{outcome.status.replace('_', ' ')}: {outcome.reason or 'no reason was given'}"
@@ -212,6 +212,7 @@ class EvidenceMaker:
             "settings": self._settings(contestant),
             **(self.described(outcome) if self.described is not None else {}),
         }
+        described["metrics"] = {**described["metrics"], **self._hard(contestant, trial)}
         return Evidence(
             protocol=self.protocol,
             adversary=competitor.candidate.adversary,

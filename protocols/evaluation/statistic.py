@@ -89,6 +89,10 @@ class Statistic:
             found = estimates.advantage(hits, int(member.sum()), others, int((~member).sum()), alpha)
         return found.model_copy(update={"rows": key})
 
+    def right(self, rows: Rows) -> Rows:
+        """Which rows are right, of those that are right or wrong: about a label, or about who is a member."""
+        return (rows % 2 == rows // 2).astype(np.uint8) if self.kind == "advantage" else rows
+
     def floor_value(self, count: int) -> Value:
         """The best guess without the release, on the first `count` targets; only where `floor` is known."""
         rows = np.zeros(0) if self.floor is None else self.floor[:count]
@@ -100,8 +104,7 @@ class Statistic:
 
     def above(self, more: Rows, less: Rows, level: float, margin: float = 0.0) -> bool:
         """Whether the first rows are above the second on the same targets, by more than a margin and beyond chance."""
-        if self.kind == "advantage":
-            more, less = (rows % 2 == rows // 2 for rows in (more, less))  # right about who is a member
+        more, less = self.right(more), self.right(less)
         count = min(len(more), len(less))
         apart = np.asarray(more[:count], np.float64) - np.asarray(less[:count], np.float64)
         if count < 2 or float(apart.mean()) <= margin:

@@ -18,6 +18,8 @@ from adversaries.goals.exposed import FALLBACK
 from adversaries.goals.membership import Shadows, Truth
 from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
+from adversaries.goals.membership_plants import hard_kind
+from adversaries.health import HARD, READERS, Kind
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
@@ -33,7 +35,7 @@ from protocols.evaluation.leaderboard import Contestant, Leaderboard
 from protocols.evaluation.metrics import chosen_value
 from protocols.evaluation.overrides import with_overrides
 from protocols.evaluation.protocol import Findings
-from protocols.evaluation.results import Competitor, Results, Trial
+from protocols.evaluation.results import Attempt, Competitor, Results, Trial
 from protocols.evaluation.schedule import Schedule
 from protocols.evaluation.statistic import FEW, Statistic
 from protocols.membership.tasks import FALSE_RATE, MembershipTask, ReadTask, input_arrays, measured
@@ -140,9 +142,10 @@ def _asked(context: Context) -> Asked:
 
 def _attacked(context: Context, asked: Asked, seed: int) -> Leaderboard:
     """One seed: read everything, and attack in every arm; the choice is made on the shadows."""
-    reads = {"attack": _read(context, asked, seed, bare=False)}
+    task, inputs = _read(context, asked, seed, bare=False)
+    reads = {"attack": task}
     if context.prepared.target.clean is not None:
-        reads["undefended"] = _read(context, asked, seed, bare=True)
+        reads["undefended"], _ = _read(context, asked, seed, bare=True)
     candidates = [with_overrides(candidate, context.settings) for candidate in collect("membership")]
     competitors = [Competitor(candidate=candidate, level=LEVEL, grows=False) for candidate in candidates]
     results = Results(competitors=competitors, seeds=(seed,), common=context.common)
@@ -168,14 +171,25 @@ def _attacked(context: Context, asked: Asked, seed: int) -> Leaderboard:
         few=2 * FEW,
         ties="budget",
     )
-    return Leaderboard(results=results, statistic=statistic)
+    board = Leaderboard(results=results, statistic=statistic)
+    if (kind := hard_kind(inputs.shadows, inputs.real, asked.truth, seed)) is not None:
+        schedule.run(results.trials(_looking(board, kind), f"{HARD}{kind}"))  # type: ignore[arg-type]
+    return board
 
 
-def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> partial[MembershipTask]:
+def _looking(board: Leaderboard, kind: Kind) -> list[Attempt]:
+    """Who looks for a mark of a kind that common readers miss: the strongest, and who reads what it is made of."""
+    attempts, of = board.results.attempts(), board.results.of
+    chosen = board.choose(attempts)
+    readers = [each for each in attempts if of(each).candidate.settings.get("reader") in READERS[kind]]
+    return readers if chosen is None else list(dict.fromkeys([chosen.attempt, *readers]))
+
+
+def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> tuple[partial[MembershipTask], MembershipInputs]:
     """Readings of all shadows on the universe and on the images in question, and of the real defense on those.
 
     Returns:
-        What makes the tasks that attack them.
+        What makes the tasks that attack them, and what was read.
     """
     publisher, place = context.prepared.publisher, context.prepared.place
     if publisher is None:
@@ -213,7 +227,7 @@ def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> partial[M
     answers = tensor_digest(asked.question.member, asked.universe.member, torch.from_numpy(asked.inside))
     name = f"membership-{digest_of([[each.task.key(context.runner.code) for each in queue], answers])[:32]}"
     place.save_beside(name, input_arrays(inputs, asked.truth))
-    return partial(MembershipTask, seed=seed, inputs=name, signals=found[0].names, online=asked.online)
+    return partial(MembershipTask, seed=seed, inputs=name, signals=found[0].names, online=asked.online), inputs
 
 
 def _metrics(board: Leaderboard) -> dict[str, Value]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from adversaries.attacks.membership.signals import Measured, measure
 from adversaries.evidence import Cost
 from adversaries.goals.membership import ADVERSARIES, Readings, Shadows, Truth
-from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, assess_membership
+from adversaries.goals.membership_grading import MembershipInputs, assess_membership
 from protocols.engine.executors.base import StoppedError
 from protocols.engine.handles import EvaluationHandle
 from protocols.engine.task import EXPOSED, Outcome, Task
@@ -110,7 +110,7 @@ class MembershipTask(Task):
     Args:
         adversary: registered name.
         settings: its options.
-        arm: attack, shuffled, ceiling or undefended.
+        arm: attack, shuffled, ceiling or undefended; or `planted:` and a kind of mark.
         seed: attack seed.
         inputs: the arrays beside the handle that hold what is read; named by a digest of them.
         signals: names of the signals there.
@@ -119,7 +119,7 @@ class MembershipTask(Task):
 
     adversary: str
     settings: dict[str, Any]
-    arm: MembershipArm
+    arm: str
     seed: int
     inputs: str
     signals: tuple[str, ...]

@@ -24,6 +24,8 @@ from adversaries.goals.membership_grading import (
     real,
     roc,
 )
+from adversaries.goals.membership_plants import hard_kind
+from adversaries.health import HARD
 from adversaries.statistics import estimates, intervals, levels
 from vfc.defense import DEFENSES, Defense
 from vfc.errors import NotApplicableError
@@ -148,7 +150,7 @@ def test_an_image_stands_out_by_its_probability_over_the_mean_of_the_shadows(onl
     np.testing.assert_allclose(attack("rmia").score(sight), expected)
 
 
-@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier"])
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier", "shadow-reader"])
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("shadows", [2, S])
 def test_a_score_does_not_depend_on_which_other_images_are_in_question(name, online, shadows):
@@ -188,7 +190,7 @@ def test_a_mark_on_the_release_of_members_is_found(share):
     assert levels.recompute(graded.advantage, 0.001).low > 0
 
 
-@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier"])
+@pytest.mark.parametrize("name", ["loss-threshold", "lira", "rmia", "bavaria", "shadow-classifier", "shadow-reader"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_is_found_where_nothing_is(name, seed):
     truth, seen = world(difficulty=1.0, seed=seed)
@@ -391,6 +393,64 @@ def test_a_planted_leak_moves_some_members_by_six_deviations():
         assert not marked[~truth].any()
         assert marked.sum() / truth.sum() == pytest.approx(PLANTED, abs=0.12)
         assert np.allclose(after[marked] - before[marked], 6 * before.std(axis=0) + 1e-6)
+
+
+def wider(seen, columns, *, whole=False):
+    """The same with releases of so many columns, which hold noise."""
+    source = random(9)
+
+    def other(readings):
+        release = source.standard_normal((len(readings.release), columns))
+        return replace(readings, release=np.round(8 * release) if whole else release)
+
+    shadows = seen.shadows
+    shadows = replace(shadows, **{name: [*map(other, getattr(shadows, name))] for name in ("universe", "candidates")})
+    return replace(seen, shadows=shadows, real=other(seen.real))
+
+
+@pytest.mark.parametrize(("kind", "reader"), [("signs", "products"), ("residue", "residues"), ("scale", "row-views")])
+def test_its_reader_finds_a_mark_of_members_that_no_single_number_shows(kind, reader):
+    truth, seen = world(shadows=2)
+    seen = wider(seen, 8, whole=kind == "residue")
+    arm = f"{HARD}{kind}"
+    found = grade(attack("shadow-reader", reader=reader), seen, truth, arm)
+    # Half of the rows are marked, and of the others nobody knows anything.
+    assert found.advantage.value == pytest.approx(PLANTED, abs=0.12)
+    assert grade(attack("shadow-classifier"), seen, truth, arm).advantage.high < found.advantage.low
+    assert grade(attack("lira"), seen, truth, arm).advantage.high < found.advantage.low
+    assert levels.recompute(grade(attack("shadow-reader", reader=reader), seen, truth).advantage, 0.001).low <= 0
+
+
+def test_a_hard_mark_is_in_half_of_the_releases_and_nowhere_else():
+    truth, seen = world(shadows=2, online=True)
+    seen = wider(seen, 8)
+    now = seen.hard(truth, "signs", 3)
+    assert np.array_equal(now.real.release, seen.hard(truth, "signs", 3).real.release)
+    pairs = [(seen.real, now.real, truth)]
+    for name, members in (("universe", seen.shadows.member), ("candidates", seen.shadows.inside)):
+        pairs += zip(getattr(seen.shadows, name), getattr(now.shadows, name), members, strict=True)
+    carriers = set()
+    for before, after, member in pairs:
+        assert after.signals is before.signals
+        changed = before.release != after.release
+        marked = changed.any(axis=1)
+        assert marked.mean() == pytest.approx(PLANTED, abs=0.12)
+        carriers.add(tuple(np.nonzero(changed.any(axis=0))[0]))
+        columns = after.release[marked][:, changed.any(axis=0)]
+        middle = (before.release.min() + before.release.max()) / 2
+        assert columns.shape[1] == 3
+        assert np.mean((np.sign(columns - middle).prod(axis=1) > 0) == member[marked]) > 0.95
+    assert len(carriers) == 1  # the same under every defense
+
+
+def test_which_hard_marks_membership_can_carry():
+    truth, seen = world(shadows=2)
+    kinds = {hard_kind(s.shadows, s.real, truth, seed) for s in (wider(seen, 8),) for seed in range(12)}
+    assert kinds == {"signs", "scale"}
+    whole = wider(seen, 80, whole=True)
+    assert {hard_kind(whole.shadows, whole.real, truth, seed) for seed in range(12)} == {"residue", "scale"}
+    one = wider(seen, 1)
+    assert hard_kind(one.shadows, one.real, truth, 0) is None
 
 
 def test_a_threshold_lies_halfway_between_members_and_others_that_are_all_told_apart():

@@ -188,6 +188,7 @@ ELSEWHERE: dict[str, str] = {
     "loss-threshold": "adversaries/test_membership.py",
     "lira": "adversaries/test_membership.py",
     "shadow-classifier": "adversaries/test_membership.py",
+    "shadow-reader": "adversaries/test_membership.py",
     "mask-latent": "adversaries/test_masked.py",
     "mask-replay": "adversaries/test_masked.py",
     "decensor": "adversaries/attacks/test_informed.py",

@@ -194,6 +194,9 @@ lira signal=norm
 rmia
 bavaria signal=confidence
 shadow-classifier
+shadow-reader reader=products
+shadow-reader reader=residues
+shadow-reader reader=row-views
 """
 AWARE = """
 mask-latent recovery=learned probe=linear

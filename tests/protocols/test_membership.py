@@ -10,12 +10,16 @@ from safetensors.numpy import load_file
 
 from adversaries.evidence import Value
 from adversaries.goals.membership_draws import Universe
+from adversaries.health import READERS
 from adversaries.statistics import levels
 from protocols.engine import budget
 from protocols.engine.executors.base import StoppedError
 from protocols.engine.shadows import learns
 from protocols.engine.task import Outcome
 from protocols.membership.tasks import measured
+from reports.model.attempt_index import AttemptIndex
+from reports.model.report import Report
+from reports.text.caveats import controls
 from tests.protocols.elsewhere import Elsewhere
 from vfc.defense import DEFENSES
 from vfc.wrapper import ModuleDefense
@@ -58,6 +62,21 @@ class Forgets(Remembers):
     """Noise, whoever it was fitted on."""
 
     mark = 0.0
+
+
+class Hides(Remembers):
+    """Noise, of which the product of three signs says who a member is."""
+
+    def forward(self, x):
+        noise = torch.randn_like(x)
+        signs = noise[:, 0].flatten(1)[:, [5, 20, 40]].sign().prod(1)
+        wanted = torch.tensor([1.0 if key(image) in self.seen else -1.0 for image in x])
+        noise[:, 0, 0, 5] *= signs * wanted
+        return noise
+
+
+def hides():
+    return Hides().requires_grad_(False)
 
 
 def remembers():
@@ -136,6 +155,33 @@ def test_a_defense_that_remembers_its_members_is_found(attacked):
     false, true = arrays["roc/shadow-classifier/fpr"], arrays["roc/shadow-classifier/tpr"]
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     assert bool((np.diff(false) >= 0).all() and (np.diff(true) >= 0).all())
+
+
+def test_a_mark_that_no_single_number_shows_is_found_and_planted_ones_are_told(attacked):
+    code, report, _ = attacked("OWN:hides", "--gate", "membership.advantage <= 0.3")
+    assert code == 1
+    rows = {(row["adversary"], row["settings"].get("reader")): row for row in report["evidence"]}
+    best = rows["shadow-reader", "products"]
+    assert best["chosen"]
+    assert best["arms"]["attack"]["low"] > 0.5
+    assert not surely_above_zero(best["arms"]["shuffled"])
+    assert not surely_above_zero(rows["shadow-classifier", None]["arms"]["attack"])
+
+
+def test_a_mark_of_a_hard_kind_is_planted_for_those_who_might_read_it(attacked):
+    _, report, _ = attacked("OWN:forgets")
+    planted = {
+        (row["adversary"], row["settings"].get("reader")): (name, value["reason"])
+        for row in report["evidence"]
+        for name, value in row["metrics"].items()
+        if name.startswith("planted.")
+    }
+    ((reader, (name, said)),) = [each for each in planted.items() if each[0][1] in READERS[each[1][0].split(".")[1]]]
+    assert reader[0] == "shadow-reader"
+    assert said == "found"
+    assert {each[0] for each in planted.values()} == {name}
+    text = " ".join(controls(AttemptIndex(Report.model_validate(report))))
+    assert "A leak of membership planted in a copy of the release" in text
 
 
 def test_online_the_images_in_question_are_in_half_of_the_shadows(attacked, monkeypatch):

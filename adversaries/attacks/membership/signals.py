@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from adversaries.goals.membership import Readings
+from adversaries.goals.membership import LARGEST, Readings
 from adversaries.learning.kernels import as_float
 from vfc.core.network import Network
 from vfc.core.objective import kl_per_dimension
@@ -21,7 +21,6 @@ FEATURES = 1024
 """A release of more numbers is averaged over neighbors down to so many."""
 
 _CHUNK = 512
-_LARGEST = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def measure(
         logits = defense.predict(values)
         if logits is not None:
             signals.setdefault("confidence", []).append(confidence(logits, y))
-        release = as_float(values).double().clamp(-_LARGEST, _LARGEST)
+        release = as_float(values).double().clamp(-LARGEST, LARGEST)
         signals.setdefault("norm", []).append(release.flatten(1).norm(dim=1).clamp(min=1e-6).log())
         if release.shape == x.shape:
             difference = (release - x).flatten(1).square().mean(1)
@@ -79,7 +78,7 @@ def measure(
     names = tuple(sorted(signals))
     columns = torch.stack([torch.cat(signals[name]) for name in names], dim=1)
     readings = Readings(
-        signals=columns.double().cpu().clamp(-_LARGEST, _LARGEST).nan_to_num().numpy(),
+        signals=columns.double().cpu().clamp(-LARGEST, LARGEST).nan_to_num().numpy(),
         release=torch.cat(features).double().cpu().numpy(),
     )
     return Measured(names=names, readings=readings)
@@ -87,6 +86,6 @@ def measure(
 
 def confidence(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """log p / (1 - p) of the label's probability p, computed without losing what softmax rounds away."""
-    logits = logits.double().nan_to_num(posinf=_LARGEST, neginf=-_LARGEST)
+    logits = logits.double().nan_to_num(posinf=LARGEST, neginf=-LARGEST)
     own = logits.gather(1, labels[:, None])[:, 0]
     return own - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
