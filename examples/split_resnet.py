@@ -4,8 +4,8 @@
         --label living=label:2,3,4,5,6,7 --unintended resnet56.safetensors \\
         --protocol adaptive-probe --protocol attribute --protocol inversion
 
-`cifar10.npz` holds `train_images` and `test_images` (n, 32, 32, 3) as bytes, `train_label` and `test_label`; best all of
-them images on which the network was not trained. The weights are read from the file that `SPLIT_RESNET_WEIGHTS` names
+`cifar10.npz` holds `train_images` and `test_images` (n, 32, 32, 3) as bytes, `train_label` and `test_label`, best of
+images on which the network was not trained. The weights are read from the file that `SPLIT_RESNET_WEIGHTS` names
 (default: `resnet20.safetensors` in the working folder). The device computes the first part and publishes its output
 with noise; the server computes the rest.
 """
