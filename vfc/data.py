@@ -190,20 +190,30 @@ def image_set(images: npt.NDArray[np.generic], labels: Mapping[str, npt.NDArray[
         UserError: other shapes or types, or labels that do not fit the images.
     """
     if images.ndim != 4 or images.shape[3] not in (1, 3) or images.shape[1] != images.shape[2]:
+        first = images.ndim == 4 and images.shape[1] in (1, 3)
         raise UserError(
             f"expected square images of shape (n, side, side, 1 or 3) in {where}, got {images.shape}",
-            "store them as NHWC",
+            "store images.transpose(0, 2, 3, 1), with the channels last" if first else "store them as NHWC",
         )
     if len(images) == 0:
         raise UserError(f"expected images in {where}, got none", "add images")
     if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise UserError(f"expected uint8 images, or floats in [0, 1], in {where}, got {images.dtype}", "convert them")
+        raise UserError(
+            f"expected uint8 images, or floats in [0, 1], in {where}, got {images.dtype}",
+            "store images.astype('uint8'), if they are in 0 to 255",
+        )
     with np.errstate(over="ignore"):  # numbers too large for float32 become infinite and are refused by the checks
         pixels = torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), dtype=np.float32, order="C"))
     if images.dtype == np.uint8:
         pixels.div_(255)
     rows = {}
     for name, values in labels.items():
+        if values.ndim == 2 and len(values) == len(images) and values.shape[1] > 1:
+            raise UserError(
+                f"expected {len(images)} values of label {name!r} in {where}, got shape {values.shape}: scores, or one "
+                "column per class",
+                f"store {name}.argmax(1)",
+            )
         if values.dtype.kind not in "iub":
             raise UserError(f"expected integers as label {name!r} in {where}, got {values.dtype}", "number the classes")
         if values.shape != (len(images),):
@@ -213,6 +223,13 @@ def image_set(images: npt.NDArray[np.generic], labels: Mapping[str, npt.NDArray[
             )
         rows[name] = torch.from_numpy(values.astype(np.int64))
     return ImageSet(images=pixels, labels=rows)
+
+
+def into_range(low: float, high: float, what: str) -> str:
+    """What to do about pixels from `low` to `high`: bytes are divided, a normalization is undone."""
+    if low >= 0 and 1.5 < high <= 255:
+        return f"use {what} / 255"
+    return "undo the normalization, and normalize inside the defense and the target"
 
 
 def count_classes(*parts: ImageSet | None) -> dict[str, int]:
@@ -236,7 +253,7 @@ def check_dataset(dataset: Dataset) -> None:
         if dataset.checks_range and (low < 0 or high > 1):
             raise UserError(
                 f"expected pixels in [0, 1] in {dataset.name} ({where}), got {low:.4g} to {high:.4g}",
-                "divide them by their maximum",
+                into_range(low, high, "images"),
             )
         for name, values in part.labels.items():
             lowest, highest = (int(value) for value in torch.aminmax(values))

@@ -200,7 +200,10 @@ def _images(values: Tensor, path: Path) -> Float[Tensor, "n c h w"]:
 def _classes(values: Tensor, name: str, path: Path) -> Int[Tensor, " n"]:
     if values.ndim != 1 or values.is_floating_point():
         found = f"{values.dtype} of shape {tuple(values.shape)}"
-        raise UserError(f"expected integers (n,) in {name!r} of {path}, got {found}", "save class numbers from 0")
+        raise UserError(
+            f"expected integers (n,) in {name!r} of {path}, got {found}",
+            f"save {name}.argmax(1)" if values.ndim == 2 and values.shape[1] > 1 else "save class numbers from 0",
+        )
     classes = values.long()
     if int(classes.min()) < 0:
         raise UserError(

@@ -117,6 +117,8 @@ def waiver_words(result: GateResult) -> str:
 
 
 def _message(result: GateResult) -> str:
+    if result.outcome != "held" and result.waiver is not None and result.waiver.active:
+        return f"{clean(result.expr)} is {state_words(result)}; {clean(result.reason)}"
     notes = [f"{clean(result.expr)} is {result.outcome}: {clean(result.reason)}"]
     if result.level == "warn":
         notes.append("only a warning")

@@ -38,16 +38,29 @@ def test_every_job_keeps_the_cache_and_the_exit_code():
             assert "vfc attack --out vfc-report\n" in text, service
 
 
+def test_a_red_job_keeps_its_cache_too():
+    """Both services keep a cache of green jobs alone unless they are told otherwise."""
+    assert "    paths: [.vfc-cache]\n    when: always" in content("gitlab")
+    assert re.search(r"- if: always\(\).*\n +uses: actions/cache/save@", content("github"))
+    assert "actions/cache@" not in content("github")
+
+
+def test_the_page_shows_the_job_that_is_written():
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert f"```yaml\n{content('gitlab')}```\n" in page
+
+
 SHIMS = {
     "vfc": f'#!/bin/sh\nexec "{sys.executable}" -m vfc "$@"\n',
     # What it would install is here already.
+    "pip": '#!/bin/sh\necho "$*" >>installed\n',
     "python": f'#!/bin/sh\n[ "$2" = pip ] && echo "$*" >>installed && exit 0\nexec "{sys.executable}" "$@"\n',
 }
 
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """An empty repository after `vfc init`, in which commands run as on a runner of GitHub's."""
+    """An empty repository after `vfc init`, in which commands run as on a runner."""
     (tmp_path / "bin").mkdir()
     for name, text in SHIMS.items():
         (tmp_path / "bin" / name).write_text(text)
@@ -69,11 +82,46 @@ def done(command):
     return found.returncode, found.stdout + found.stderr
 
 
+def ask_harder(file):
+    """Take the sign away, as the file says."""
+    config = file.read_text()
+    harder = config.replace('# "adaptive', '"adaptive')
+    assert len(tomllib.loads(harder)["policy"]["gates"]) == len(tomllib.loads(config)["policy"]["gates"]) + 1
+    file.write_text(harder)
+
+
+def lines_of(job, key):
+    """The commands of a job under `script` or `after_script`."""
+    block = re.search(rf"^  {key}:\n((?:    - .*\n)+)", job, re.MULTILINE)[1]
+    return block.replace("    - ", "")
+
+
+def test_gitlab_and_the_shell_are_green_and_then_red_and_leave_their_files(repository):
+    job = content("gitlab")
+    pages = repository / "vfc-report" / "report.html", repository / "vfc-report" / "report.xml"
+    code, said = done(lines_of(job, "script"))
+    assert (code, "HELD" in said) == (0, True), said
+    assert "git+https://HOST/vfc" in (repository / "installed").read_text()
+    assert done(lines_of(job, "after_script"))[0] == 0
+    assert all(page.is_file() for page in pages)
+    ask_harder(repository / "vfc.toml")
+    (repository / "privacy.sh").write_text(content("shell"))
+    for commands in (lines_of(job, "script"), "sh privacy.sh"):
+        for page in pages:
+            page.unlink()
+        code, said = done(commands)
+        assert (code, "resumed" in said) == (1, True), said
+        if commands != "sh privacy.sh":
+            assert done(lines_of(job, "after_script"))[0] == 0
+        assert "BROKEN" in pages[0].read_text().upper()
+        assert "<failure" in pages[1].read_text()
+
+
 def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(repository):
     """Both run in one folder: a gate changes nothing that was measured, so the second run finds all of it."""
     workflow = (repository / ".github/workflows/privacy.yml").read_text()
     install, attack, report = re.findall(r"^ +(?:- )?run: (.*)$", workflow, re.MULTILINE)
-    assert workflow.count("if: always()") == 2  # the report, and its upload
+    assert workflow.count("if: always()") == 3  # the report, its upload, and the cache
     assert done(install)[0] == 0
     assert "git+https://HOST/vfc" in (repository / "installed").read_text()
     code, said = done(attack)
@@ -82,10 +130,7 @@ def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(reposi
     assert (repository / "summary.md").read_text().splitlines()[0].endswith(" HELD")
     assert (repository / "vfc-report" / "report.html").is_file()
 
-    config = (repository / "vfc.toml").read_text()
-    harder = config.replace('# "adaptive', '"adaptive')
-    assert len(tomllib.loads(harder)["policy"]["gates"]) == len(tomllib.loads(config)["policy"]["gates"]) + 1
-    (repository / "vfc.toml").write_text(harder)
+    ask_harder(repository / "vfc.toml")
     inputs = re.findall(r"VFC_ACTION_(\w+): \$\{\{ inputs", (ROOT / "action.yml").read_text())
     given = dict.fromkeys(inputs, "") | {"OUT": "vfc-report", "TOLERANCE": "0"}
     exported = " ".join(f"VFC_ACTION_{name}={value}" for name, value in given.items())

@@ -35,8 +35,8 @@ def test_golden_start():
         " vfc.toml, line 4 |",
         "| ✅ held, only a warning | target.accuracy >= 0.9 | target.accuracy >= 0.9 is held: why; only a warning |"
         " command line or preset |",
-        "| ❌ BROKEN, WAIVED until 2030-01-01: soon | transfer.leakage <= 0.1 | transfer.leakage <= 0.1 is broken: why;"
-        " waived until 2030-01-01: soon | command line or preset |",
+        "| ❌ BROKEN, WAIVED until 2030-01-01: soon | transfer.leakage <= 0.1 | transfer.leakage <= 0.1 is BROKEN,"
+        " WAIVED until 2030-01-01: soon; why | command line or preset |",
     ]
     assert "| adaptive.suppression_ratio | 2.000 [1.800, 2.200] | 450 |  | OWASP AISVS 8.4.1 |" in lines
     assert render_markdown(report) == render_markdown(report.model_copy())

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from vfc.data import Dataset, ImageSet, check_dataset, count_classes
+from vfc.data import Dataset, ImageSet, check_dataset, count_classes, into_range
 from vfc.errors import UserError
 from vfc.handed.held import DATASETS_HELD
 from vfc.wrapper import check_values
@@ -103,15 +103,13 @@ def as_images(values: object, where: str = "images") -> Tensor:
     if pixels.dtype == torch.uint8:
         return pixels.float() / 255
     if not pixels.is_floating_point():
-        raise UserError(f"expected {where} as floats in [0, 1] or as uint8, got {pixels.dtype}", "convert them")
-    low, high = float(pixels.min()), float(pixels.max())
-    if high > 1.5 and low >= 0 and high <= 255:
-        raise UserError(f"expected {where} in [0, 1], got {low:g} to {high:g}", f"hand over {where} / 255")
-    if not (low >= 0 and high <= 1):
         raise UserError(
-            f"expected {where} in [0, 1], got {low:g} to {high:g}",
-            "undo the normalization, and normalize inside the defense and the target",
+            f"expected {where} as floats in [0, 1] or as uint8, got {pixels.dtype}",
+            "convert them; to uint8, if they are in 0 to 255",
         )
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= 0 and high <= 1):
+        raise UserError(f"expected {where} in [0, 1], got {low:g} to {high:g}", into_range(low, high, where))
     return pixels.float().contiguous()
 
 
