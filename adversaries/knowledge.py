@@ -14,11 +14,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from adversaries.evaluation_data import EvaluationData
+from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.threat import Grant, ThreatModel
 from vfc.defense import Defense
 from vfc.errors import KnowledgeError, NotApplicableError
 from vfc.seeding import derive_seed
+
+_CALL = 512
+"""Images a query, as many as are published in one call."""
 
 
 def first_per_class(labels: Int[Tensor, " n"], per_class: int, classes: int) -> Int[Tensor, " m"]:
@@ -49,7 +52,7 @@ class Knowledge:
         threat: what the attacker knows.
         label: the label that the attacker is after.
         predictions: whether the goal grants the target's predictions on releases.
-        defense: the fitted defense, handed out from L4 on.
+        defense: the fitted defense, asked from L3 on and handed out from L4 on.
     """
 
     def __init__(
@@ -211,6 +214,36 @@ class Knowledge:
         if count > len(part):
             raise NotApplicableError(f"the attacker pool has {len(part)} pairs, fewer than {count}")
         return part.release[:count].clone(), part.images[:count].clone()
+
+    @torch.no_grad()
+    def ask(self, images: Float[Tensor, "m c h w"], generator: torch.Generator) -> Shaped[Tensor, "m ..."]:
+        """What the deployed defense publishes for images of the attacker's making (L3): a black box, target and all.
+
+        Raises:
+            NotApplicableError: only releases were given, or it answers in another shape than it published.
+        """
+        self._require(Grant.PAIRS, "queries")
+        if self._defense is None:
+            raise NotApplicableError("only releases were given, and no defense to ask")
+        answers = [self._defense.publish(rows, generator).values for rows in torch.split(images, _CALL)]
+        if any(each.shape[1:] != self.release_shape for each in answers):
+            raise NotApplicableError("the defense answers in another shape than it published")
+        return torch.cat(answers).to(self._world.train.release.dtype)
+
+    def longer(self, answers: Shaped[Tensor, "m ..."], images: Float[Tensor, "m c h w"], rows: Tensor) -> Knowledge:
+        """The same sight of a pool that holds answers to queries too (L3); what the target says of those is unknown.
+
+        Args:
+            answers: from `ask`.
+            images: what was asked.
+            rows: of which pair each of these is a copy, whose labels it has.
+        """
+        self._require(Grant.PAIRS, "queries")
+        part = self._world.train
+        labels = {name: torch.cat([values, values[rows]]) for name, values in part.labels.items()}
+        seen = None if part.images is None else torch.cat([part.images, images])
+        train = Part(images=seen, release=torch.cat([part.release, answers]), labels=labels)
+        return Knowledge(replace(self._world, train=train), self.threat, self.label, defense=self._defense)
 
     @property
     def labelled_pairs(self) -> Int[Tensor, " m"]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -28,6 +30,8 @@ LARGE = (
     "skimage.metrics", "torchmetrics", "_pytest.pytester", "xdist", "xdist.plugin",
 )  # fmt: skip
 """Imported once where they are there; a library that is not here is imported by every fork that needs it."""
+IDLE = 10
+"""Seconds that may pass for each processor second: a busy machine makes no test slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ def run_forked(
     Args:
         tree: where the packages and tests lie.
         files: the test files, relative to the tree.
-        seconds: the fork and all its children are killed after that.
+        seconds: of the processor; the fork is killed after that, and with its children after `IDLE` times as long.
         wanted: names of the tests to run, in that order; all of the files if None.
         watched: files of the tree, relative to it. The lines of them that each test runs are appended to
             `lines.jsonl` beside the tree (see `Watch`).
@@ -77,15 +81,16 @@ def run_forked(
         code = 70
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
             code = _run(tree, files, Watch(tree, said, wanted, watched), ("-q" if to_the_end else "-x"))
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
-    code = _waited(child, seconds)
+    code = _waited(child, IDLE * seconds)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    if code is None:
+    if code in (None, -signal.SIGXCPU):
         return Ran(outcome="timeout")
     return Ran(outcome="failed" if code else "passed", by=tuple(said.read_text("utf-8").splitlines()))
 

@@ -20,6 +20,7 @@ from adversaries.knowledge import Knowledge
 from adversaries.planting import planted
 from adversaries.threat import ThreatModel
 from vfc.defense import Defense
+from vfc.defenses.nulls.identity import Identity
 from vfc.errors import KnowledgeError, NotApplicableError
 
 ARMS = ("attack", "ceiling", "shuffled", "planted")
@@ -100,7 +101,8 @@ def assess(
         arm: `attack`, `ceiling`, `shuffled` or `planted`.
         seed: seed of the arm (the permutation of the shuffled control).
         fit_seed: seed of the adversary's own randomness.
-        defense: the fitted defense, which the view hands out from L4 on.
+        defense: the fitted defense, which the view lets ask from L3 and hands out from L4 on; on the images
+            everybody publishes the images.
 
     Raises:
         NotApplicableError: the adversary or the arm has no meaning for this release.
@@ -111,7 +113,8 @@ def assess(
     started = time.perf_counter()
     seen = arm_world(world, goal, arm, seed)
     informed = goal.grants_prediction and adversary.uses_prediction
-    view = Knowledge(seen, threat, goal.label, predictions=informed, defense=defense)
+    asked = Identity() if arm == "ceiling" and seen.train.images is not None else defense
+    view = Knowledge(seen, threat, goal.label, predictions=informed, defense=asked)
     if adversary.needs_image_shape and not view.image_shaped:
         raise NotApplicableError("the release is not shaped like an image")
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from adversaries.health import HARD, READERS
 from adversaries.planting import drawn_kind
 from adversaries.threat import parse_level
 from protocols.engine.handles import EvaluationHandle
+from protocols.engine.identity import digest_of_defense
 from protocols.engine.prepared import Digests
 from protocols.engine.task import Rows, Task
 from protocols.engine.task_runner import QueuedTask
@@ -248,6 +250,7 @@ class LabelEvaluation:
             draw=trial.draw,
             share=trial.share,
             world=digests.get(trial.arm, self.digests.world),
+            defense=self._asked if competitor.level >= "L3" and trial.arm != "ceiling" else "",
         )
         return QueuedTask(
             task=task if self.replaced is None else self.replaced(trial, task),
@@ -255,6 +258,12 @@ class LabelEvaluation:
             folder=self.context.shared if trial.arm == "ceiling" else self.context.cells,
             title=_title(candidate.name, trial),
         )
+
+    @cached_property
+    def _asked(self) -> str:
+        """Digest of the defense that may be asked; empty where only releases were given."""
+        publisher = self.context.prepared.publisher
+        return "" if publisher is None else digest_of_defense(publisher.defense)
 
     def _ceiling_digest(self, candidate: Candidate) -> str:
         """What a ceiling depends on: releases count only through the predictions that some are told."""

@@ -38,6 +38,7 @@ class LabelTask(Task):
         world: digest of the data that are attacked.
         draw: which set of labelled releases is granted.
         share: of the whole training that the adversary gets.
+        defense: digest of the fitted defense; empty for adversaries that do not ask it.
     """
 
     adversary: str
@@ -51,6 +52,7 @@ class LabelTask(Task):
     world: str
     draw: int = 0
     share: float = 1.0
+    defense: str = ""
 
     def make_adversary(self) -> Adversary:
         """The adversary that the task names, with its options.
@@ -75,6 +77,7 @@ class LabelTask(Task):
             arm=self.arm,
             seed=self.seed,
             fit_seed=derive_seed("fit", *drawn_from),
+            defense=handle.defense() if self.defense else None,
             draw=self.draw,
         )
         return label_outcome(graded, by_class=self.labels_per_class in (None, "all"))
@@ -131,7 +134,7 @@ def graded_on_label(
         arm: attack, or one of its controls.
         seed: attack seed.
         fit_seed: of the adversary's own randomness.
-        defense: the fitted defense, which is shown from L4 on.
+        defense: the fitted defense, which is asked from L3 and shown from L4 on.
         draw: which set of labelled releases is granted.
     """
     wanted = make_goal(goal)

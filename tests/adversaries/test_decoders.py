@@ -14,12 +14,13 @@ from adversaries.attacks.inversion.decoder import Corrector, Decoder, Stopping
 from adversaries.attacks.inversion.inverse_network import InverseNetwork
 from adversaries.attacks.inversion.mean_image import MeanImage
 from adversaries.attacks.inversion.own_inverse import OwnInverse
-from adversaries.attacks.inversion.replay_decoder import ReplayDecoder, _moved
+from adversaries.attacks.inversion.replay_decoder import ReplayDecoder
 from adversaries.attacks.inversion.ridge_decoder import RidgeDecoder, fit_ridge
 from adversaries.attacks.inversion.rmle import Rmle
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.reconstruction import assess_images
 from adversaries.knowledge import Knowledge
+from adversaries.learning.queries import moved
 from adversaries.learning.ridge_map import MARGIN, RIDGES, RidgeMap
 from adversaries.threat import ThreatModel
 from protocols.evaluation.statistic import shuffled_control_p_values
@@ -240,11 +241,16 @@ def test_queries_of_a_null_are_worth_nothing():
 
 def test_queries_are_moved_or_mirrored_and_never_the_image_itself():
     x = torch.rand(200, 1, 8, 8, generator=generator(0))
-    moved = _moved(x, generator(1))
-    assert moved.shape == x.shape
-    assert not (moved == x).flatten(1).all(1).any()
-    assert set(moved.unique().tolist()) <= set(x.unique().tolist())
-    assert {float(rows.unique().numel()) for rows in moved} - {64.0}
+    asked = moved(x, generator(1))
+    assert asked.shape == x.shape
+    assert not (asked == x).flatten(1).all(1).any()
+    assert set(asked.unique().tolist()) <= set(x.unique().tolist())
+    assert {float(rows.unique().numel()) for rows in asked} - {64.0}
+    columns = torch.arange(8.0).expand(50, 1, 8, 8)
+    falling = (moved(columns, generator(2)).diff(dim=-1) < 0).flatten(1).any(1)
+    assert falling.any()
+    assert not falling.all()
+    assert (moved(columns, generator(2), mirrored=False).diff(dim=-1) >= 0).all()
 
 
 class Opened(nn.Module):
@@ -330,7 +336,7 @@ def test_copies_of_an_image_are_held_out_with_it(monkeypatch):
         raise NotApplicableError("no need to go on")
 
     monkeypatch.setattr(Decoder, "learned", learned)
-    monkeypatch.setattr("adversaries.attacks.inversion.replay_decoder._moved", lambda images, _: images)
+    monkeypatch.setattr("adversaries.attacks.inversion.replay_decoder.moved", lambda images, _: images)
     view = Mock(spec=Knowledge, pairs=(x, x), defense=DEFENSES.get("identity")(), num_classes=2)
     with pytest.raises(NotApplicableError, match="go on"):
         ReplayDecoder().fit(view, generator(0))

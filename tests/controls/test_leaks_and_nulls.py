@@ -221,6 +221,7 @@ ELSEWHERE: dict[str, str] = {
     "inverse-network": "adversaries/test_decoders.py",
     "own-inverse": "adversaries/test_decoders.py",
     "replay-decoder": "adversaries/test_decoders.py",
+    "replay-training": "adversaries/attacks/test_replay_training.py",
     "rmle": "adversaries/test_decoders.py",
     "deep-prior": "adversaries/test_reconstruction.py",
     "gradient-inversion": "adversaries/test_reconstruction.py",

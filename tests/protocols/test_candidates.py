@@ -82,6 +82,8 @@ fine-tune model=b scope=head
 fine-tune model=b scope=all
 spreading-features model=b
 adapter model=b
+replay-training model=a
+replay-training model=b
 batchnorm model=twin (apart)
 fine-tune model=twin scope=all (apart)
 majority
@@ -137,7 +139,9 @@ adapter model=b
 with-prediction probe=linear
 with-prediction probe=mlp
 decensor model=a
+replay-training model=a
 decensor model=b
+replay-training model=b
 table
 """
 REBUILDERS = """
@@ -368,7 +372,7 @@ def test_a_third_party_comes_after_ours_and_before_the_floor(more):
     theirs = ["aaa", "aab model=a", "aab model=a depth=2", "aab model=b", "aab model=b depth=2"]
     assert [line for line in found if line not in theirs] == written(LADDER)
     assert [line for line in found if line in theirs] == theirs
-    assert found.index("aaa") == found.index("adapter model=b") + 1
+    assert found.index("aaa") == found.index("replay-training model=b") + 1
     assert found[-1] == "majority"
     assert lines(frozen(MODELS, "twin")) == written(FROZEN)
     assert lines(collect("attribute")) == lines(attribute_ladder((), None)[:-1])

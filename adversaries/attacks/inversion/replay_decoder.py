@@ -15,6 +15,7 @@ from torch import Tensor
 from adversaries.attacks.inversion.decoder import Decoder, TrainedDecoder
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.knowledge import Knowledge
+from adversaries.learning.queries import moved
 from adversaries.threat import Level
 from vfc.defense import Defense
 from vfc.errors import NotApplicableError, UserError
@@ -68,7 +69,7 @@ class ReplayDecoder(Reconstructor):
             raise NotApplicableError(
                 f"the defense does not publish with what L4 grants; its target comes with L5 ({error.what})"
             ) from error
-        asked = torch.cat([_moved(images, generator) for _ in range(self.copies)])
+        asked = torch.cat([moved(images, generator) for _ in range(self.copies)])
         answers = _published(view.defense, asked, generator)
         if answers.shape[1:] != release.shape[1:]:
             raise NotApplicableError("the defense answers in another shape than it published")
@@ -79,24 +80,6 @@ class ReplayDecoder(Reconstructor):
     def doubled(self) -> ReplayDecoder:
         """The same with twice the steps."""
         return replace(self, times=2 * self.times)
-
-
-def _moved(images: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-    """Every image mirrored or not and moved by some pixels, its border repeated; never by none.
-
-    An unmoved copy would stay among the pairs from which its original is left out.
-    """
-    n, _, h, w = images.shape
-    most = max(1, min(h, w) // 8)
-    mirrored = torch.rand(n, generator=generator) < 0.5
-    down, right = torch.randint(-most, most + 1, (2, n), generator=generator)
-    right = torch.where((down == 0) & (right == 0), 1, right)
-    columns = torch.arange(w).expand(n, w)
-    columns = torch.where(mirrored[:, None], w - 1 - columns, columns)
-    rows = (torch.arange(h) + down[:, None]).clamp(0, h - 1).to(images.device)
-    columns = (columns + right[:, None]).clamp(0, w - 1).to(images.device)
-    each = torch.arange(n, device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 @torch.no_grad()

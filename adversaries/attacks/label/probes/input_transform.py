@@ -180,6 +180,14 @@ class TransformedView(Knowledge):
         """The target's predictions on the releases of `pairs` as they were published."""
         return self._view.pair_predictions
 
+    def ask(self, images: Float[Tensor, "m c h w"], generator: torch.Generator) -> Shaped[Tensor, "m ..."]:
+        """What the defense publishes, as it is published."""
+        return self._view.ask(images, generator)
+
+    def longer(self, answers: Shaped[Tensor, "m ..."], images: Float[Tensor, "m c h w"], rows: Tensor) -> Knowledge:
+        """The same with answers to queries, which are transformed as everything is."""
+        return TransformedView(self._view.longer(answers, images, rows), self._transform)
+
     @property
     def defense(self) -> Defense:
         """The fitted defense, which publishes as ever."""
