@@ -13,7 +13,7 @@ from vfc.defenses.support import require_range
 from vfc.release import Release
 
 
-@DEFENSES.register("quantization")
+@DEFENSES.register("quantization", sweep={"bits": (1, 2, 4)})
 @dataclass(frozen=True, kw_only=True)
 class Quantization(Defense):
     """Publishes the image with every value rounded to the nearest of 2^bits levels in [0, 1].
