@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+TRUE_LABELS = "TRUE_LABELS"
 POWER: dict[str, str] = {
     "CEILING_MISSED": "the adversary finds nothing even on the images themselves, so its silence means nothing",
     "NOT_CONVERGED": "twice the training makes the attack clearly stronger, so it was stopped too early",
@@ -12,6 +13,8 @@ POWER: dict[str, str] = {
     "TOO_FEW_TARGETS": "too few targets to conclude",
     "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
     "CALL_DEPENDENT": "a release depends on the call in which it was published, so other calls may show other releases",
+    TRUE_LABELS: "the defense was told the true labels of what it publishes, the targets among it, so nobody can do as "
+    "well as its target model does here",
     "CRASHED": "an adversary crashed, and might have been the strongest",
     "TARGET_UNMATCHED": "no adversary with all labels reads the release nearly as well as its target model does, so "
     "the attacks are too weak here or there is a secret",

@@ -88,12 +88,21 @@ class Defense(ABC):
     secret: ClassVar[Mapping[str, object] | None] = None
     """What attackers are not granted, as a literal that cards show: kind, what, bits, lifetime. None: no secret."""
 
+    @property
+    def oracle(self) -> bool:
+        """Whether it is to be told the true labels of what it publishes, which no defender knows."""
+        return False
+
     target: nn.Module | None = None
     """The frozen target model, kept by `fit`; None before."""
 
     def fit(self: D, data: FitData, generator: torch.Generator) -> D:  # noqa: ARG002  (subclasses use it)
         """Return a fitted copy of this defense. The default keeps the target and learns nothing."""
         return self._replace(target=data.target)
+
+    def granted(self: D, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"]) -> D:  # noqa: ARG002
+        """A copy that knows the true task labels of some images; itself unless it is an `oracle`."""
+        return self
 
     @abstractmethod
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adversaries.evaluation_data import EvaluationData, check_world, mapped_world, save_world
+from protocols.engine.executors.choose import workers_of
 from protocols.engine.folder import RUN_FILE, load_run
 from protocols.engine.handles import DefenseSource, EvaluationHandle
 from protocols.engine.identity import code_of_factory, content_of
@@ -167,6 +168,9 @@ def prepare(
         trainer.reporter.note(line)
     source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
     defense = source.load(trainer.device)
+    if defense.oracle:
+        for part in (parts.pool_train, parts.pool_validation, parts.targets):
+            defense = defense.granted(part.images, part.labels[parts.task])
     publisher = Publisher(
         defense=defense,
         classes=dataset.classes[parts.task],
@@ -174,6 +178,7 @@ def prepare(
         device=trainer.device,
         isolated=can_host(trainer.device) and not settings.no_isolation,
         limit=settings.call_limit,
+        at_once=workers_of(settings, trainer.device),
     )
     world, values = published_world(publisher, parts, dataset, families, trainer.reporter)
     watched = Observation(
@@ -213,6 +218,7 @@ def prepare(
         settings=defense.settings(),
         targetless="" if target.release is not None else "the release names no target model",
         overlap=overlap_of(parts),
+        told=defense.oracle,
     )
 
 

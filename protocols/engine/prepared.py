@@ -73,6 +73,7 @@ class Prepared:
         kind, name, settings: what was attacked.
         targetless: why there is no target model; empty if there is one.
         overlap: contents that are both in the attacker's pool and among the targets.
+        told: whether the defense was told the true labels of what it publishes.
     """
 
     dataset: Dataset
@@ -91,6 +92,7 @@ class Prepared:
     settings: Mapping[str, Any] = field(default_factory=dict)
     targetless: str = ""
     overlap: int = 0
+    told: bool = False
 
     @property
     def defense_digest(self) -> str:

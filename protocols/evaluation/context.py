@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from adversaries.health import TRUE_LABELS
 from adversaries.threat import LEVELS
 from protocols.engine.budget import Budget
 from protocols.engine.prepared import Prepared
@@ -64,6 +65,8 @@ class Context:
             flags.append("TOO_FEW_TARGETS")
         if self.prepared.observed.call_dependent:
             flags.append("CALL_DEPENDENT")
+        if self.prepared.told:
+            flags.append(TRUE_LABELS)
         return tuple(flags)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from adversaries.evidence import Value
-from adversaries.health import forbids_holding
+from adversaries.health import TRUE_LABELS, forbids_holding
 from reports.gate.gate import Gate
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import lookup
@@ -21,6 +21,7 @@ REMEDIES = {
     "TOO_FEW_TARGETS": "more target images",
     "PLANTED_MISSED": "an adversary that finds a label planted in a copy of the release",
     "CALL_DEPENDENT": "a defense whose release of an image does not depend on what else is published with it",
+    TRUE_LABELS: "a defense that goes by what a defender knows (for fmd, labels=predicted)",
     "CRASHED": "another run without the crash",
     "TARGET_UNMATCHED": "an adversary that reads the release nearly as well as its target model does, or a declared "
     "secret that the gate's owner accepts (--accept-secret)",

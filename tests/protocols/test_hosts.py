@@ -1,5 +1,6 @@
 """The defender's code has processes of its own: what it remembers or does there stays there."""
 
+import contextlib
 import json
 import os
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from protocols.engine.publishing.hosts import can_host, in_host
+from protocols.engine.publishing.hosts import can_host, in_host, in_hosts
 from protocols.engine.publishing.observation import Observation
 from protocols.engine.publishing.publisher import Publisher
 from vfc.errors import NotApplicableError, UserError
@@ -76,6 +77,75 @@ def test_a_host_that_is_no_longer_listened_to_ends():
     pieces.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def several(works, at_once, limit=60.0):
+    return in_hosts(works, origin="mine", doing="publish", limit=limit, at_once=at_once)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_several_hosts_answer_in_order_and_end(at_once):
+    def work(number):
+        def pieces():
+            for part in range(2):
+                yield {"number": torch.full((2, 100_000), 10 * number + part), "process": torch.tensor(os.getpid())}
+
+        return pieces
+
+    found = several([work(number) for number in range(3)], at_once)
+    assert [[int(piece["number"][0, 0]) for piece in each] for each in found] == [[0, 1], [10, 11], [20, 21]]
+    processes = {int(piece["process"]) for each in found for piece in each}
+    assert len(processes) == 3
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+def pipes():
+    """The pipes that this process holds."""
+    links = []
+    for handle in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that lists them is closed again
+            links.append(os.readlink(f"/proc/self/fd/{handle}"))
+    return {int(link[6:-1]) for link in links if link.startswith("pipe:")}
+
+
+def test_hosts_work_side_by_side_and_hear_nothing_of_each_other(tmp_path):
+    def work(own, other):
+        def pieces():
+            (tmp_path / own).touch()
+            until = time.monotonic() + 30
+            while not (tmp_path / other).exists():
+                assert time.monotonic() < until, "nobody works beside it"
+                time.sleep(0.01)
+            yield {"pipes": torch.tensor(sorted(pipes()))}
+
+        return pieces
+
+    known = pipes()
+    (first,), (second,) = several([work("a", "b"), work("b", "a")], at_once=2)
+    one, two = (set(each["pipes"].tolist()) - known for each in (first, second))
+    assert len(one) == len(two) == 1
+    assert one != two
+
+
+def test_what_one_of_several_hosts_raises_ends_the_others(tmp_path):
+    def raises():
+        yield {}
+        raise UserError("expected rain, got sun", "wait")
+
+    def sleeps():
+        (tmp_path / "process").write_text(str(os.getpid()))
+        yield {}
+        time.sleep(600)
+
+    started = time.monotonic()
+    with pytest.raises(UserError, match="expected rain"):
+        several([raises, sleeps], at_once=2)
+    assert time.monotonic() - started < 60
+    if (tmp_path / "process").exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "process").read_text()), 0)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +219,9 @@ def test_a_publisher_gives_the_same_with_and_without_processes_of_its_own():
             return x + torch.randn_like(x)
 
     parts = {name: torch.rand(rows, 1, 4, 4) for name, rows in (("train", 120), ("targets", 540))}
-    one, other = (
-        Publisher(defense=ModuleDefense(module=Noise()), classes=16, seed=0, device="cpu", isolated=isolated)
-        for isolated in (False, True)
+    one, other, beside = (
+        Publisher(defense=ModuleDefense(module=Noise()), classes=16, seed=0, device="cpu", isolated=own, at_once=n)
+        for own, n in ((False, 1), (True, 1), (True, 2))
     )
     first, second = one.together(parts, "parts"), other.together(parts, "parts")
     for name in parts:
@@ -159,11 +229,11 @@ def test_a_publisher_gives_the_same_with_and_without_processes_of_its_own():
         assert torch.equal(one.predicted(first.values[name]), other.predicted(first.values[name]))
     assert torch.equal(one.publish(parts["train"], "a"), other.publish(parts["train"], "a"))
     labels = torch.arange(120) % 3
-    seen, again = (
+    seen, *again = (
         Observation(publisher=each, images_of=parts, published=first.values, labels=labels).observed()
-        for each in (one, other)
+        for each in (one, other, beside)
     )
-    assert seen == again
+    assert again == [seen, seen]
 
 
 def accuracy(vfc, *more):

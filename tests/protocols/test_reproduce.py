@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,12 @@ from protocols.cli import run
 from protocols.commands.reproduce import parsed_values
 from protocols.engine.settings import Settings, parse_override
 from protocols.evaluation.overrides import check_overrides
+from protocols.evaluation.registry import PROTOCOLS
 from protocols.reproduction.recipe import Step, recipe_of, recipes, words_of
 from protocols.verbs.program import program
 from reports.model.catalog import lookup
 from reports.model.storage import write
+from reports.studies.bench.published import published
 from tests.reports.builder import build, number
 from vfc.errors import UserError
 
@@ -83,10 +86,34 @@ def test_every_recipe_names_verbs_options_values_and_metrics_that_exist(name: st
             assert {word for word in words if word.startswith("--")} <= known
             values = [after for word, after in itertools.pairwise(words) if word == "--set"]
             check_overrides(Settings(overrides=tuple(map(parse_override, values))), [])
+            named = {after for word, after in itertools.pairwise(words) if word == "--protocol"}
+            assert named <= {*PROTOCOLS.cards, "all"}
         folders = {step.name for step in scale.steps}
         assert {row.report.partition("/")[0] for row in recipe.rows} <= folders
     for row in recipe.rows:
         assert lookup(row.metric) is not None
+
+
+def test_the_table_of_prifu_stands_beside_the_same_numbers_as_a_bench() -> None:
+    recipe = recipe_of("prifu-table5")
+    said = {(row.report.rpartition("/")[2], row.metric): row.published for row in recipe.rows if row.published}
+    for step in (step for scale in recipe.scales.values() for step in scale.steps):
+        words = shlex.split(step.run)
+        asked = {option: words[words.index(option) + 1] for option in ("--label", "--task", "--attribute")}
+        assert asked == {"--label": "living=label:2,3,4,5,6,7", "--task": "living", "--attribute": "label"}
+    dataset = build().dataset.model_copy(
+        update={"name": "cifar10", "task": "living", "classes": {"label": 10, "living": 2}}
+    )
+    report = build(dataset=dataset)
+    for defense in ("ci", "maxent-arl", "ran", "pan", "disco", "cfb", "nopeek", "prifu"):
+        theirs = {each.metric: each.theirs for each in published(defense, report)}
+        assert len(theirs) == 4
+        for metric, value in theirs.items():
+            number, _, unit = said[defense, metric].partition(" ")
+            assert float(number) / (100 if unit == "%" else 1) == pytest.approx(value)
+    # Their baseline is the network without its filters; the images themselves are the ceiling.
+    assert {said["baseline", metric] for metric in theirs} == {"94.13 %", "51.39 %", "14.81 dB", ".3816"}
+    assert "identity" not in {report for report, _ in said}
 
 
 def test_a_table_is_made_and_kept(recipe: str, commands: Commands, tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from adversaries.evidence import Value
+from adversaries.health import TRUE_LABELS
 from reports.gate.verdict import unmeasured
 from reports.model.catalog import lookup
 from reports.model.report import Dataset, DeclaredSecret, LadderControl, PartOfData, ReleaseFacts, TargetFacts
 from reports.studies.bench.columns import COLUMNS
-from reports.studies.bench.data import Entry, bench_of
+from reports.studies.bench.data import ORACLE, Entry, bench_of
 from reports.studies.bench.drawing import dots, draw, front
 from reports.studies.bench.notes import ORDER, answer, leaders, leading, notes
 from reports.studies.bench.page import render_bench_html
@@ -150,6 +152,16 @@ def test_the_first_sentence_says_whom_repurposing_costs_most():
     (first, _) = answer(bench(entry("vfc", labels_to_90=50, censored=True), entry("cem", labels_to_90=50)))
     assert "is vfc: more than 50 labelled releases per class bring" in first
     assert answer(bench(entry("vfc", labels_to_90=1))) == answer(bench()) == [ORDER]
+
+
+def test_a_row_that_was_told_the_true_labels_is_marked_and_no_answer():
+    told = entry("fmd", labels_to_90=50.0, retention=1.0, ink=0.1)
+    flagged = row().model_copy(update={"health": (TRUE_LABELS,)})
+    told = replace(told, report=told.report.model_copy(update={"evidence": (flagged,)}))
+    found = bench(told, entry("vfc", labels_to_90=1.0, ink=0.3), entry("disco", labels_to_90=2.0, ink=0.2))
+    assert [(each.name, each.mark) for each in found.rows] == [("fmd", ORACLE), ("disco", ""), ("vfc", "")]
+    assert "dearest to repurpose is disco" in answer(found)[0]
+    assert "told the true labels" in csv_bench(found)
 
 
 def test_secrets_unmatched_controls_and_failures_are_said():

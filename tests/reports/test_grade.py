@@ -154,6 +154,20 @@ def test_guesses_that_cannot_be_graded_are_refused_with_the_reason(tiny, tmp_pat
         grade(tiny, path, Question(defense="identity", labels=10))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"hello", "no zip archive"), (None, "never unpickled"), (b"PK", "no zip archive")]
+)
+def test_what_is_no_file_of_arrays_is_refused_without_the_advice_to_trust_it(tiny, tmp_path, content, words):
+    path = tmp_path / "guesses.npz"
+    if content is None:
+        np.savez(path, guesses=np.array([{}] * N, dtype=object), index=index_of(tiny))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as found:
+        grade(tiny, path, Question(defense="identity", labels=10))
+    assert "allow_pickle" not in str(found.value)
+
+
 def test_one_target_twice_is_refused(tiny, tmp_path):
     index = index_of(tiny).copy()
     index[0] = index[1]

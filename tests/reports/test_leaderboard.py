@@ -220,6 +220,8 @@ def test_the_page_runs_nothing_and_shows_what_is_hostile_as_text(entries, tmp_pa
     assert "\x1b" not in page.text
     assert [tag["href"] for tag in page.every("a")] == ["https://example.org/x"]
     assert "clearly ahead of ours" in page.text
+    assert f"{len(lines)} entries." in page.text
+    assert "1 entry." in Page(render_board_html(lines[:1])).text
     console = Console(width=140, record=True, file=io.StringIO())
     render_board(lines, console)
     assert "unreliable" in console.export_text()

@@ -58,6 +58,13 @@ def test_every_defense_keeps_the_contract(name, data):
     assert "Source:" in DEFENSES.cards[name].text
 
 
+@pytest.mark.parametrize("name", list(DEFENSES.cards))
+def test_every_card_says_what_is_claimed_what_breaks_it_and_what_it_costs(name):
+    text = DEFENSES.cards[name].text
+    assert "Claims:" in text or "Threat model" in text
+    assert all(word in text for word in ("Known breaks:", "Cost:", "Source:"))
+
+
 @pytest.mark.parametrize("name", SHELF)
 def test_every_defense_returns_from_its_state(name, data):
     defense = fit(name, data)

@@ -85,6 +85,7 @@ def test_true_labels_are_used_only_where_they_were_granted(data):
     wrong = data.target(x).argmax(1) != y
     assert int(wrong.sum()) >= 5
     honest, blind = fit(data), fit(data, labels="true")
+    assert (honest.oracle, blind.oracle) == (False, True)
     told = blind.granted(x[:100], y[:100])
     plain, oracle = (each.publish(x, generator(1)).values for each in (honest, told))
     # It never saw these images in its fit, so before anything is granted it is the honest variant.

@@ -17,7 +17,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import _exit  # bound now: while the user's code runs, `os._exit` is another
 from typing import NoReturn
@@ -56,20 +57,58 @@ def in_host(work: Work, *, origin: str, doing: str, limit: float) -> Iterator[di
         NotApplicableError: what it raised itself.
         RuntimeError: it raised anything else; the message has the traceback.
     """
+    host = _started(work, origin, doing)
+    try:
+        yield from host.pieces(limit)
+    finally:
+        host.end()
+
+
+def in_hosts(
+    works: Sequence[Work], *, origin: str, doing: str, limit: float, at_once: int
+) -> list[list[dict[str, Tensor]]]:
+    """What several works yield, each in a process of its own, so many of them at a time.
+
+    Args:
+        works: what to do.
+        origin, doing, limit: as for `in_host`.
+        at_once: how many processes run side by side, at least 1.
+
+    Raises:
+        UserError, NotApplicableError, RuntimeError: as `in_host`, of the first work in order that raises.
+    """
+    found: list[list[dict[str, Tensor]]] = []
+    for first in range(0, len(works), at_once):
+        # All of them start here: in a thread a process would be gone with its thread.
+        hosts: list[_Host] = []
+        for work in works[first : first + at_once]:
+            hosts.append(_started(work, origin, doing, beside=hosts))
+        listeners = ThreadPoolExecutor(len(hosts))
+        try:
+            heard = [listeners.submit(lambda host=host: list(host.pieces(limit))) for host in hosts]
+            found += [each.result() for each in heard]
+        finally:
+            for host in hosts:
+                host.kill()  # whoever still listens hears the end
+            listeners.shutdown()
+            for host in hosts:
+                host.end()
+    return found
+
+
+def _started(work: Work, origin: str, doing: str, beside: Sequence[_Host] = ()) -> _Host:
+    """A fork of this process that has begun to work, and hears nothing of those beside it."""
     reader, writer = os.pipe()
     _flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of ours only wait, and are gone in the child
         process = os.fork()
     if process == 0:
-        os.close(reader)
+        for inherited in (reader, *(host.reader for host in beside)):
+            os.close(inherited)
         _serve(work, writer)
     os.close(writer)
-    host = _Host(process=process, reader=reader, subject=f"{origin}, asked in a process of its own to {doing},")
-    try:
-        yield from host.pieces(limit)
-    finally:
-        host.end()
+    return _Host(process=process, reader=reader, subject=f"{origin}, asked in a process of its own to {doing},")
 
 
 @dataclass(kw_only=True)
@@ -114,13 +153,18 @@ class _Host:
     def end(self) -> None:
         """Leave nothing behind: neither the process nor those that it started."""
         os.close(self.reader)
+        self.kill()
+        if self.status is None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.process, 0)
+
+    def kill(self) -> None:
+        """Stop the process and those that it started, if they run."""
         with contextlib.suppress(OSError):
             os.killpg(self.process, signal.SIGKILL)
         if self.status is None:
             with contextlib.suppress(OSError):
                 os.kill(self.process, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.process, 0)
 
     def _block(self) -> bytes | None:
         """Bytes from the child; None while there are none yet, empty once there will be no more."""

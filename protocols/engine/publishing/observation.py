@@ -11,7 +11,7 @@ from torch import Tensor
 
 from protocols.engine.publishing.calls import ROWS
 from protocols.engine.publishing.dependence import differs, reads_otherwise, varies
-from protocols.engine.publishing.publisher import Images, Publisher
+from protocols.engine.publishing.publisher import Calls, Images, Publisher
 from vfc.release import Observed
 
 PROBED = 64
@@ -46,10 +46,10 @@ class Observation:
         first, second = publisher.releases(lambda: ((some, publisher.generator("observe", turn)) for turn in (1, 2)))
         stochastic = not torch.equal(_comparable(first), _comparable(second))
         if stochastic:
-            dependent = varies(self._in_company(images, rows)) or self._reads_otherwise()
+            dependent = self._depends_on_call(images, rows)
         else:
             values = torch.cat([self.published[name] for name in self.images_of])
-            dependent = differs(values[rows], self._alone(some))
+            dependent = differs(values[rows], torch.cat(publisher.releases(self._alone(some))))
         targets = self.published["targets"]
         return Observed.of_values(
             targets,
@@ -60,15 +60,41 @@ class Observation:
             image_shaped=targets.shape == self.images_of["targets"].shape and targets.is_floating_point(),
         )
 
-    def _alone(self, images: Images) -> Shaped[Tensor, "n ..."]:
-        """Releases from calls of one image each."""
+    def _alone(self, images: Images) -> Calls:
+        """Calls of one image each."""
         generator = self.publisher.generator("observe", 1)
-        return torch.cat(self.publisher.releases(lambda: ((image, generator) for image in torch.split(images, 1))))
+        return lambda: ((image, generator) for image in torch.split(images, 1))
 
-    def _in_company(self, images: Images, rows: Int64[Tensor, " m"]) -> Shaped[Tensor, "c m ..."]:
-        """Releases of some rows in several calls, each time at other places among other images."""
-        generator, noise = self.publisher.generator("company"), self.publisher.generator("observe", 1)
-        rest = torch.ones(len(images), dtype=torch.bool)
+    def _depends_on_call(self, images: Images, rows: Int64[Tensor, " m"]) -> bool:
+        """Whether stochastic releases have something in common within a call, or read otherwise alone than in one.
+
+        The first is asked of some rows in several calls, each time at other places among other images; the second of
+        the attacker's images, published in several orders.
+        """
+        company, places = self._company(len(images), rows)
+        pool = self.images_of["train"]
+        read = _spread(len(pool), ROWS)
+        order = self.publisher.generator("order")
+        orders = [torch.randperm(len(read), generator=order) for _ in range(CALLS)]
+        first, second = (self.publisher.generator("observe", turn) for turn in (1, 2))
+        beside, mixed, alone = self.publisher.series(
+            [
+                lambda: ((images[each], first) for each in company),
+                lambda: ((pool[read[each]], second) for each in orders),
+                self._alone(pool[read]),
+            ]
+        )
+        together = torch.stack([values[place] for values, place in zip(beside, places, strict=True)])
+        in_order = [values[torch.argsort(each)] for values, each in zip(mixed, orders, strict=True)]
+        labels = self.labels[read]
+        return varies(together) or reads_otherwise(in_order, torch.cat(alone), labels, self.publisher.classes)
+
+    def _company(
+        self, n: int, rows: Int64[Tensor, " m"]
+    ) -> tuple[list[Int64[Tensor, " l"]], list[Int64[Tensor, " m"]]]:
+        """Which of n images are published in each of several calls, and where among them some rows stand."""
+        generator = self.publisher.generator("company")
+        rest = torch.ones(n, dtype=torch.bool)
         rest[rows] = False
         others = torch.nonzero(rest).flatten()
         # Never all of them, or every call would have the same company.
@@ -79,18 +105,7 @@ class Observation:
             order = torch.randperm(len(rows) + len(beside), generator=generator)
             company.append(torch.cat([rows, beside])[order])
             places.append(torch.argsort(order)[: len(rows)])
-        found = self.publisher.releases(lambda: ((images[each], noise) for each in company))
-        return torch.stack([values[place] for values, place in zip(found, places, strict=True)])
-
-    def _reads_otherwise(self) -> bool:
-        """Whether the attacker's images read otherwise when they are published alone than all in one call."""
-        pool = self.images_of["train"]
-        rows = _spread(len(pool), ROWS)
-        order, noise = self.publisher.generator("order"), self.publisher.generator("observe", 2)
-        orders = [torch.randperm(len(rows), generator=order) for _ in range(CALLS)]
-        found = self.publisher.releases(lambda: ((pool[rows[each]], noise) for each in orders))
-        mixed = [values[torch.argsort(each)] for values, each in zip(found, orders, strict=True)]
-        return reads_otherwise(mixed, self._alone(pool[rows]), self.labels[rows], self.publisher.classes)
+        return company, places
 
 
 def _spread(n: int, most: int) -> Int64[Tensor, " m"]:

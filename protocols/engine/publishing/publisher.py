@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adversaries.attacks.label.frozen.picture import Picture
 from protocols.engine.publishing.calls import ROWS, Mixture
-from protocols.engine.publishing.hosts import Tensors, Work, in_host
+from protocols.engine.publishing.hosts import Tensors, Work, in_host, in_hosts
 from protocols.engine.settings import CALL_LIMIT
 from vfc.defense import Defense
 from vfc.errors import UserError
@@ -22,6 +22,7 @@ from vfc.seeding import derive_seed
 from vfc.wrapper import ModuleDefense, check_values
 
 Images = Float[Tensor, "n c h w"]
+Calls = Callable[[], Iterator[tuple[Images, torch.Generator]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Publisher:
         device: where to compute.
         isolated: every question is asked in a process of its own, so that no answer can remember another.
         limit: seconds that it may take for one call, if isolated.
+        at_once: how many such processes may run side by side.
     """
 
     defense: Defense
@@ -56,6 +58,7 @@ class Publisher:
     device: str
     isolated: bool = False
     limit: float = CALL_LIMIT
+    at_once: int = 1
 
     def publish(self, images: Images, stream: str) -> Shaped[Tensor, "n ..."]:
         """Releases of some images by themselves, on the CPU.
@@ -134,24 +137,34 @@ class Publisher:
         (found,) = self._asked(work, "publish")
         return (float(found["bounds"][0]), float(found["bounds"][1])) if "bounds" in found else None
 
-    def releases(
-        self, calls: Callable[[], Iterator[tuple[Images, torch.Generator]]]
-    ) -> list[Shaped[Tensor, "rows ..."]]:
-        """What comes back from calls that one process makes, on the CPU and all of one shape.
+    def releases(self, calls: Calls) -> list[Shaped[Tensor, "rows ..."]]:
+        """What comes back from calls that one process makes, on the CPU and all of one shape."""
+        return self.series([calls])[0]
+
+    def series(self, several: Sequence[Calls]) -> list[list[Shaped[Tensor, "rows ..."]]]:
+        """What comes back from several series of calls, each made by a process of its own, some side by side.
 
         Args:
-            calls: what is handed over in each, and its randomness.
+            several: what is handed over in each call of each, and its randomness.
         """
 
-        @torch.no_grad()
-        def work() -> Iterator[Tensors]:
-            for images, generator in calls():
-                yield {"values": self._release(images, generator).values.cpu()}
+        def work_of(calls: Calls) -> Work:
+            @torch.no_grad()
+            def work() -> Iterator[Tensors]:
+                for images, generator in calls():
+                    yield {"values": self._release(images, generator).values.cpu()}
 
-        pieces = [answer["values"] for answer in self._asked(work, "publish")]
-        if len({(piece.shape[1:], piece.dtype) for piece in pieces}) > 1:
+            return work
+
+        works = [work_of(calls) for calls in several]
+        if self.isolated and len(works) > 1:
+            answers = in_hosts(works, origin=self._origin, doing="publish", limit=self.limit, at_once=self.at_once)
+        else:
+            answers = [list(self._asked(work, "publish")) for work in works]
+        found = [[answer["values"] for answer in each] for each in answers]
+        if any(len({(piece.shape[1:], piece.dtype) for piece in pieces}) > 1 for pieces in found):
             raise UserError("expected releases of one shape and type, got different ones", "publish equal shapes")
-        return pieces
+        return found
 
     def _release(self, images: Images, generator: torch.Generator) -> Release:
         release = defender_call(self.defense, lambda: self.defense.publish(images.to(self.device), generator))
@@ -168,8 +181,12 @@ class Publisher:
         """The answers, from a process of its own if there is to be one."""
         if not self.isolated:
             return work()
-        origin = str(getattr(self.defense, "origin", type(self.defense).__name__))
-        return in_host(work, origin=origin, doing=doing, limit=self.limit)
+        return in_host(work, origin=self._origin, doing=doing, limit=self.limit)
+
+    @property
+    def _origin(self) -> str:
+        """Whose code is asked."""
+        return str(getattr(self.defense, "origin", type(self.defense).__name__))
 
 
 def picture_of(

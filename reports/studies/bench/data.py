@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from adversaries.evidence import Evidence, Value
+from adversaries.health import TRUE_LABELS
 from reports.gate.condition import ACCEPTABLE
 from reports.gate.verdict import unmeasured
 from reports.model.report import DeclaredSecret, Report
 from reports.studies.bench.columns import COLUMNS, Key, read
 from reports.studies.bench.published import Published, published
 from reports.studies.prediction.data import CONTROLS
+
+ORACLE = "told the true labels"
+"""Mark of a row whose defense knew the true labels of what it published."""
 
 Status = Literal["measured", "incomplete", "not applicable", "failed"]
 
@@ -51,7 +55,8 @@ class Row:
         name, defense, point, chosen: as in `Entry`.
         status: incomplete if an adversary that applies was not measured.
         reason: why it failed or is incomplete.
-        mark: what the defense is by design, if it is extreme by design: strawman, known null, known leak.
+        mark: what the defense is by design, if it is extreme by design: strawman, known null, known leak, or told the
+            true labels.
         secret: what it declares that attackers do not have.
         control: whether attackers with all labels match the target model.
         values: numbers by column; absent where the report has none.
@@ -131,6 +136,8 @@ def bench_of(
 
 def _row(entry: Entry) -> Row:
     report, mark = entry.report, CONTROLS.get(entry.defense) or ""
+    if report is not None and any(TRUE_LABELS in evidence.health for evidence in report.evidence):
+        mark = mark or ORACLE
     if report is None:
         return Row(
             name=entry.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,13 +107,18 @@ def _arrays(path: Path) -> tuple[dict[str, NDArray[Any]], str]:
 
     try:
         data = path.read_bytes()
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            raise UserError(f"expected an .npz of arrays in {path}, got no zip archive", _FIX)
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}, hashlib.sha256(data).hexdigest()
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}", "name an .npz file") from None
     # numpy, zipfile and zlib each have their own words for a broken file.
     except Exception as error:
-        raise UserError(f"expected an .npz of arrays in {path}, got {type(error).__name__}: {error}", _FIX) from None
+        found = "objects, which are never unpickled" if "pickle" in str(error) else f"{type(error).__name__}: {error}"
+        raise UserError(f"expected an .npz of arrays in {path}, got {found}", _FIX) from None
 
 
 def _classes(values: NDArray[Any], name: str, path: Path, expected: Expected) -> NDArray[Any]:

@@ -68,7 +68,13 @@ class VFC(Recipe, Defense):
     x -> variational encoder -> masked latent -> decoder -> image-shaped release -> frozen target. It is trained with
     the target's cross-entropy and a KL term to N(0, I), and with no pixel loss; after a warm-up a binary mask keeps the
     latent dimensions that serve the task and is recomputed now and then. Training needs the target's gradients;
-    publishing needs forward passes only. Attackers who retrain on releases are out of the paper's scope.
+    publishing needs forward passes only. No attribute and no opponent take part.
+
+    Claims: other models, as they are, fail on the release while the target reads it. Known breaks: attackers who
+    retrain on releases, who are out of the paper's scope: a few labelled releases per class take the suppression back,
+    new batch statistics some of it without any label. With the mean deployed KL bounds nothing of what is released.
+    Cost: training through the target; one forward pass of encoder and decoder per image. An unbounded release is no
+    picture.
 
     The source publishes no code and leaves the settings open: the options and their defaults are ours.
 

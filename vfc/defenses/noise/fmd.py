@@ -42,8 +42,9 @@ class FeatureMapDistortion(Defense):
 
     Args:
         labels: whose label the target must keep. predicted: the target's own, which is all that a defender knows of
-            an image that arrives. true: the label granted for that image, which the paper's results need; `fit`
-            grants those of the defender's own images and `granted` adds others; without one, the target's own.
+            an image that arrives. true: the label granted for that image, which the paper's results need: an attack
+            grants those of all images that are published, the targets among them, and no gate holds (`TRUE_LABELS`);
+            who asks for further releases gets those of the target's own labels.
         eps: largest change of a pixel, in units of the range [0, 1].
         alpha: size of one step.
         steps: how many.
@@ -70,6 +71,11 @@ class FeatureMapDistortion(Defense):
         require_range("alpha", self.alpha, 0, 1, above=True)
         require_range("steps", self.steps, 1)
         require_range("weight", self.weight, 0, 1)
+
+    @property
+    def oracle(self) -> bool:
+        """Whether labels are to be true ones."""
+        return self.labels == "true"
 
     def fit(self, data: FitData, generator: torch.Generator) -> FeatureMapDistortion:  # noqa: ARG002
         """Keep the target, and the labels of the defender's own images where labels are to be true ones.

@@ -21,7 +21,9 @@ from vfc.release import Release
 class GaussianNoise(Defense):
     """Publishes the image with independent Gaussian noise on every value; not clipped, so unbounded.
 
-    Averaging repeated releases of one image removes the noise.
+    Threat model: whoever sees one release of each image; `leakage` has the bounds on reconstruction that hold for it.
+    Known breaks: averaging repeated releases of one image removes the noise; probes that are trained on releases read
+    what the target reads, and more. Cost: one random number per value.
 
     Args:
         sigma: standard deviation of the noise, in units of the image's range [0, 1].

@@ -34,7 +34,7 @@ class UnheardSpace:
     change: float
 
 
-@DEFENSES.register("nte")
+@DEFENSES.register("nte", sweep={"noise": (0.1, 0.5, 1.0)})
 @dataclass(frozen=True, kw_only=True)
 class NullSpaceNoise(Defense):
     """Adds Gaussian noise in the null space of the target's first linear or convolutional layer.

@@ -15,7 +15,7 @@ from vfc.defenses.support import require_choice, require_fitted
 from vfc.release import Release
 
 
-@DEFENSES.register("pca")
+@DEFENSES.register("pca", sweep={"keep": (8, 16, 64)})
 @dataclass(frozen=True, kw_only=True)
 class PrincipalComponents(Defense):
     """Publishes the leading principal components of an image, as a vector or projected back to an image.

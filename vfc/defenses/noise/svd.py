@@ -18,7 +18,7 @@ from vfc.release import Release
 RANKINGS = ("energy", "gain")
 
 
-@DEFENSES.register("svd")
+@DEFENSES.register("svd", sweep={"keep": (0.05, 0.2, 0.5)})
 @dataclass(frozen=True, kw_only=True)
 class SingularDirections(Defense):
     """Publishes an image's part along the top right singular vectors of the target's first layer; the rest is dropped.

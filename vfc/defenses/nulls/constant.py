@@ -18,6 +18,9 @@ from vfc.release import Release
 class Constant(Defense):
     """Known null: every release is the same gray image. No adversary may find anything in it.
 
+    Threat model: none is claimed; a control. Known breaks: none, as it tells nothing, to the target neither.
+    Cost: all of the target's accuracy.
+
     Args:
         level: gray level in [0, 1].
 

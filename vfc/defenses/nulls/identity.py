@@ -17,6 +17,8 @@ from vfc.release import Release
 class Identity(Defense):
     """No defense at all: publishes the image itself. Every adversary must find everything in it.
 
+    Threat model: none is claimed; a control. Known breaks: it is the image. Cost: none.
+
     Source: none; the known leak at full strength.
     """
 

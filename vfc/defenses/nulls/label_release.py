@@ -23,6 +23,9 @@ class LabelRelease(Defense):
     The intended use looks the class up. It wins every suppression ratio against frozen models, and tells anyone with
     one labelled release per class as much as it tells the target; beyond the predicted class it releases nothing.
 
+    Threat model: none is claimed; a control. Known breaks: one labelled release per class. Cost: one forward pass of
+    the target per image; every other use of the image.
+
     Source: none; a control.
     """
 

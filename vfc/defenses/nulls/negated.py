@@ -19,6 +19,8 @@ class Negated(Defense):
 
     It removes nothing, yet frozen unintended models stumble over it.
 
+    Threat model: none is claimed; a control. Known breaks: 1 - x. Cost: none.
+
     Source: none; folklore.
     """
 

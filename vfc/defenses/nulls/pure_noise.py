@@ -19,6 +19,9 @@ from vfc.release import Release
 class PureNoise(Defense):
     """Known null: uniform noise in [0, 1], drawn independently of the image. No adversary may find anything in it.
 
+    Threat model: none is claimed; a control. Known breaks: none, as it tells nothing, to the target neither.
+    Cost: all of the target's accuracy.
+
     Source: none; a control.
     """
 
