@@ -85,7 +85,7 @@ def in_hosts(
             hosts.append(_started(work, origin, doing, beside=hosts))
         listeners = ThreadPoolExecutor(len(hosts))
         try:
-            heard = [listeners.submit(lambda host=host: list(host.pieces(limit))) for host in hosts]
+            heard = [listeners.submit(_heard, host, limit) for host in hosts]
             found += [each.result() for each in heard]
         finally:
             for host in hosts:
@@ -94,6 +94,10 @@ def in_hosts(
             for host in hosts:
                 host.end()
     return found
+
+
+def _heard(host: _Host, limit: float) -> list[dict[str, Tensor]]:
+    return list(host.pieces(limit))
 
 
 def _started(work: Work, origin: str, doing: str, beside: Sequence[_Host] = ()) -> _Host:

@@ -157,6 +157,7 @@ class Publisher:
             return work
 
         works = [work_of(calls) for calls in several]
+        answers: Sequence[Sequence[Tensors]]
         if self.isolated and len(works) > 1:
             answers = in_hosts(works, origin=self._origin, doing="publish", limit=self.limit, at_once=self.at_once)
         else:
