@@ -9,7 +9,7 @@ QUICK = (
     "--unintended", "mlp", "--width", "0.25", "--executor", "local",
     "--set", "train.steps=60", "--set", "vfc.epochs=6", "--set", "vfc.latent=8", "--set", "cnn.steps=30",
     "--set", "mlp.steps=30", "--set", "fine-tune.steps=20", "--set", "adapter.steps=20",
-    "--set", "linear.iterations=20",
+    "--set", "linear.iterations=20", "--set", "shadow-reader.rows=256",
 )  # fmt: skip
 
 

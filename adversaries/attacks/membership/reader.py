@@ -44,7 +44,7 @@ class ShadowReader(MembershipAdversary):
     """
 
     reader: Literal["products", "residues", "row-views"] = "products"
-    rows: int = 1024
+    rows: int = 512
 
     def score(self, sight: Sight) -> Numbers:
         """How much likelier the reader thinks a member than another; raises its `NotApplicableError`."""
