@@ -138,8 +138,14 @@ def _finished(folder: Path) -> set[str]:
 
 
 def _left(session: int) -> int:
-    """How many processes of a session are there a second later."""
-    time.sleep(1)
+    """How many processes of a session are still there, half a minute later at the latest."""
+    until = time.monotonic() + 30
+    while (count := _living(session)) and time.monotonic() < until:
+        time.sleep(0.2)
+    return count
+
+
+def _living(session: int) -> int:
     count = 0
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

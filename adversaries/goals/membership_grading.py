@@ -16,8 +16,8 @@ from scipy.optimize import isotonic_regression
 
 from adversaries.evidence import Value
 from adversaries.goals.exposed import picked
+from adversaries.goals.marked_members import hard_planted
 from adversaries.goals.membership import MembershipAdversary, Numbers, Readings, Shadows, Sight, Truth
-from adversaries.goals.membership_plants import hard_planted
 from adversaries.health import HARD, KINDS, Kind
 from adversaries.statistics import estimates
 from vfc.errors import NotApplicableError

@@ -15,10 +15,10 @@ import torch
 
 from adversaries.evidence import AttackBudget, Evidence, Status, Value
 from adversaries.goals.exposed import FALLBACK
+from adversaries.goals.marked_members import hard_kind
 from adversaries.goals.membership import Shadows, Truth
 from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
-from adversaries.goals.membership_plants import hard_kind
 from adversaries.health import HARD, READERS, Kind
 from adversaries.statistics import estimates, levels
 from adversaries.threat import Level

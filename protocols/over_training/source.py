@@ -162,7 +162,7 @@ def of_files(model: str, classes: int, seed: int, pattern: str) -> Source:
         UserError: fewer than three files, names that tell no order, or states that do not fit.
     """
     module = build_module(model, classes, seed)
-    files = sorted(Path(name) for name in glob(pattern, recursive=True))
+    files = sorted(path for path in map(Path, glob(pattern, recursive=True)) if not path.is_dir())
     odd = [file for file in files if file.suffix not in SUFFIXES]
     if odd:
         raise UserError(f"expected {', '.join(SUFFIXES)} files as {pattern}, got {odd[0]}", "narrow the pattern")

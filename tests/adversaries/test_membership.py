@@ -12,6 +12,7 @@ from sklearn.metrics import roc_curve
 
 from adversaries.attacks.membership.bavaria import _Predictive, _Prior
 from adversaries.attacks.membership.signals import FEATURES, confidence, measure
+from adversaries.goals.marked_members import hard_kind
 from adversaries.goals.membership import ADVERSARIES, MembershipAdversary, Readings, Shadows
 from adversaries.goals.membership_grading import (
     PLANTED,
@@ -24,7 +25,6 @@ from adversaries.goals.membership_grading import (
     real,
     roc,
 )
-from adversaries.goals.membership_plants import hard_kind
 from adversaries.health import HARD
 from adversaries.statistics import estimates, intervals, levels
 from vfc.defense import DEFENSES, Defense

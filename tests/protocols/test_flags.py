@@ -43,6 +43,7 @@ def number(b, attempts):
 def study(targets=FEW, overlap=0, call_dependent=None):
     prepared = SimpleNamespace(
         overlap=overlap,
+        told=False,
         world=SimpleNamespace(targets=range(targets)),
         observed=SimpleNamespace(call_dependent=call_dependent),
     )

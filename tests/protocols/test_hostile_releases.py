@@ -54,11 +54,11 @@ def test_it_is_never_called_safe(vfc, name, protocol, gate, flag):
     assert flag in found["reason"]
 
 
-@pytest.mark.parametrize("labels", ["true", "predicted"])
+@pytest.mark.parametrize("labels", ["oracle", "predicted"])
 def test_a_defense_that_was_told_the_targets_labels_holds_no_gate(vfc, labels):
     options = ("--set", f"fmd.labels={labels}", "--set", "fmd.steps=3", "--protocol", "transfer", "--out", "o")
     code, _, errors = vfc("attack", "--release", "fmd", *options, "--gate", "target.accuracy >= 0.1")
-    assert code == (3 if labels == "true" else 0), errors
+    assert code == (3 if labels == "oracle" else 0), errors
     report = json.loads(Path("o/report.json").read_text())
-    assert ("TRUE_LABELS" in report["gates"][0]["reason"]) is (labels == "true")
-    assert all(("TRUE_LABELS" in row["health"]) is (labels == "true") for row in report["evidence"])
+    assert ("TRUE_LABELS" in report["gates"][0]["reason"]) is (labels == "oracle")
+    assert all(("TRUE_LABELS" in row["health"]) is (labels == "oracle") for row in report["evidence"])

@@ -31,6 +31,7 @@ def evaluated(goal, *, budget="standard", threat="L5", settings=None, candidates
     world = EvaluationData(train=part, validation=part, targets=part, classes={"y": 2, "a": 2}, models={})
     prepared = SimpleNamespace(
         world=world, dataset=SimpleNamespace(name="d"), place="place", undefended="elsewhere", overlap=0,
+        told=False, publisher=None,
         observed=SimpleNamespace(call_dependent=None),
         digests=digests or Digests(world="w", clean="c", undefended="u", informed="i"),
     )  # fmt: skip

@@ -192,7 +192,7 @@ def test_seeds_are_repeats_and_rows_are_kept():
 def test_the_defense_names_results_only_where_somebody_is_shown_it(threat, shown):
     defense = DEFENSES.get("identity")()
     prepared = SimpleNamespace(
-        world=SimpleNamespace(targets=range(200)), dataset=SimpleNamespace(name="d"),
+        told=False, world=SimpleNamespace(targets=range(200)), dataset=SimpleNamespace(name="d"),
         publisher=SimpleNamespace(defense=defense),
     )  # fmt: skip
     context = SimpleNamespace(

@@ -84,7 +84,7 @@ def test_true_labels_are_used_only_where_they_were_granted(data):
     x, y = unseen()
     wrong = data.target(x).argmax(1) != y
     assert int(wrong.sum()) >= 5
-    honest, blind = fit(data), fit(data, labels="true")
+    honest, blind = fit(data), fit(data, labels="oracle")
     assert (honest.oracle, blind.oracle) == (False, True)
     told = blind.granted(x[:100], y[:100])
     plain, oracle = (each.publish(x, generator(1)).values for each in (honest, told))
@@ -96,13 +96,13 @@ def test_true_labels_are_used_only_where_they_were_granted(data):
     assert right[1] > right[0] + 0.3
     own = blind.publish(data.validation_images, generator(1)).values
     assert not torch.equal(own, honest.publish(data.validation_images, generator(1)).values)
-    with pytest.raises(UserError, match="labels=true"):
+    with pytest.raises(UserError, match="labels=oracle"):
         honest.granted(x, y)
 
 
 def test_what_was_granted_is_saved(data, tmp_path):
     x, y = unseen()
-    defense = fit(data, labels="true").granted(x, y)
+    defense = fit(data, labels="oracle").granted(x, y)
     save_defense(defense, "fmd", tmp_path)
     back = load_defense(tmp_path, data.target)
     assert dict(back.fitted) == dict(defense.fitted)

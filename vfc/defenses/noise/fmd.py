@@ -21,7 +21,7 @@ from vfc.defenses.support import require_choice, require_fitted, require_range, 
 from vfc.errors import UserError
 from vfc.release import Release
 
-Labels = Literal["predicted", "true"]
+Labels = Literal["predicted", "oracle"]
 LABELS: tuple[str, ...] = get_args(Labels)
 _CHUNK = 256
 
@@ -36,13 +36,13 @@ class FeatureMapDistortion(Defense):
     image in [0, 1].
 
     Claims: models other than the target fail on the release. Known breaks: it is an image with small noise, so any
-    model that is trained on releases reads them, and cleaning (blur, JPEG) helps frozen ones. With `labels=true` the
+    model that is trained on releases reads them, and cleaning (blur, JPEG) helps frozen ones. With `labels=oracle` the
     release carries the true label in: the target's accuracy then says nothing of what it would be.
     Cost: one forward and backward pass of the target per step and image, at every release.
 
     Args:
         labels: whose label the target must keep. predicted: the target's own, which is all that a defender knows of
-            an image that arrives. true: the label granted for that image, which the paper's results need: an attack
+            an image that arrives. oracle: the true label of that image, which the paper's results need: an attack
             grants those of all images that are published, the targets among them, and no gate holds (`TRUE_LABELS`);
             who asks for further releases gets those of the target's own labels.
         eps: largest change of a pixel, in units of the range [0, 1].
@@ -75,7 +75,7 @@ class FeatureMapDistortion(Defense):
     @property
     def oracle(self) -> bool:
         """Whether labels are to be true ones."""
-        return self.labels == "true"
+        return self.labels == "oracle"
 
     def fit(self, data: FitData, generator: torch.Generator) -> FeatureMapDistortion:  # noqa: ARG002
         """Keep the target, and the labels of the defender's own images where labels are to be true ones.
@@ -85,7 +85,7 @@ class FeatureMapDistortion(Defense):
         """
         _layer(data.target, self.layer)
         fitted = self._replace(target=data.target, fitted={})
-        if self.labels == "true":
+        if self.labels == "oracle":
             fitted = fitted.granted(data.images, data.labels)
             fitted = fitted.granted(data.validation_images, data.validation_labels)
         return fitted
@@ -97,8 +97,10 @@ class FeatureMapDistortion(Defense):
             UserError: labels are not to be true ones, or it was never fitted.
         """
         known = require_fitted(self.fitted, "fmd")
-        if self.labels != "true":
-            raise UserError("expected fmd with labels=true to be granted labels, got predicted", "set labels to true")
+        if self.labels != "oracle":
+            raise UserError(
+                "expected fmd with labels=oracle to be granted labels, got predicted", "set labels to oracle"
+            )
         return self._replace(fitted={**known, **dict(zip(_hashes(images), labels.tolist(), strict=True))})
 
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
