@@ -94,14 +94,15 @@ def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str], *, 
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
     private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
-    policy = policy.with_preset(private, data.floor)
-    check_gates(policy.gates, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
+    asked = policy.with_preset(private, data.floor).gates
+    check_gates(asked, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))
     with workspace(settings, out, settings.identity(), device) as place:
         runner = Runner(place=place, partial=partial)
         facts, rows = runner.run(names, spec, dataset, parts)
         said = {"passed": jsonable(passed), "with_defaults": jsonable(asdict(settings))}
         report = runner.finish(facts, {"argv": list(argv), "settings": said}, started)
+        policy = policy.with_preset(private, data.floor, report)
         report = judged(report, policy, rows, datetime.now(UTC).date())
         try:
             write(report, rows, out)

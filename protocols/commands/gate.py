@@ -76,7 +76,7 @@ def _policy(report: Report, policy: Policy, texts: Sequence[str], compares: bool
     floors = [row.arms.floor.value for row in report.evidence if row.arms.floor is not None]
     floor = floors[0] if floors else None
     attributes = tuple(dict.fromkeys(name for name in report.dataset.classes if name != report.dataset.task))
-    policy = policy.adding(texts).with_preset(attributes, floor)
+    policy = policy.adding(texts).with_preset(attributes, floor, report)
     if not policy.rules and not compares:
         policy = policy.adding([result.expr for result in report.gates])
     if not policy.rules and not compares and policy.required is None:

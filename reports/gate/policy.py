@@ -105,17 +105,19 @@ class Policy:
         """
         return replace(self, accepted=check_accepted([*self.accepted, *kinds]))
 
-    def with_preset(self, attributes: Sequence[str], floor: float | None) -> Policy:
+    def with_preset(self, attributes: Sequence[str], floor: float | None, report: Report | None = None) -> Policy:
         """With the gates of its preset; a gate of the policy on the same metric wins over the preset's.
 
         Args:
             attributes: private attributes that are attacked.
             floor: rate of the task's floor, on which the largest possible ratio depends.
+            report: what was measured; None before.
         """
         if self.preset is None:
             return self
         own = {(rule.gate.metric, rule.gate.upward) for rule in self.rules}
-        gates = [Gate.parse(text) for text in preset_gates(self.preset, attributes, floor)]
+        pictures = report is None or _pictures(report)
+        gates = [Gate.parse(text) for text in preset_gates(self.preset, attributes, floor, pictures=pictures)]
         added = tuple(Rule(gate=gate) for gate in gates if (gate.metric, gate.upward) not in own)
         return replace(self, rules=(*self.rules, *added), calibrated=self.calibrated or self.preset == "strict")
 
@@ -157,6 +159,12 @@ class Policy:
                 names_missing = ", ".join(missing) or "no chosen one"
                 return f"the policy asks for calibrated adversaries, got no calibration of {names_missing}"
         return ""
+
+
+def _pictures(report: Report) -> bool:
+    """Whether models of images can read the release: the frozen ones tried."""
+    tried = [row.status for row in report.evidence if row.adversary == "frozen"]
+    return not tried or any(status != "not_applicable" for status in tried)
 
 
 def read_policy(path: str | None = None, preset: str | None = None) -> Policy:

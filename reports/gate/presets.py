@@ -3,7 +3,8 @@
 The limits are conventions, not laws: a suppression ratio of 2 is what the published setting calls a success; a target
 may lose a tenth of its accuracy; with one label per class it must stay 1.25 times as accurate as any attacker, and to
 come 90 % of the way to it must cost 10; a fifth of what the images give away of an attribute may remain. None is about
-all labels: no useful release without a secret can hold such a gate.
+all labels: no useful release without a secret can hold such a gate. Models of images cannot read a release of another
+shape, so that `standard` and `strict` ask nothing about transfer there, which would stay inconclusive for ever.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ PRESETS = ("paper", "standard", "strict")
 RATIO, RETENTION, RATIO_AT_ONE, LABELS, ATTRIBUTE_LEAKAGE = 2.0, 0.9, 1.25, 10, 0.2
 
 
-def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> list[str]:
+def preset_gates(name: str, attributes: Sequence[str], floor: float | None, *, pictures: bool = True) -> list[str]:
     """The gates of a preset.
 
     Args:
         name: one of PRESETS. `strict` has the gates of `standard`; that it asks for calibration is the policy's.
         attributes: private attributes that are attacked.
         floor: rate of the task's floor; no ratio asked for is more than 80 % of what labels alone allow.
+        pictures: whether models of images can read the release.
 
     Raises:
         UserError: there is no such preset.
@@ -33,7 +35,7 @@ def preset_gates(name: str, attributes: Sequence[str], floor: float | None) -> l
         raise unknown("preset of gates", name, PRESETS)
     allowed = math.inf if not floor else math.floor(80 / floor) / 100
     ratio = min(RATIO, allowed)
-    gates = [f"transfer.suppression_ratio >= {ratio:g}"]
+    gates = [f"transfer.suppression_ratio >= {ratio:g}"] if pictures or name == "paper" else []
     if name != "paper":
         gates += [
             f"target.retention >= {RETENTION:g}",

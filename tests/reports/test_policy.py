@@ -180,6 +180,23 @@ def test_presets_grow():
         preset_gates("papre", (), None)
 
 
+@pytest.mark.parametrize(
+    ("frozen", "asked"),
+    [(("not_applicable",), False), (("not_applicable", "failed"), True), (("measured",), True), ((), True)],
+)
+def test_presets_ask_nothing_of_models_that_cannot_read_the_release(frozen, asked):
+    rows = [row("frozen").model_copy(update={"status": status}) for status in frozen]
+    report = build(evidence=(row("mlp"), *rows))
+    for preset in ("standard", "strict"):
+        gates = Policy(preset=preset).with_preset(("ink",), 0.1, report).gates
+        assert any(gate.metric.startswith("transfer.") for gate in gates) is asked
+        assert {"target.retention", "adaptive.labels_to_90", "attribute.ink.leakage"} <= {gate.metric for gate in gates}
+    # Who asks for the published setting alone hears that it does not apply.
+    assert [gate.metric for gate in Policy(preset="paper").with_preset((), 0.1, report).gates] == [
+        "transfer.suppression_ratio"
+    ]
+
+
 def test_a_gate_of_the_policy_wins_over_the_preset():
     policy = parsed("[policy]\npreset = 'paper'\ngates = ['transfer.suppression_ratio >= 5']").with_preset((), 0.1)
     assert [rule.gate.text for rule in policy.rules] == ["transfer.suppression_ratio >= 5"]
