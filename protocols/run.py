@@ -13,6 +13,7 @@ import torch
 from adversaries.calibration.shipped import Record, look_up
 from adversaries.evidence import Evidence, Value
 from adversaries.goals.image_metrics import psnr, ssim
+from adversaries.health import TRUE_LABELS
 from adversaries.statistics import estimates
 from adversaries.threat import LEVELS, parse_level
 from protocols.engine.budget import Budget, get_budget
@@ -85,7 +86,8 @@ class Runner:
             metrics |= against_everybody(conducted, parse_level(settings.threat))
         evidence, metrics = below_bound(evidence, metrics, rows)
         control = self._control(place, prepared, conducted, metrics, budget, rows)
-        metrics = with_flags(metrics, control, prepared.observed.health)
+        told = (TRUE_LABELS,) if prepared.told else ()
+        metrics = with_flags(metrics, control, (*prepared.observed.health, *told))
         publisher = prepared.publisher
         report = {
             "status": "partial" if place.stopped else "complete",

@@ -98,9 +98,7 @@ class FeatureMapDistortion(Defense):
         """
         known = require_fitted(self.fitted, "fmd")
         if self.labels != "oracle":
-            raise UserError(
-                "expected fmd with labels=oracle to be granted labels, got predicted", "set labels to oracle"
-            )
+            raise UserError("expected fmd with labels=oracle to be granted labels, got predicted", "set it to oracle")
         return self._replace(fitted={**known, **dict(zip(_hashes(images), labels.tolist(), strict=True))})
 
     def publish(self, x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Release:
