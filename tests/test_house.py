@@ -118,7 +118,7 @@ def test_imports_run_in_no_circle():
 
 def test_a_folder_can_be_taken_in_at_a_glance():
     folders = defaultdict(list)
-    for file in FILES:
+    for file in (*FILES, *(ROOT / "benchmarks").rglob("*.py")):
         folders[str(file.parent.relative_to(ROOT))].append(file.stem)
     crowded = {folder: len(names) for folder, names in folders.items() if len(names) > FILES_IN_FOLDER}
     alike = {folder: found for folder, names in folders.items() if (found := too_many_alike(names))}

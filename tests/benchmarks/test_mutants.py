@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.lines_of_tests import RunLines, chosen_tests, head_of_statement, importers
-from benchmarks.mutants import ROOT, Row, function_at, mutant_of, read, sampled, write
-from benchmarks.mutations import mutants_of, mutated
+from benchmarks.mutants.lines_of_tests import RunLines, chosen_tests, head_of_statement, importers
+from benchmarks.mutants.mutations import mutants_of, mutated
+from benchmarks.mutants.run import ROOT, Row, function_at, mutant_of, read, sampled, write
 
 SOURCE = '''"""Says 1 < 2 and 3."""
 
@@ -119,7 +119,7 @@ def test_the_tests_of_a_line_are_those_that_run_it_own_and_quick_ones_first():
 RUN = """
 import argparse, sys
 from pathlib import Path
-from benchmarks import mutants
+from benchmarks.mutants import run as mutants
 mutants.LEAST_SECONDS = 4
 root = Path(sys.argv[1])
 mutants.run(argparse.Namespace(prefixes=[""], sample=int(sys.argv[2]), seed=0, minutes=float(sys.argv[3]), seconds=9.0,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from benchmarks.same_numbers import compare, read
-from benchmarks.same_numbers_cases import cases, make_inputs
+from benchmarks.same_numbers.cases import cases, make_inputs
+from benchmarks.same_numbers.compare import compare, read
 
 VALUE = {"value": 0.1, "low": 0.05, "high": 0.2, "n": 20, "counts": {"k": 2}, "rows": "p/first", "reason": None}
 ROW = {

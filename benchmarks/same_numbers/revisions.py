@@ -1,6 +1,6 @@
 """Revisions of this repository side by side: each checked out by itself, and what its runs wrote.
 
-Imported by `same_numbers.py`.
+Imported by `compare.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.same_numbers_cases import NET, cases, make_inputs
+from benchmarks.same_numbers.cases import NET, cases, make_inputs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STOPPED = (130, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of whoever was interrupted: then everything ends."""
 WHERE = {name: version(name) for name in ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "torchattacks")}

@@ -1,10 +1,10 @@
 """Do two revisions give the same numbers, bit for bit? Runs every protocol with both and compares what they wrote.
 
-    python benchmarks/same_numbers.py REV                               # REV against the working tree as it is now
-    python benchmarks/same_numbers.py REV --reference reference/       # keep the results of REV and use them again
-    python benchmarks/same_numbers.py REV --only digits-noise --only arrays-all --keep current/
-    python benchmarks/same_numbers.py REV OTHER                         # two commits
-    python benchmarks/same_numbers.py REV --list
+    python -m benchmarks.same_numbers REV                               # REV against the working tree as it is now
+    python -m benchmarks.same_numbers REV --reference reference/       # keep the results of REV and use them again
+    python -m benchmarks.same_numbers REV --only digits-noise --only arrays-all --keep current/
+    python -m benchmarks.same_numbers REV OTHER                         # two commits
+    python -m benchmarks.same_numbers REV --list
 
 Both use this interpreter, one thread, their own tree first on the path and a cache of their own: what cases of one
 revision have trained they share, every cell is computed. Compared are all numbers, statuses, flags, choices and exit
@@ -32,10 +32,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a file, too, its cases are found
-
-from benchmarks.revisions import Revision, checked_out
-from benchmarks.same_numbers_cases import cases
+from benchmarks.same_numbers.cases import cases
+from benchmarks.same_numbers.revisions import Revision, checked_out
 
 Names = Mapping[str, str | None]
 KEYS: Names = {}
@@ -215,7 +213,3 @@ def main() -> int:
     )
     print(f"{wrong} of {len(chosen)} cases differ" if wrong else f"all {len(chosen)} cases are equal")
     return int(wrong > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

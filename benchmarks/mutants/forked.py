@@ -117,7 +117,7 @@ def _run(tree: Path, files: Sequence[str], watch: Watch, *more: str) -> int:
         if name.split(".")[0] in OURS:
             del sys.modules[name]
     sys.modules["__main__"] = ModuleType("__main__")
-    elsewhere = {str(Path(__file__).resolve().parents[1]), os.getcwd(), ""}
+    elsewhere = {str(Path(__file__).resolve().parents[2]), os.getcwd(), ""}
     sys.path[:] = [str(tree), *(path for path in sys.path if path not in elsewhere)]
     os.environ["PYTHONPATH"] = str(tree)
     os.chdir(tree)

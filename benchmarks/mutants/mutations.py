@@ -1,4 +1,4 @@
-"""Small changes of Python code, one at a time: the faults that `benchmarks/mutants.py` plants.
+"""Small changes of Python code, one at a time: the faults that `run.py` plants.
 
 Another operator, a comparison flipped, a constant moved, a `not`, an argument or a statement dropped, two arguments
 swapped, a condition that is always true or false, `return None`. Texts, types, imports and messages of errors stay.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.forked import run_forked
+from benchmarks.mutants.forked import run_forked
 
 SECONDS_A_FILE = 30.0
 """A test file is watched for so long; of a longer one, the tests that ended until then count."""

@@ -2,17 +2,17 @@
 
     python -m benchmarks.mutants [--sample 60] [--seed 0] [--minutes 14] [--seconds 20] [--list] [PREFIX ...]
 
-A mutant is one file with one change (`benchmarks/mutations.py`). The sample is drawn with the seed from all mutants of
+A mutant is one file with one change (`mutations.py`). The sample is drawn with the seed from all mutants of
 the files under the prefixes that are not in the record yet. Each mutant stands in a temporary copy of the tree, and
-meets the tests that run its line (`benchmarks/lines_of_tests.py`), the file's own first, as many as take `--seconds`
-together, until one fails, in a fork of this process (`benchmarks/forked.py`). Outcomes:
+meets the tests that run its line (`lines_of_tests.py`), the file's own first, as many as take `--seconds`
+together, until one fails, in a fork of this process (`forked.py`). Outcomes:
 
 - `killed`: a test failed, which passes without any mutant (all such tests are run again in the end);
 - `timeout`: the tests took SLOWER times as long as without the mutant, which counts as seen;
 - `survived`: all tests passed; a missing test, or a change that changes nothing;
 - `unsure`: the test that failed fails without a mutant as well.
 
-What was run is in `benchmarks/mutants.tsv`, and what became of each survivor is in its last column: why it may live, or
+What was run is in `mutants.tsv`, and what became of each survivor is in its last column: why it may live, or
 the name of a test that was written since. `--again` tries those tests on their mutants and then says `killed by`.
 This is no part of the test suite.
 """
@@ -31,11 +31,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.forked import Ran, import_large, run_forked
-from benchmarks.lines_of_tests import RunLines, chosen_tests, importers, lines_of_tests
-from benchmarks.mutations import Mutant, mutants_of, mutated
+from benchmarks.mutants.forked import Ran, import_large, run_forked
+from benchmarks.mutants.lines_of_tests import RunLines, chosen_tests, importers, lines_of_tests
+from benchmarks.mutants.mutations import Mutant, mutants_of, mutated
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "pyproject.toml")
 FOLDERS = ("vfc/core", "adversaries/statistics", "adversaries/goals", "protocols/evaluation")
 LOOKED_IN = ("tests/vfc", "tests/adversaries", "tests/protocols")
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
     parser.add_argument("--again", action="store_true", help="try the tests that survivors name")
     parser.add_argument("--root", type=Path, default=ROOT, help="of the tree")
-    parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "mutants.tsv")
+    parser.add_argument("--record", type=Path, default=ROOT / "benchmarks" / "mutants" / "mutants.tsv")
     parser.add_argument("--lines", type=Path, default=Path(tempfile.gettempdir()) / "lines_of_tests.json")
     options = parser.parse_args()
     if not options.list:
@@ -290,7 +290,3 @@ def run(options: argparse.Namespace) -> None:
     outcomes = [row.outcome for row in new]
     said = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "timeout", "survived", "unsure"))
     print(f"{said}, {len(drawn) - len(new)} not run, {time.monotonic() - started:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

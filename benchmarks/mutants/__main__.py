@@ -1,0 +1,5 @@
+"""The command; see `run`."""
+
+from benchmarks.mutants.run import main
+
+main()

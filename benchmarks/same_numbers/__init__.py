@@ -1,0 +1,1 @@
+"""Whether two revisions give the same numbers."""

@@ -1,0 +1,7 @@
+"""The command; see `compare`."""
+
+import sys
+
+from benchmarks.same_numbers.compare import main
+
+sys.exit(main())
