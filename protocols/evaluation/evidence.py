@@ -172,7 +172,6 @@ class EvidenceMaker:
             if rows is not None:
                 steps = int(outcome.cost["gradient_steps"])
                 found[f"validation_after_{steps}_steps"] = self.board.statistic.value(rows)
-        found |= self._hard(contestant, trial)
         if self.board.draws(contestant) > 1:
             value = self.board.statistic.value
             found["over_draws"] = self.board.over_seeds(contestant, lambda _contestant, rows, _seed: value(rows))
@@ -212,7 +211,7 @@ class EvidenceMaker:
             "settings": self._settings(contestant),
             **(self.described(outcome) if self.described is not None else {}),
         }
-        described["metrics"] = {**described["metrics"], **self._hard(contestant, trial)}
+        described["metrics"] |= self._hard(contestant, trial)
         return Evidence(
             protocol=self.protocol,
             adversary=competitor.candidate.adversary,

@@ -162,9 +162,10 @@ class Policy:
 
 
 def _pictures(report: Report) -> bool:
-    """Whether models of images can read the release: the frozen ones tried."""
+    """Whether the release may be a picture: frozen models read it, did not try, or it is one in whole numbers."""
     tried = [row.status for row in report.evidence if row.adversary == "frozen"]
-    return not tried or any(status != "not_applicable" for status in tried)
+    other = bool(tried) and all(status == "not_applicable" for status in tried)
+    return not other or (len(report.release.shape) == 3 and not report.release.dtype.startswith(("float", "bfloat")))
 
 
 def read_policy(path: str | None = None, preset: str | None = None) -> Policy:

@@ -235,8 +235,29 @@ def test_queries_of_a_null_are_worth_nothing():
     floor = grade(MeanImage(aim="psnr"), some).targets.psnr.double()
     gain = grade(ReplayDecoder(steps=40), some, level="L4", defense=defense).targets.psnr.double() - floor
     assert float(gain.mean()) < 3 * float(gain.std()) / len(gain) ** 0.5
-    with pytest.raises(NotApplicableError, match="L5"):
-        grade(ReplayDecoder(steps=2), some, level="L4", defense=DEFENSES.get("label-release")())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked(Defense):
+    """Publishes what its target says, and nothing without a target."""
+
+    def publish(self, x, generator):
+        if self.target is None:
+            raise UserError("expected a target model, got none", "call fit first")
+        return Release(values=self.target(x))
+
+
+def test_a_deployed_defense_answers_with_its_target_whatever_the_attacker_is_shown_of_it():
+    x = originals()
+    target = nn.Sequential(nn.Flatten(), nn.Linear(64, 16)).requires_grad_(False)
+    defense = Asked(target=target)
+    some = world(defense.publish(x, generator(2)).values, x)
+    graded = grade(ReplayDecoder(steps=2), some, level="L4", defense=defense)
+    assert torch.isfinite(graded.targets.psnr).all()
+    with pytest.raises(NotApplicableError, match="no defense to ask"):
+        grade(ReplayDecoder(steps=2), some, level="L4")
+    with pytest.raises(NotApplicableError, match="another shape"):
+        grade(ReplayDecoder(steps=2), some, level="L4", defense=DEFENSES.get("identity")())
 
 
 def test_queries_are_moved_or_mirrored_and_never_the_image_itself():
@@ -317,7 +338,7 @@ def test_who_refuses_queries_has_not_shown_that_they_find_nothing(monkeypatch):
 
     def once(self, images, own):
         calls.append(len(images))
-        if len(calls) > 1:
+        if len(calls) > 1 or len(images) > 100:
             raise UserError("no more today", "ask tomorrow")
         return publish(self, images, own)
 
@@ -337,7 +358,8 @@ def test_copies_of_an_image_are_held_out_with_it(monkeypatch):
 
     monkeypatch.setattr(Decoder, "learned", learned)
     monkeypatch.setattr("adversaries.attacks.inversion.replay_decoder.moved", lambda images, _: images)
-    view = Mock(spec=Knowledge, pairs=(x, x), defense=DEFENSES.get("identity")(), num_classes=2)
+    view = Mock(spec=Knowledge, pairs=(x, x), num_classes=2)
+    view.ask = lambda asked, _: asked
     with pytest.raises(NotApplicableError, match="go on"):
         ReplayDecoder().fit(view, generator(0))
     ((_, images, _, _),) = seen

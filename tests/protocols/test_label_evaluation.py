@@ -18,6 +18,7 @@ from protocols.evaluation.label_evaluation import LabelEvaluation
 from protocols.evaluation.label_task import LabelTask
 from protocols.evaluation.results import Attempt, Trial
 from protocols.task_label.study import conduct_task
+from vfc.registries import DEFENSES
 
 CANDIDATES = (
     Candidate(adversary="frozen", settings={"model": "mlp"}), Candidate(adversary="linear"),
@@ -154,6 +155,20 @@ def test_each_arm_runs_where_its_data_are_and_is_named_by_what_it_depends_on():
         "place", "cells", "linear, K = 10, attack, draw 2",
     )  # fmt: skip
     assert kept["attack"].title == "linear, K = 10, attack"
+
+
+def test_whoever_asks_the_defense_is_named_by_it_and_nobody_else_is():
+    asking = (*CANDIDATES, Candidate(adversary="replay-training", settings={"model": "mlp"}))
+    run = evaluated(TaskLabel(label="y"), candidates=asking)
+    assert order(run, "attack", 3).task.defense == ""  # only releases were given
+    named = set()
+    for amount in (0.1, 0.2):
+        run = evaluated(TaskLabel(label="y"), candidates=asking)
+        run.context.prepared.publisher = SimpleNamespace(defense=DEFENSES.get("gaussian-noise")(sigma=amount))
+        named |= {order(run, arm, 3).task.defense for arm in ("attack", "shuffled", "undefended")}
+        # On the images everybody publishes the images.
+        assert order(run, "ceiling", 3).task.defense == order(run, "attack", 1).task.defense == ""
+    assert len(named) == 2
 
 
 @pytest.mark.parametrize(("informed", "named"), [("i", "i"), ("", "w")])

@@ -191,6 +191,10 @@ def test_presets_ask_nothing_of_models_that_cannot_read_the_release(frozen, aske
         gates = Policy(preset=preset).with_preset(("ink",), 0.1, report).gates
         assert any(gate.metric.startswith("transfer.") for gate in gates) is asked
         assert {"target.retention", "adaptive.labels_to_90", "attribute.ink.leakage"} <= {gate.metric for gate in gates}
+    # A picture in whole numbers is a picture: whoever divides by 255 reads it.
+    codes = report.release.model_copy(update={"dtype": "uint8"})
+    gates = Policy(preset="standard").with_preset((), 0.1, report.model_copy(update={"release": codes})).gates
+    assert any(gate.metric.startswith("transfer.") for gate in gates)
     # Who asks for the published setting alone hears that it does not apply.
     assert [gate.metric for gate in Policy(preset="paper").with_preset((), 0.1, report).gates] == [
         "transfer.suppression_ratio"

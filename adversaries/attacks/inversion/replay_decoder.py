@@ -9,18 +9,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor
 
 from adversaries.attacks.inversion.decoder import Decoder, TrainedDecoder
 from adversaries.goals.reconstruction import ADVERSARIES, Reconstructor
 from adversaries.knowledge import Knowledge
 from adversaries.learning.queries import moved
 from adversaries.threat import Level
-from vfc.defense import Defense
-from vfc.errors import NotApplicableError, UserError
-
-_CHUNK = 512
+from vfc.errors import NotApplicableError
 
 
 @ADVERSARIES.register(
@@ -30,8 +25,8 @@ _CHUNK = 512
 class ReplayDecoder(Reconstructor):
     """A trained decoder with more pairs: its own images, mirrored and moved, sent through the defense.
 
-    Knows: the fitted defense, and pairs (image, release) of its own.
-    Does: publishes copies of its own images, each mirrored or not and moved by up to a pixel or an eighth of the side,
+    Knows: pairs (image, release) of its own, and what the deployed defense answers to any image.
+    Does: asks for copies of its own images, each mirrored or not and moved by up to a pixel or an eighth of the side,
     whatever is more, and trains as `decoder` does on those pairs and its own. It works for every defense that
     publishes, differentiable or not.
     Source: queries of one's own images are how every inverse network is trained; see `inverse-network`.
@@ -54,37 +49,20 @@ class ReplayDecoder(Reconstructor):
         """Ask, then learn.
 
         Raises:
-            NotApplicableError: the defense does not publish its own images with what L4 grants, or publishes another
-                shape, or the form needs two spatial axes.
-            UserError: it publishes those, and refuses others.
+            NotApplicableError: there is no defense to ask, or it answers in another shape, or the form needs two
+                spatial axes.
+            UserError: it refuses.
         """
         # Pairs of one image stay on one side of the held-out tenth: row i and every copy of it agree modulo ten.
         count = len(view.pairs[0]) // 10 * 10
         if count == 0:
             raise NotApplicableError("fewer than ten pairs")
         release, images = (each[:count] for each in view.pairs)
-        try:
-            _published(view.defense, images[:2], generator)
-        except UserError as error:
-            raise NotApplicableError(
-                f"the defense does not publish with what L4 grants; its target comes with L5 ({error.what})"
-            ) from error
         asked = torch.cat([moved(images, generator) for _ in range(self.copies)])
-        answers = _published(view.defense, asked, generator)
-        if answers.shape[1:] != release.shape[1:]:
-            raise NotApplicableError("the defense answers in another shape than it published")
+        answers = view.ask(asked, generator)
         inner = Decoder(form=self.form, steps=self.steps, times=self.times)
-        seen, shown = torch.cat([release.to(answers.dtype), answers]), torch.cat([images, asked])
-        return inner.learned(seen, shown, view.num_classes, generator)
+        return inner.learned(torch.cat([release, answers]), torch.cat([images, asked]), view.num_classes, generator)
 
     def doubled(self) -> ReplayDecoder:
         """The same with twice the steps."""
         return replace(self, times=2 * self.times)
-
-
-@torch.no_grad()
-def _published(
-    defense: Defense, images: Float[Tensor, "n c h w"], generator: torch.Generator
-) -> Shaped[Tensor, "n ..."]:
-    """What the defense answers to queries."""
-    return torch.cat([defense.publish(rows, generator).values for rows in torch.split(images, _CHUNK)])
