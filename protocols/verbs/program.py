@@ -7,6 +7,7 @@ from typing import Any
 
 import rich_click as click
 
+from protocols.commands.options.config import check_variables
 from vfc.errors import UserError
 from vfc.version import VERSION
 
@@ -21,10 +22,11 @@ class Verb(click.RichCommand):
         """Run the verb.
 
         Raises:
-            UserError: an option is empty.
+            UserError: an option is empty, or a variable of the environment sets nothing.
             RuntimeError: something tried to end the program, or a pipe other than standard output broke.
             Abort: the user interrupted it.
         """
+        check_variables()
         for option in self.params:
             given = ctx.params.get(str(option.name))
             if isinstance(option, click.Option) and "" in (given if isinstance(given, (tuple, list)) else (given,)):

@@ -207,9 +207,10 @@ def test_a_bad_value_names_the_file_or_the_variable_that_it_came_from(tmp_path, 
     assert "(from VFC_BUDGET)" in capsys.readouterr().err
 
 
-def test_a_variable_that_is_no_option_is_named(monkeypatch, capsys):
+@pytest.mark.parametrize("arguments", [["list"], ["gate", "report.json"], ["compare", "a", "b"], ["attack"]])
+def test_every_verb_names_a_variable_that_sets_nothing(arguments, monkeypatch, capsys):
     monkeypatch.setenv("VFC_BUGDET", "smoke")
-    assert run(["attack"]) == 2
+    assert run(arguments) == 2
     assert "'VFC_BUGDET'; did you mean 'VFC_BUDGET'" in capsys.readouterr().err
 
 

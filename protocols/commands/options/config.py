@@ -66,7 +66,6 @@ def configured(function: Callable[..., int]) -> Callable[..., int]:
 
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
-        check_variables()
         options = read_config(value, known | {"set", "policy"})
         # The same two files, in the same order, as `read_config` looks for.
         file = value or ("vfc.toml" if Path("vfc.toml").is_file() else "pyproject.toml")
