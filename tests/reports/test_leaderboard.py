@@ -197,7 +197,9 @@ def test_a_void_grade_is_no_attack(entries, tmp_path):
     found, run = graded(tmp_path, 160, leaky=True)
     assert found.standing == "void"
     external = [{"grade": "../grade.json", "digest": found.digest}]
-    folder = entries(defense="identity", measured=run, external=external, claim={"dataset": "tiny", "gates": [f"{BEST} >= 1"]})
+    folder = entries(
+        defense="identity", measured=run, external=external, claim={"dataset": "tiny", "gates": [f"{BEST} >= 1"]}
+    )
     line = only(folder)
     assert (line.status, line.attacks, len(line.grades)) == ("reproduced", (), 1)
 

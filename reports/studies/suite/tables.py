@@ -9,7 +9,7 @@ from rich.console import Console
 from adversaries.evidence import Value
 from reports.formats.tables import harmless, table
 from reports.model.numbers import figure
-from reports.studies.suite.grading import Grade, Standing
+from reports.studies.suite.grading import Grade, OurAttack, Standing
 from reports.studies.suite.manifest import Suite
 
 STANDING: dict[Standing, str] = {
