@@ -35,6 +35,9 @@ FEW, SOME, CLASSES = 128, 512, 16
 STEPS = (2, 10)
 """Optimizer steps of the two tries of whoever trains by steps."""
 
+UNLABELLED = 150
+"""Steps of whoever adapts without labels where its settings name none: its own least."""
+
 SHORT, LONG = 0.5, 3.0
 """Seconds of a first try: up to the one more rows are tried too, above the other it is not repeated."""
 
@@ -184,10 +187,13 @@ def _file(shape: Shape, candidates: Sequence[Candidate], code: str, cache: Path)
 
 def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[str, Cost]]:
     worlds = [_noise(shape, rows) for rows in (FEW, SOME)]
-    for candidate in filter(attacks_labels, candidates):
+    each_once = {candidate.name: candidate for candidate in candidates if attacks_labels(candidate)}
+    for candidate in each_once.values():  # attributes have the same ones as the task
         length = length_of(candidate.adversary, candidate.settings)
+        adversary: Any = make_adversary(candidate.adversary, dict(candidate.settings), doubled=False)
+        stepping = length is not None or hasattr(adversary, "steps")
         tries: list[tuple[int, EvaluationData, dict[str, Any]]]
-        if length is None:
+        if not stepping:
             tries = [(len(world.train), world, {}) for world in worlds]
         else:
             tries = [(steps, worlds[0], {"steps": steps}) for steps in STEPS]
@@ -196,7 +202,7 @@ def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[s
             first = _tried(candidate, world, changes)
             if first < LONG:  # whoever is the first of its kind also loads what it needs
                 first = _tried(candidate, world, changes)
-            if length is None and first > SHORT:
+            if not stepping and first > SHORT:
                 yield candidate.name, Cost(start=0.0, each=first / count)
                 continue
             second = _tried(candidate, larger, others)
@@ -204,6 +210,8 @@ def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[s
             continue
         each = max(0.0, (second - first) / (more - count))
         start = max(0.0, second - each * more)
+        if stepping and length is None:  # as many steps whatever there is
+            start, each = start + each * (adversary.steps or UNLABELLED), 0.0
         if length is not None:  # what is left grows with the rows that are graded
             start *= max(1.0, shape.graded / len(worlds[0].targets) / 2)
         yield candidate.name, Cost(start=start, each=each, by_steps=length is not None)
