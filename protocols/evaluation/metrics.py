@@ -38,6 +38,7 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
     missed = board.missed(chosen, attempts)
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
     flags |= silence(board, chosen, attempts)
+    flags |= {"BELOW_FLOOR"} if board.turned(chosen, attempts) else set()
     # Who was left out of a race had a part of its training only; a choice that is controlled trains it to the end.
     flags |= {"NOT_CONVERGED"} if results.share(chosen.attempt) < 1 else set()
     # Whoever was not chosen is judged too, so that one draw of theirs is a doubt as well.
