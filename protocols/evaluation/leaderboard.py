@@ -111,10 +111,10 @@ class Leaderboard:
         """Honest contestants whose number could decide a gate that the chosen one's does not.
 
         Left out is who is clearly weaker: whose upper bound, at the strictest level at which gates are judged, is below
-        the chosen one's own upper bound.
+        the chosen one's own upper bound. Nobody is left out where the metric is another number than what is ranked.
         """
         found = [each for each in self.contestants(attempts) if each != chosen and not self.dishonest(each.attempt)]
-        return [each for each in found if self._may_decide(self.rows(each), chosen)]
+        return [each for each in found if not self.statistic.decides or self._may_decide(self.rows(each), chosen)]
 
     def turned(self, chosen: Contestant, attempts: Iterable[Attempt]) -> list[Contestant]:
         """Honest contestants below the floor that might know more than the chosen one, once they are turned around.

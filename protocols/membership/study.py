@@ -233,8 +233,8 @@ def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> tuple[par
 def _metrics(board: Leaderboard) -> dict[str, Value]:
     """The catalog's numbers of one seed."""
     attempts = board.results.attempts()
-    rates = replace(board, statistic=replace(board.statistic, name="membership.tpr@0.01", unit="rate"))
-
+    # Who is weaker on average may find more where few are called members.
+    found = replace(board.statistic, name="membership.tpr@0.01", unit="rate", decides=False)
     exposed = _exposed_statistic(board.statistic)
 
     def rate(contestant: Contestant, _rows: Rows, seed: int) -> Value:
@@ -242,7 +242,7 @@ def _metrics(board: Leaderboard) -> dict[str, Value]:
 
     return {
         "membership.advantage": chosen_value(board, attempts, lambda _who, rows, _seed: board.statistic.value(rows)),
-        "membership.tpr@0.01": chosen_value(rates, attempts, rate),
+        "membership.tpr@0.01": chosen_value(replace(board, statistic=found), attempts, rate),
         "membership.exposed": chosen_value(
             replace(board, statistic=exposed), attempts, lambda _who, rows, _seed: exposed.value(rows)
         ),
