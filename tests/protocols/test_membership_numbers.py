@@ -62,3 +62,15 @@ def test_who_is_weaker_on_average_is_judged_where_few_are_called_members(monkeyp
     rate = found["membership.tpr@0.01"]
     assert (rate.candidate, rate.value) == ("broad", pytest.approx(0.016))
     assert [(each.candidate, each.value) for each in rate.others] == [("sure", pytest.approx(0.109))]
+
+
+def test_with_several_seeds_everybody_is_judged_in_the_worst_of_them(monkeypatch):
+    near = outcome(0.58, 0.2, 0.0, 0.39), outcome(0.64, 0.2, 0.3, 0.39)
+    found = numbers(monkeypatch, *(board(seed, broad=BROAD, near=each) for seed, each in enumerate(near)))
+    advantage = found["membership.advantage"]
+    assert (advantage.candidate, advantage.per_seed) == ("broad", pytest.approx((0.4, 0.4)))
+    (other,) = advantage.others
+    assert (other.candidate, other.per_seed) == ("near", pytest.approx((0.38, 0.44)))
+    assert other.high > 0.44
+    (other,) = found["membership.tpr@0.01"].others
+    assert (other.candidate, other.per_seed) == ("near", pytest.approx((0.0, 0.3)))
