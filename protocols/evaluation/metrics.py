@@ -17,14 +17,13 @@ from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
 
 
-def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure, *, everybody: bool = True) -> Value:
+def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure) -> Value:
     """A number of the adversary chosen on validation, over seeds, with its flags and what the others gave.
 
     Args:
         board: who is strongest.
         attempts: who competes.
         measure: from rows to the number.
-        everybody: whether gates are judged on the others too; False for those alone that selection has missed.
     """
     results, unit = board.results, board.statistic.unit
     dropped = {flag for attempt in attempts for flag in board.dishonest(attempt)}
@@ -46,7 +45,7 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
     flags |= {"ONE_DRAW"} if single or board.draws(chosen) == 1 else set()
     value = board.over_seeds(chosen, measure)
     named = {"candidate": board.name(chosen), "flags": tuple(sorted(flags))}
-    numbers = {each: _number(board, each, measure) for each in (missed, board.contenders(chosen, attempts))[everybody]}
+    numbers = {each: _number(board, each, measure) for each in board.contenders(chosen, attempts)}
     also = tuple(numbers[rival] for rival in missed if rival in numbers)
     return value.model_copy(update={**named, "also": also, "others": tuple(numbers.values())})
 
@@ -129,13 +128,12 @@ class LabelMetrics:
 
         return chosen_value(self.board, attempts, measure)
 
-    def leakage(self, name: str, attempts: Sequence[Attempt], *, everybody: bool = True) -> Value:
+    def leakage(self, name: str, attempts: Sequence[Attempt]) -> Value:
         """Leakage of the chosen adversary, against the ceiling chosen in the same way on the images.
 
         Args:
             name: of the metric; the sidecar's keys begin with it.
             attempts: who competes.
-            everybody: as for `chosen_value`.
         """
         if not self.originals:
             return Value.unknown("the originals are unknown, so there is no ceiling on the images", unit="leakage")
@@ -149,7 +147,7 @@ class LabelMetrics:
             self.rows[key] = np.stack([rows, self.floor, above[seed]])
             return estimates.leakage(rows, self.floor, above[seed], seed=seed, rows=key)
 
-        return chosen_value(self.board, attempts, measure, everybody=everybody)
+        return chosen_value(self.board, attempts, measure)
 
 
 @dataclass(frozen=True, kw_only=True)
