@@ -141,7 +141,7 @@ def assess(
         targets=rows[1],
         chance=goal.chance(seen.targets.labels[goal.label][goal.graded(seen, seen.targets)]),
         agreement=_agreement(*said[1]),
-        turned=_turned(*said, view.num_classes),
+        turned=_turned(said[0], said[1], view.num_classes),
         exposed=(picks[0] & rows[0], picks[1] & rows[1]),
         picked=picks[1],
         classes=(classes[0], classes[1]) if classes else None,

@@ -166,8 +166,9 @@ class LabelMetrics:
 
         def measure(_contestant: Contestant, rows: Rows, seed: int) -> Value:
             key = f"{name}/{len([k for k in self.rows if k.startswith(name)])}"
-            self.rows[key] = np.stack([rows, self.floor[: len(rows)], above[seed][: len(rows)]])
-            return estimates.leakage(*self.rows[key], seed=seed, rows=key)
+            floor, most = self.floor[: len(rows)], above[seed][: len(rows)]
+            self.rows[key] = np.stack([rows, floor, most])
+            return estimates.leakage(rows, floor, most, seed=seed, rows=key)
 
         return chosen_value(self.board, attempts, measure, self.some)
 
