@@ -67,6 +67,12 @@ CLAIMS = (
         gates=("transfer.accuracy <= 0.5",),
         protocol="transfer",
     ),
+    Claim(
+        name="NoisyNextPicture",
+        row="a picture of the next class under noise",
+        gates=("transfer.accuracy <= 0.5",),
+        protocol="transfer",
+    ),
     Claim(name="OpenForFew", row="the label in the open for few", gates=("adaptive.exposed@10 <= 0.02",)),
     Claim(name="RowScale", row="a row's own scale"),
     Claim(name="Pairs", row="an index-value list in random order"),

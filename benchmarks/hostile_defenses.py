@@ -262,6 +262,17 @@ class NextPicture(Reader):
         return self.logits((self.label(r) - 1) % self.classes)
 
 
+class NoisyNextPicture(NextPicture):
+    """An image of the next class under so much noise that one clean model reads it at chance and others below that."""
+
+    stochastic = True
+    spread = 0.6
+
+    def forward(self, x: Tensor) -> Tensor:
+        shown = super().forward(x)
+        return shown + self.spread * torch.randn(shown.shape)
+
+
 class OpenForFew(Reader):
     """The label in the open for one image in sixteen, noise for the others."""
 

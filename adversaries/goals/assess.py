@@ -14,7 +14,7 @@ from adversaries.adversary import Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.evidence import Cost
 from adversaries.goals.exposed import confidence, picked
-from adversaries.goals.label import Attribute, LabelGoal
+from adversaries.goals.label import Attribute, LabelGoal, joint_counts
 from adversaries.health import HARD, KINDS
 from adversaries.knowledge import Knowledge
 from adversaries.planting import planted
@@ -39,6 +39,8 @@ class Graded:
         chance: the rate of the best constant guess on this arm's targets.
         agreement: the rate at which guesses as frequent as these are right by chance: the sum over classes of their
             share among the guesses times their share among the targets.
+        turned: right or wrong on each graded target where every guess stands for the class that it comes with most
+            often on the validation part.
         exposed: on the validation part and on the targets, whether a graded row was picked out by the attack itself and
             named right.
         picked: whether a graded target was picked out.
@@ -51,6 +53,7 @@ class Graded:
     targets: Bool[Tensor, " n"]
     chance: float
     agreement: float
+    turned: Bool[Tensor, " n"]
     exposed: tuple[Bool[Tensor, " m"], Bool[Tensor, " n"]]
     picked: Bool[Tensor, " n"]
     flags: tuple[str, ...]
@@ -120,7 +123,7 @@ def assess(
     attack = adversary.fit(view, torch.Generator().manual_seed(fit_seed))
     flags = set(attack.flags)
     prior = _prior(adversary, seen, goal, threat)
-    rows, sure, classes, agreement = [], [], [], 0.0
+    rows, sure, classes, said = [], [], [], []
     for part in (seen.validation, seen.targets):
         guess = _guess(attack, part, view.num_classes, informed=informed)
         if not torch.isfinite(guess).all():
@@ -129,7 +132,7 @@ def assess(
         decided = goal.decided(guess, attack.scale, prior, seen)
         rows.append(goal.rows(decided, part).cpu()[graded])
         sure.append(confidence(decided, attack.scale).cpu()[graded])
-        agreement = _agreement(decided.argmax(1).cpu()[graded], part.labels[goal.label].cpu()[graded])
+        said.append((decided.argmax(1).cpu()[graded], part.labels[goal.label].cpu()[graded]))
         if isinstance(goal, Attribute):
             classes.append(goal.by_class(goal.says(guess, attack.scale, prior, seen), seen, part).cpu())
     picks = [picked(sure[0], rows[0], each) for each in sure]
@@ -137,7 +140,8 @@ def assess(
         validation=rows[0],
         targets=rows[1],
         chance=goal.chance(seen.targets.labels[goal.label][goal.graded(seen, seen.targets)]),
-        agreement=agreement,
+        agreement=_agreement(*said[1]),
+        turned=_turned(said[0], said[1], view.num_classes),
         exposed=(picks[0] & rows[0], picks[1] & rows[1]),
         picked=picks[1],
         classes=(classes[0], classes[1]) if classes else None,
@@ -169,6 +173,23 @@ def _agreement(guesses: Int[Tensor, " m"], labels: Int[Tensor, " m"]) -> float:
     classes = int(max(guesses.max(), labels.max())) + 1 if len(labels) else 1
     shares = [torch.bincount(each, minlength=classes).double() / max(1, len(each)) for each in (guesses, labels)]
     return float((shares[0] * shares[1]).sum())
+
+
+def _turned(
+    validation: tuple[Int[Tensor, " m"], Int[Tensor, " m"]],
+    targets: tuple[Int[Tensor, " n"], Int[Tensor, " n"]],
+    classes: int,
+) -> Bool[Tensor, " n"]:
+    """Right or wrong on the targets for whoever has learned on the validation part what each guess stands for.
+
+    Args:
+        validation, targets: guesses and labels.
+        classes: how many there are.
+    """
+    counts = joint_counts(*validation, classes, classes)
+    # A guess that was never seen there stands for itself.
+    table = torch.where(counts.sum(1) > 0, counts.argmax(1), torch.arange(classes))
+    return table[targets[0]] == targets[1]
 
 
 def _guess(attack: Attack, part: Part, classes: int, *, informed: bool) -> Tensor:

@@ -91,7 +91,7 @@ class AttributeMetrics:
         """
         scratch: list[dict[str, Rows]] = [{} for _ in self.questions]
         values = [
-            self._numbers(self._about(column), scratch[column]).leakage("class", attempts, everybody=False)
+            self._numbers(self._about(column), scratch[column]).leakage("class", attempts)
             for column in range(len(self.questions))
         ]
         known = {column: value for column, value in enumerate(values) if value.value is not None}
@@ -100,14 +100,25 @@ class AttributeMetrics:
         flags |= {flag for value in values for flag in value.flags if flag in ("CRASHED", *health.HONESTY)}
         if not known:
             return Value.unknown(values[0].reason or "unknown", unit="leakage", flags=tuple(sorted(flags)))
-        worst = self._over_seeds(name, {c: _tables(value, scratch[c]) for c, value in known.items()})
-        also = [
-            self._over_seeds(name, {column: _tables(rival, scratch[column])})
-            for column, value in known.items()
-            for rival in value.also
-            if rival.value is not None
+        worst = self._together(name, known, scratch)
+        # Of every class the first of those who were not chosen, then the second, and so on: each class has its own.
+        rivals = {
+            column: (*value.also, *(r for r in value.others if r not in value.also)) for column, value in known.items()
+        }
+        turns = range(max(map(len, rivals.values())))
+        others = [
+            self._together(name, {column: all_[turn] for column, all_ in rivals.items() if turn < len(all_)}, scratch)
+            for turn in turns
         ]
-        return worst.model_copy(update={"flags": tuple(sorted(flags)), "also": tuple(also)})
+        also = others[: max(len(value.also) for value in known.values())]
+        return worst.model_copy(update={"flags": tuple(sorted(flags)), "also": tuple(also), "others": tuple(others)})
+
+    def _together(self, name: str, values: Mapping[int, Value], scratch: Sequence[Mapping[str, Rows]]) -> Value:
+        """The worst of some classes, named by who finds most; a control of each that ran clean is one of all."""
+        value = self._over_seeds(name, {column: _tables(each, scratch[column]) for column, each in values.items()})
+        most = max(values.values(), key=lambda each: each.value or 0.0)
+        controlled = all(each.controlled for each in values.values())
+        return value.model_copy(update={"candidate": most.candidate, "controlled": controlled})
 
     def _over_seeds(self, name: str, tables: Mapping[int, Sequence[Rows]]) -> Value:
         values = []

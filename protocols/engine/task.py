@@ -92,6 +92,9 @@ EXPOSED = "exposed"
 AGREEMENT = "targets.agreement"
 """The array of an outcome that holds how often its guesses would be right by chance."""
 
+TURNED = "targets.turned"
+"""The array of an outcome that says which targets are right if every guess stands for what it most often comes with."""
+
 
 def label_arrays(validation: Rows, targets: Rows, chance: float) -> dict[str, Rows]:
     """The arrays of an outcome that is right or wrong about a label.

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adversaries.evidence import Value
-from adversaries.health import HONESTY, LEVEL
-from adversaries.statistics import estimates
-from protocols.engine.task import Outcome, Rows, label_arrays
-from protocols.evaluation.leaderboard import Contestant, Leaderboard
-from protocols.evaluation.metrics import LabelMetrics, with_missed
+from protocols.engine.task import Outcome, label_arrays
+from protocols.evaluation.leaderboard import Leaderboard
+from protocols.evaluation.metrics import LabelMetrics
 from protocols.evaluation.results import Attempt, Competitor, Results, Trial
 
 
@@ -91,27 +89,17 @@ def add_candidates(results: Results, rivals: Iterable[Rival]) -> None:
             results.outcomes[trial._replace(attempt=attempt)] = outcome
 
 
-def stronger(board: Leaderboard, chosen: Contestant, rivals: Sequence[Rival]) -> list[Rival]:
-    """Those who were graded on the first targets only, and are clearly above the chosen attempt on the same ones.
+def graded_on_some(board: Leaderboard, rivals: Sequence[Rival]) -> Leaderboard:
+    """A leaderboard of rivals who were graded on the first targets only, under the same rules as everybody.
 
     Args:
-        board: the chosen attempt's.
-        chosen: who stands for everybody on the board.
-        rivals: others, honest or not; those with an honesty flag prove nothing.
+        board: of those who were graded on all targets.
+        rivals: the others.
     """
-    found = []
-    for rival in rivals:
-        theirs, ours = rival.attacks(), board.results.measured(chosen.attempt, "attack")
-        if not ours or len(theirs) < len(ours) or any(set(outcome.flags) & set(HONESTY) for outcome in theirs):
-            continue
-        for outcome, other in zip(theirs, ours, strict=True):
-            n = min(len(outcome.targets), len(other.targets))
-            apart = outcome.targets[:n].astype(int) - other.targets[:n]
-            gained, lost = int((apart > 0).sum()), int((apart < 0).sum())
-            if gained > lost and estimates.mcnemar(gained, lost) < LEVEL / len(rivals):
-                found.append(rival)
-                break
-    return found
+    results = Results(competitors=[], seeds=board.results.seeds, grid=board.results.grid, common=board.results.common)
+    add_candidates(results, rivals)
+    results.comparisons = board.results.count("shuffled") + results.count("shuffled")
+    return replace(board, results=results)
 
 
 def strongest_of_all(numbers: LabelMetrics, rivals: Sequence[Rival], levels: Sequence[str]) -> dict[str, Value]:
@@ -126,13 +114,9 @@ def strongest_of_all(numbers: LabelMetrics, rivals: Sequence[Rival], levels: Seq
     results = board.results
     add_candidates(results, (rival for rival in rivals if rival.graded_on(n)))
     everybody = results.attempts(results.grid[-1], levels=levels)
-    metrics = strongest(numbers, everybody)
-    chosen = board.choose(everybody)
+    # Who can afford some targets only cannot be compared by the whole validation part, and is judged all the same.
     some = [rival for rival in rivals if not rival.graded_on(n) and rival.competitor.level in levels]
-    # Who can afford some targets only cannot be compared by the whole validation part; on the targets it must not win.
-    missed = [] if chosen is None else stronger(board, chosen, some)
-    rows: list[list[Rows]] = [[outcome.targets for outcome in rival.attacks()] for rival in missed]
-    return with_missed(numbers, metrics, rows)
+    return strongest(replace(numbers, some=graded_on_some(board, some) if some else None), everybody)
 
 
 def strongest(numbers: LabelMetrics, attempts: Sequence[Attempt]) -> dict[str, Value]:

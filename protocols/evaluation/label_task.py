@@ -14,7 +14,7 @@ from adversaries.goals.assess import Graded, assess
 from adversaries.goals.label import make_goal
 from adversaries.threat import Labels, Level, ThreatModel
 from protocols.engine.handles import EvaluationHandle
-from protocols.engine.task import AGREEMENT, EXPOSED, Outcome, Rows, Task, label_arrays
+from protocols.engine.task import AGREEMENT, EXPOSED, TURNED, Outcome, Rows, Task, label_arrays
 from protocols.evaluation.results import Arm
 from vfc.config import configured
 from vfc.defense import Defense
@@ -159,6 +159,7 @@ def label_outcome(graded: Graded, *, by_class: bool) -> Outcome:
     """
     arrays = label_arrays(graded.validation.numpy(), graded.targets.numpy(), graded.chance)
     arrays[AGREEMENT] = np.array([graded.agreement])
+    arrays[TURNED] = _codes(graded.turned)
     arrays |= {f"{part}.{EXPOSED}": _codes(rows) for part, rows in zip(PARTS, graded.exposed, strict=True)}
     arrays["targets.picked"] = _codes(graded.picked)
     if by_class and graded.classes is not None:

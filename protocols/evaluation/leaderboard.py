@@ -14,7 +14,7 @@ import numpy as np
 from adversaries import health
 from adversaries.evidence import Value
 from adversaries.statistics import estimates, levels
-from protocols.engine.task import AGREEMENT, Outcome, Rows
+from protocols.engine.task import AGREEMENT, TURNED, Outcome, Rows
 from protocols.evaluation.results import Arm, Attempt, Results
 from protocols.evaluation.statistic import Statistic
 
@@ -111,16 +111,33 @@ class Leaderboard:
         """Honest contestants whose number could decide a gate that the chosen one's does not.
 
         Left out is who is clearly weaker: whose upper bound, at the strictest level at which gates are judged, is below
-        the chosen one's own upper bound.
+        the chosen one's own upper bound. Nobody is left out where the metric is another number than what is ranked.
         """
-        least = [self.statistic.value(rows).high for rows in self.rows(chosen)]
-
-        def may_decide(other: Contestant) -> bool:
-            highs = [self.statistic.value(rows, alpha=health.LEVEL).high for rows in self.rows(other)]
-            return any(high is None or low is None or high >= low for high, low in zip(highs, least, strict=True))
-
         found = [each for each in self.contestants(attempts) if each != chosen and not self.dishonest(each.attempt)]
-        return [each for each in found if may_decide(each)]
+        return [each for each in found if not self.statistic.decides or self._may_decide(self.rows(each), chosen)]
+
+    def turned(self, chosen: Contestant, attempts: Iterable[Attempt]) -> list[Contestant]:
+        """Honest contestants below the floor that might know more than the chosen one, once they are turned around.
+
+        Then a guess stands for what it most often comes with on the validation part. Nobody where anything but right
+        and wrong about a label is ranked.
+        """
+        if self.statistic.array:
+            return []
+        below = [attempt for attempt in attempts if not self.dishonest(attempt) and self.below_floor(attempt)]
+
+        def may_know(attempt: Attempt) -> bool:
+            rows = [each.arrays.get(TURNED) for each in self.results.measured(attempt, "attack")]
+            known = [each for each in rows if each is not None]
+            return len(known) < len(rows) or self._may_decide(known, chosen)
+
+        return [each for each in self.contestants(below) if each != chosen and may_know(each.attempt)]
+
+    def _may_decide(self, others: Sequence[Rows], chosen: Contestant) -> bool:
+        """Whether some rows, by seed, are not clearly weaker than the chosen contestant's."""
+        least = [self.statistic.value(rows).high for rows in self.rows(chosen)]
+        highs = [self.statistic.value(rows, alpha=health.LEVEL).high for rows in others]
+        return any(high is None or low is None or high >= low for high, low in zip(highs, least, strict=True))
 
     def within(self, other: Contestant, chosen: Contestant) -> bool:
         """Whether a contestant's number is not below the chosen one's interval, in any seed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from adversaries import health
 from adversaries.evidence import Step, Value
 from adversaries.statistics import estimates, labels_needed, levels
 from protocols.engine.prepared import TargetRows
@@ -17,14 +18,16 @@ from protocols.evaluation.leaderboard import Contestant, Leaderboard, Measure
 from protocols.evaluation.results import Attempt, Budgeted
 
 
-def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measure, *, everybody: bool = True) -> Value:
+def chosen_value(
+    board: Leaderboard, attempts: Sequence[Attempt], measure: Measure, some: Leaderboard | None = None
+) -> Value:
     """A number of the adversary chosen on validation, over seeds, with its flags and what the others gave.
 
     Args:
         board: who is strongest.
         attempts: who competes.
         measure: from rows to the number.
-        everybody: whether gates are judged on the others too; False for those alone that selection has missed.
+        some: others who were graded on the first targets only, so that they cannot be chosen; all of them are judged.
     """
     results, unit = board.results, board.statistic.unit
     dropped = {flag for attempt in attempts for flag in board.dishonest(attempt)}
@@ -35,19 +38,35 @@ def chosen_value(board: Leaderboard, attempts: Sequence[Attempt], measure: Measu
     if chosen is None:
         nobody = "no adversary for it was measured" if attempts else "there is no adversary for it here"
         return Value.unknown(results.reason(attempts) or nobody, unit=unit, flags=tuple(sorted(flags)))
-    missed = board.missed(chosen, attempts)
+    value = board.over_seeds(chosen, measure)
+    numbers = {each: _number(board, each, measure) for each in board.contenders(chosen, attempts)}
+    missed = [numbers[rival] for rival in board.missed(chosen, attempts) if rival in numbers]
+    if some is not None:
+        tried = some.results.tried()
+        flags |= {flag for attempt in tried for flag in some.dishonest(attempt)}
+        flags |= {"CRASHED"} if some.results.crashed(tried) else set()
+        honest = [each for each in some.contestants(tried) if not some.dishonest(each.attempt)]
+        partly = {each: _number(some, each, measure) for each in honest}
+        missed += [number for each, number in partly.items() if _stronger(some, each, board, chosen)]
+    else:
+        partly = {}
     flags |= set(health_flags(board, chosen)) | ({"SELECTION_MISSED"} if missed else set())
     flags |= silence(board, chosen, attempts)
+    flags |= {"BELOW_FLOOR"} if board.turned(chosen, attempts) else set()
     # Who was left out of a race had a part of its training only; a choice that is controlled trains it to the end.
     flags |= {"NOT_CONVERGED"} if results.share(chosen.attempt) < 1 else set()
     # Whoever was not chosen is judged too, so that one draw of theirs is a doubt as well.
     single = results.draws * len(results.seeds) == 1 and any(map(results.drawn, attempts))
     flags |= {"ONE_DRAW"} if single or board.draws(chosen) == 1 else set()
-    value = board.over_seeds(chosen, measure)
     named = {"candidate": board.name(chosen), "flags": tuple(sorted(flags))}
-    numbers = {each: _number(board, each, measure) for each in (missed, board.contenders(chosen, attempts))[everybody]}
-    also = tuple(numbers[rival] for rival in missed if rival in numbers)
-    return value.model_copy(update={**named, "also": also, "others": tuple(numbers.values())})
+    return value.model_copy(update={**named, "also": tuple(missed), "others": (*numbers.values(), *partly.values())})
+
+
+def _stronger(some: Leaderboard, rival: Contestant, board: Leaderboard, chosen: Contestant) -> bool:
+    """Whether who was graded on some targets is clearly above the chosen one on the same ones, in any seed."""
+    level = health.LEVEL / len(some.results.competitors)
+    pairs = zip(some.rows(rival), board.rows(chosen), strict=True)
+    return any(board.statistic.above(theirs, ours, level) for theirs, ours in pairs)
 
 
 def _number(board: Leaderboard, contestant: Contestant, measure: Measure) -> Value:
@@ -67,6 +86,7 @@ class LabelMetrics:
         per_class: mean number of labelled releases per class in the whole pool, which is what `all` stands for.
         rows: arrays of the sidecar; those that leakage is bootstrapped from are added.
         originals: whether the images are known, which the ceiling of leakage needs.
+        some: others who were graded on the first targets only.
     """
 
     board: Leaderboard
@@ -74,6 +94,7 @@ class LabelMetrics:
     per_class: float
     rows: dict[str, Rows]
     originals: bool = True
+    some: Leaderboard | None = None
 
     @property
     def floor(self) -> Rows:
@@ -85,7 +106,8 @@ class LabelMetrics:
 
     def accuracy(self, attempts: Sequence[Attempt]) -> Value:
         """Accuracy of the chosen adversary."""
-        return chosen_value(self.board, attempts, lambda _contestant, rows, _seed: self.board.statistic.value(rows))
+        board = self.board
+        return chosen_value(board, attempts, lambda _who, rows, _seed: board.statistic.value(rows), self.some)
 
     @property
     def exposing(self) -> Leaderboard:
@@ -124,17 +146,16 @@ class LabelMetrics:
             return Value.unknown("the release names no target model", unit="ratio")
 
         def measure(_contestant: Contestant, rows: Rows, _seed: int) -> Value:
-            return estimates.suppression(hits, rows, self.floor)
+            return estimates.suppression(hits[: len(rows)], rows, self.floor[: len(rows)])
 
-        return chosen_value(self.board, attempts, measure)
+        return chosen_value(self.board, attempts, measure, self.some)
 
-    def leakage(self, name: str, attempts: Sequence[Attempt], *, everybody: bool = True) -> Value:
+    def leakage(self, name: str, attempts: Sequence[Attempt]) -> Value:
         """Leakage of the chosen adversary, against the ceiling chosen in the same way on the images.
 
         Args:
             name: of the metric; the sidecar's keys begin with it.
             attempts: who competes.
-            everybody: as for `chosen_value`.
         """
         if not self.originals:
             return Value.unknown("the originals are unknown, so there is no ceiling on the images", unit="leakage")
@@ -145,10 +166,11 @@ class LabelMetrics:
 
         def measure(_contestant: Contestant, rows: Rows, seed: int) -> Value:
             key = f"{name}/{len([k for k in self.rows if k.startswith(name)])}"
-            self.rows[key] = np.stack([rows, self.floor, above[seed]])
-            return estimates.leakage(rows, self.floor, above[seed], seed=seed, rows=key)
+            floor, most = self.floor[: len(rows)], above[seed][: len(rows)]
+            self.rows[key] = np.stack([rows, floor, most])
+            return estimates.leakage(rows, floor, most, seed=seed, rows=key)
 
-        return chosen_value(self.board, attempts, measure, everybody=everybody)
+        return chosen_value(self.board, attempts, measure, self.some)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,35 +237,3 @@ def target_metrics(target: TargetRows, reason: str) -> dict[str, Value]:
     if target.picture is not None:
         metrics["target.picture.accuracy"] = rate(target.picture)
     return metrics
-
-
-def with_missed(
-    numbers: LabelMetrics, metrics: Mapping[str, Value], missed: Sequence[Sequence[Rows]]
-) -> dict[str, Value]:
-    """The strongest numbers, with those of clearly stronger rivals who were graded on the first targets only.
-
-    Args:
-        numbers: of the attack on the task label.
-        metrics: at the largest number of labels.
-        missed: of every such rival, right or wrong about the first targets, by seed.
-    """
-    if not missed:
-        return dict(metrics)
-
-    def ratio(rows: Rows) -> Value:
-        target = numbers.target.release
-        if target is None:
-            return Value.unknown("the release names no target model", unit="ratio")
-        return estimates.suppression(target[: len(rows)], rows, numbers.floor[: len(rows)])
-
-    def rate(rows: Rows) -> Value:
-        return estimates.rate(int(rows.sum()), len(rows))
-
-    measures = {"adaptive.accuracy": rate, "adaptive.suppression_ratio": ratio}
-    found = {}
-    for name, value in metrics.items():
-        measure = measures.get(name)
-        beside = [] if measure is None else [levels.over_seeds([measure(rows) for rows in seeds]) for seeds in missed]
-        flags = tuple(sorted({*value.flags, "SELECTION_MISSED"}))
-        found[name] = value.model_copy(update={"flags": flags, "also": (*value.also, *beside)})
-    return found

@@ -43,6 +43,7 @@ class Statistic:
             stronger `paired` with it on the same targets.
         needs_learners: whether there is no number where nobody with labels could be measured.
         shuffled_by: the statistic that the shuffled control is judged by; None for this one.
+        decides: whether who is clearly weaker by it is weaker by the metric too, and so decides no gate.
     """
 
     goal: str
@@ -60,6 +61,7 @@ class Statistic:
     missed_by: Literal["bound", "paired"] = "bound"
     needs_learners: bool = False
     shuffled_by: Statistic | None = None
+    decides: bool = True
 
     def rows(self, arrays: Arrays, part: str, variant: str = "") -> Rows | None:
         """The numbers of one part of an outcome's arrays; None if it holds none."""

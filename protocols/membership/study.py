@@ -20,7 +20,7 @@ from adversaries.goals.membership import Shadows, Truth
 from adversaries.goals.membership_draws import Question, Universe
 from adversaries.goals.membership_grading import MembershipArm, MembershipInputs, hits_at, roc
 from adversaries.health import HARD, READERS, Kind
-from adversaries.statistics import estimates, levels
+from adversaries.statistics import estimates
 from adversaries.threat import Level
 from protocols.engine.handles import NO_DEFENSE, EvaluationHandle
 from protocols.engine.outside.release import learns
@@ -59,16 +59,19 @@ def conduct_membership(context: Context) -> Findings:
     try:
         _require(context)
         asked = _asked(context)
-        boards = [_attacked(context, asked, seed) for seed in context.seeds]
+        board = _together([_attacked(context, asked, seed) for seed in context.seeds])
     except NotApplicableError as reason:
         return nothing(context, str(reason), "not_applicable")
     except RuntimeError as error:
         return nothing(context, str(error), "failed")
-    metrics = [_metrics(board) for board in boards]
-    return Findings(
-        evidence=[row for board in boards for row in _evidence(context, board, len(asked.shadows))],
-        metrics={name: levels.over_seeds([found[name] for found in metrics]) for name in metrics[0]},
-    )
+    return Findings(evidence=_evidence(context, board, len(asked.shadows)), metrics=_metrics(board))
+
+
+def _together(boards: Sequence[Leaderboard]) -> Leaderboard:
+    """One board of all seeds, each of which has readings of its own; one adversary is chosen over all of them."""
+    outcomes = {trial: outcome for board in boards for trial, outcome in board.results.outcomes.items()}
+    seeds = tuple(seed for board in boards for seed in board.results.seeds)
+    return replace(boards[0], results=replace(boards[0].results, seeds=seeds, outcomes=outcomes))
 
 
 def nothing(context: Context, reason: str, status: Status) -> Findings:
@@ -231,10 +234,10 @@ def _read(context: Context, asked: Asked, seed: int, *, bare: bool) -> tuple[par
 
 
 def _metrics(board: Leaderboard) -> dict[str, Value]:
-    """The catalog's numbers of one seed."""
+    """The catalog's numbers."""
     attempts = board.results.attempts()
-    rates = replace(board, statistic=replace(board.statistic, name="membership.tpr@0.01", unit="rate"))
-
+    # Who is weaker on average may find more where few are called members.
+    found = replace(board.statistic, name="membership.tpr@0.01", unit="rate", decides=False)
     exposed = _exposed_statistic(board.statistic)
 
     def rate(contestant: Contestant, _rows: Rows, seed: int) -> Value:
@@ -242,7 +245,7 @@ def _metrics(board: Leaderboard) -> dict[str, Value]:
 
     return {
         "membership.advantage": chosen_value(board, attempts, lambda _who, rows, _seed: board.statistic.value(rows)),
-        "membership.tpr@0.01": chosen_value(rates, attempts, rate),
+        "membership.tpr@0.01": chosen_value(replace(board, statistic=found), attempts, rate),
         "membership.exposed": chosen_value(
             replace(board, statistic=exposed), attempts, lambda _who, rows, _seed: exposed.value(rows)
         ),
@@ -273,17 +276,16 @@ def _rate_at(outcome: Outcome) -> Value:
 
 
 def _evidence(context: Context, board: Leaderboard, shadows: int) -> list[Evidence]:
-    """One row per candidate, with its curve in the sidecar for people to look at."""
+    """One row per candidate and seed, with its curve in the sidecar for people to look at."""
     results = board.results
     for attempt in results.tried():
-        for outcome in results.measured(attempt, "attack"):
-            name = results.of(attempt).candidate.name.replace(" ", "-")
-            name += f"-{results.seeds[0]}" if len(context.seeds) > 1 else ""
+        for seed, outcome in zip(results.seeds, results.measured(attempt, "attack"), strict=False):
+            name = results.of(attempt).candidate.name.replace(" ", "-") + (f"-{seed}" if len(results.seeds) > 1 else "")
             false, true, _ = roc(outcome.arrays["scores"], outcome.arrays["targets"] % 2 == 1)
             context.rows.update({f"roc/{name}/fpr": false, f"roc/{name}/tpr": true})
     chosen = board.choose(results.attempts())
     maker = EvidenceMaker(
-        board=board, protocol=NAME, sidecar=context.rows, budget=lambda _attempt: BUDGET, described=_described
+        board=board, protocol=NAME, sidecar=context.rows, budget=lambda _: BUDGET, described=_described
     )
     rows = maker.rows([] if chosen is None else [chosen], {})
     return [row.model_copy(update={"settings": {**row.settings, "shadows": shadows}}) for row in rows]
@@ -307,13 +309,8 @@ def _realized(outcome: Outcome) -> dict[str, Value]:
 
 def _described(outcome: Outcome) -> dict[str, Any]:
     """What evidence says beside the advantage and its controls."""
-    on_shadows = Value(
-        value=float(outcome.validation[0]),
-        low=None,
-        high=None,
-        unit="difference",
-        reason="this is what the threshold was chosen by",
-    )
+    why = "this is what the threshold was chosen by"
+    on_shadows = Value(value=float(outcome.validation[0]), low=None, high=None, unit="difference", reason=why)
     metrics = {"tpr@0.01": _rate_at(outcome), "on_shadows": on_shadows, **_realized(outcome), **exposed_by(outcome)}
     metrics["exposed_floor"] = estimates.exact(BLIND, "rate")
     return {"threat": threat_of(LEVEL, BUDGET), "metrics": metrics}

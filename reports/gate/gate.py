@@ -168,23 +168,36 @@ def _judge_one(gate: Gate, stored: Value | None, alpha: float, rows: Mapping[str
     value = stored if stored.unit == "count" else recompute(stored, alpha, rows)
     outcome, reason = _compare(gate, value)
     if outcome == "broken":
-        return result(outcome, value, reason)
+        return result(outcome, value, _whose(value, chosen=True) + reason)
     # Every honest candidate is judged, not the chosen one alone: choosing among many on validation is luck too.
-    others = _others(gate, value)
-    missed = [recompute(each, alpha, rows) for each in value.also]
-    for other in (recompute(each, alpha, rows) for each in others):
-        theirs, why = _compare(gate, other)
-        if theirs == "held":
-            continue
-        who = f"of {other.candidate or 'an adversary'}, which was not chosen, "
-        # A clean control is needed to break a gate, and a level corrected for how many could break it; those that
-        # selection has missed were tested before.
-        strict = other if other in missed else recompute(other, alpha / (1 + len(others)), rows)
-        if other.controlled and (broken := _compare(gate, strict))[0] == "broken":
-            return result("broken", strict, who + broken[1])
-        if outcome == "held":
-            outcome, reason = "inconclusive", who + why
-    return result(outcome, value, reason)
+    others = [recompute(each, alpha, rows) for each in _others(gate, value)]
+    for other in others:
+        # A clean control is needed to break a gate, and a level corrected for how many could break it.
+        if other.controlled and _violates(gate, other):
+            strict = recompute(other, alpha / (1 + len(others)), rows)
+            theirs, why = _compare(gate, strict)
+            if theirs == "broken":
+                return result(theirs, strict, _whose(other) + why)
+    undecided = [other for other in others if _violates(gate, other)]
+    if outcome == "held" and undecided:
+        worst = max(undecided, key=lambda each: _badness(gate, each))
+        return result("inconclusive", value, _whose(worst) + _compare(gate, worst)[1])
+    # What holds is decided by the worst bound of all; what does not, by the chosen one's.
+    worst = max([value, *others], key=lambda each: _badness(gate, each)) if outcome == "held" else value
+    return result(outcome, value, _whose(worst, chosen=worst is value) + _compare(gate, worst)[1])
+
+
+def _badness(gate: Gate, value: Value) -> float:
+    """How far the bound that speaks against the defender lies in the wrong direction; infinite if it is unknown."""
+    bound = value.low if gate.upward else value.high
+    return math.inf if bound is None else -bound if gate.upward else bound
+
+
+def _whose(value: Value, *, chosen: bool = False) -> str:
+    """How a reason begins that is about one candidate's bound."""
+    if chosen:
+        return f"of {value.candidate}, " if value.candidate and value.value is not None else ""
+    return f"of {value.candidate or 'an adversary'}, which was not chosen, "
 
 
 def _in_doubt(result: GateResult, value: Value, report: Report, accepted: Collection[str]) -> GateResult:

@@ -282,6 +282,28 @@ def test_whoever_is_granted_labels_has_a_shuffled_control_whatever_it_declares()
     assert not torch.equal(graded.targets, tiny().targets.labels["y"] == 0)
 
 
+class Permuted(Attack):
+    """Knows the class, and says another one for it."""
+
+    says = torch.tensor([1, 2, 0, 3])
+
+    def guess(self, release):
+        return torch.eye(4)[self.says[release[:, 0].long()]]
+
+
+def test_turned_around_a_guess_stands_for_what_it_comes_with_on_the_validation_part(monkeypatch):
+    parts = [
+        Part(images=None, release=labels[:, None].float(), labels={"y": labels})
+        for labels in (torch.arange(4), torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 2, 3, 3]))
+    ]
+    world = EvaluationData(train=parts[0], validation=parts[1], targets=parts[2], classes={"y": 4})
+    monkeypatch.setattr(Modest, "fit", lambda *_: Permuted())
+    threat = ThreatModel(level="L2", labels_per_class="all")
+    graded = assess(Modest(), world, TaskLabel(label="y"), threat, arm="attack", seed=0, fit_seed=0)
+    assert graded.targets.tolist() == [False, False, False, True, True]
+    assert graded.turned.tolist() == [True] * 5  # the last class, never seen there, stands for itself
+
+
 def test_an_evaluation_knows_who_reads_labels_and_what_holds_for_everybody():
     candidates = ladder(("mlp", "cnn-twin"), "cnn-twin")
     context = context_of(tiny(), get_budget("standard"), common=("SPLIT_OVERLAP",))

@@ -1,8 +1,11 @@
 """From L3 on everybody who attacked the task label competes for the strongest, under the same rules as the ladder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from adversaries.statistics import levels
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
@@ -111,6 +114,49 @@ def test_who_was_graded_on_some_targets_only_is_held_against_the_chosen_on_the_s
     # The floor is right about all of these, which caps the ratio.
     assert found["adaptive.suppression_ratio"].also[0].value == pytest.approx(1.0)
     assert found["adaptive.leakage"].flags == ("SELECTION_MISSED",)
+
+
+def backwards(share):
+    """The ladder's only adversary is right about the last targets."""
+    ladder = one("linear", "L2", 0.7, 0.7)
+    enter(ladder, Attempt(0, "all"), "attack", measured(rows(0.7, N // 4), np.flip(rows(share)).copy()))
+    return LabelMetrics(board=replace_floor(ladder), target=TargetRows(release=rows(0.9)), per_class=50.0, rows={})
+
+
+def replace_floor(b):
+    """The same with a floor that is right about every other target."""
+    return replace(b, statistic=replace(b.statistic, floor=(np.arange(N) % 2).astype(np.uint8)))
+
+
+def test_every_honest_one_that_was_graded_on_some_targets_is_judged_with_its_name_and_its_control():
+    for control in (True, False):
+        found = images_of({"mlp": (0.9, 0.75), "vgg11": (0.6, 0.6)}, targets=100, control=control)
+        numbers = backwards(0.9)
+        metrics = against_everybody(
+            [Findings(ladder=numbers), Findings(rivals=readings(found, ("mlp", "vgg11")))], "L4"
+        )
+        for name, expected in (
+            ("adaptive.accuracy", (0.75, 0.6)),
+            ("adaptive.suppression_ratio", (1 / 0.75, 1 / 0.6)),
+            ("adaptive.leakage", (0.5, 0.2)),
+        ):
+            others = metrics[name].others
+            assert [each.candidate for each in others] == ["decoder mlp @all", "decoder vgg11 @all"]
+            assert [each.value for each in others] == [pytest.approx(value) for value in expected]
+            assert {each.n for each in others} == {100}
+            assert {each.controlled for each in others} == {control}
+            again = levels.recompute(others[0], 0.01, numbers.rows)
+            assert again.low < others[0].low
+
+
+def test_a_dishonest_one_that_was_graded_on_some_targets_is_dropped_and_told():
+    for facts in ({"shuffled": 0.9}, {"flags": ("NONFINITE_GUESS",)}):
+        found = readings(images_of({"mlp": (0.9, 0.75)}, targets=100, **facts))
+        accuracy = against_everybody([Findings(ladder=backwards(0.9)), Findings(rivals=found)], "L4")[
+            "adaptive.accuracy"
+        ]
+        assert accuracy.others == ()
+        assert {"SHUFFLED_ABOVE_CHANCE", "NONFINITE_GUESS"} & set(accuracy.flags)
 
 
 def test_nothing_changes_up_to_l2_or_without_the_ladder():

@@ -11,7 +11,8 @@ def graded(**facts):
     rows = torch.tensor([True, False, True])
     known = {
         "validation": rows, "targets": ~rows, "chance": 0.25, "agreement": 0.375, "exposed": (~rows, rows),
-        "picked": rows, "flags": ("AT_FLOOR",), "cost": Cost(seconds=1.5, gradient_steps=7, peak_bytes=0),
+        "turned": rows, "picked": rows, "flags": ("AT_FLOOR",),
+        "cost": Cost(seconds=1.5, gradient_steps=7, peak_bytes=0),
     }  # fmt: skip
     return Graded(**{**known, **facts})
 
@@ -21,6 +22,7 @@ def test_every_part_keeps_its_own_rows():
     kept = {name: rows.tolist() for name, rows in found.arrays.items()}
     assert kept == {
         "validation": [1, 0, 1], "targets": [0, 1, 0], "targets.chance": [0.25], "targets.agreement": [0.375],
+        "targets.turned": [1, 0, 1],
         "validation.exposed": [0, 1, 0], "targets.exposed": [1, 0, 1], "targets.picked": [1, 0, 1],
     }  # fmt: skip
     assert (found.status, found.flags, found.cost["gradient_steps"]) == ("measured", ("AT_FLOOR",), 7)

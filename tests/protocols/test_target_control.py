@@ -9,13 +9,13 @@ import pytest
 
 from adversaries.evidence import Value
 from protocols.engine.prepared import TargetRows
-from protocols.engine.task import AGREEMENT, Outcome
+from protocols.engine.task import AGREEMENT, TURNED, Outcome
 from protocols.evaluation.checks.target_control import affected, judge_ladder, target_control, with_flags
 from protocols.evaluation.flags import health_flags
 from protocols.evaluation.leaderboard import Contestant
 from protocols.evaluation.results import Attempt
 from reports.model.report import LadderControl
-from tests.protocols.builders import board, enter, fill, hits, outcome
+from tests.protocols.builders import board, enter, fill, hits, numbers, outcome
 
 
 def control(b, target, originals=True):
@@ -119,6 +119,22 @@ def test_guesses_that_are_right_less_often_than_by_chance_know_something(share, 
     found.arrays[AGREEMENT] = np.array([agreement])
     enter(b, Attempt(0, "all"), "attack", found)
     assert ("BELOW_FLOOR" in health_flags(b, Contestant(Attempt(0, "all")))) == flagged
+
+
+@pytest.mark.parametrize(("turned", "flagged"), [(0.7, True), (0.2, False), (None, True)])
+def test_who_is_below_the_floor_and_not_chosen_is_a_doubt_if_turned_around_it_may_know_more(turned, flagged):
+    b = board("chosen", "below")
+    attempts = [fill(b, 0, attack=0.35, shuffled=0.1), fill(b, 1, attack=0.02, shuffled=0.1)]
+    arrays = b.results.measured(attempts[1], "attack")[0].arrays
+    arrays[AGREEMENT] = np.array([0.1])
+    if turned is not None:  # None: nobody knows what its guesses stand for
+        arrays[TURNED] = hits(turned, 3)
+    found = numbers(b)
+    for value in (found.accuracy(attempts), found.suppression(attempts), found.leakage("adaptive.leakage", attempts)):
+        assert value.candidate == "chosen @all"
+        assert ("BELOW_FLOOR" in value.flags) == flagged
+    enter(b, attempts[1], "shuffled", outcome(0.9))  # dropped, it says nothing
+    assert "BELOW_FLOOR" not in found.accuracy(attempts).flags
 
 
 # --- defenses that an informed reader reads, and no attack here ---

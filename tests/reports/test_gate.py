@@ -92,7 +92,8 @@ def test_flags_only_forbid_that_a_gate_holds(operator, limit, expected, flag):
 
 @pytest.mark.parametrize(("operator", "limit", "expected"), CASES)
 def test_a_stronger_adversary_breaks_a_gate(operator, limit, expected):
-    worse = number(0.5, 0.4, 0.6) if operator in (">=", ">") else number(9.0, 8.0, 9.5)
+    # Known exactly, because its word counts at a level that is corrected for how many are judged.
+    worse = number(0.5, 0.5, 0.5) if operator in (">=", ">") else number(9.0, 9.0, 9.0)
     stronger = number(3.0, 2.0, 4.0, flags=("SELECTION_MISSED",), also=(worse,))
     assert outcome(stronger, operator, limit) == "broken"
     # Without clean honesty controls its word does not count, but the number that it was dropped from never holds.
@@ -124,6 +125,32 @@ def test_every_honest_candidate_is_judged_and_named():
     assert outcome_of(limit, many)[0] == "inconclusive"
     cheat = candidate(900, name="other", flags=("NONFINITE_GUESS",))
     assert outcome_of(limit, weak.model_copy(update={"others": (cheat,)})) == ("held", False)
+
+
+def test_whoever_selection_has_missed_breaks_a_gate_at_the_same_level_as_every_other():
+    limit = "adaptive.accuracy <= 0.3"
+    rival = candidate(330, name="other")
+    weak = candidate(200, name="chosen", also=(rival,), others=(rival,))
+    assert outcome_of(limit, weak) == ("broken", True)
+    crowd = tuple(candidate(100 + i) for i in range(40))
+    for value in (weak.model_copy(update={"others": (rival, *crowd)}), weak.model_copy(update={"others": crowd})):
+        assert outcome_of(limit, value) == ("inconclusive", True)
+
+
+def test_what_holds_names_whose_bound_decided():
+    def reason(gate, value):
+        (found,) = judge(build(metrics={"adaptive.accuracy": value}), [Gate.parse(gate)])
+        assert found.outcome == ("held" if "0.5" in gate else "inconclusive")
+        assert found.observed.candidate == "chosen"
+        return found.reason
+
+    weak, alone = candidate(200, name="chosen"), candidate(250, name="alone")
+    both = weak.model_copy(update={"others": (candidate(240, name="second"), alone)})
+    said = reason("adaptive.accuracy <= 0.5", both)
+    assert said.startswith("of alone, which was not chosen, the 95 % upper bound 0.274 is at most 0.5")
+    assert reason("adaptive.accuracy <= 0.25", both).startswith("of alone, which was not chosen, the 95 % upper bound")
+    first = weak.model_copy(update={"others": (candidate(150, name="second"),)})
+    assert reason("adaptive.accuracy <= 0.5", first).startswith("of chosen, the 95 % upper bound 0.222 is at most 0.5")
 
 
 def test_a_gate_that_asks_for_a_strong_attack_is_about_the_strongest():
