@@ -139,7 +139,7 @@ class Decoder(Reconstructor):
         inputs = read(release)
         network = seeded(lambda: Corrector(tuple(images.shape[1:]), tuple(inputs.shape[1:]), width), generator)
         steps = (self.steps or steps_for(len(images), least=200, epochs=16)) * self.times
-        network.to(device=images.device, memory_format=torch.channels_last)
+        network.to(images.device).to(memory_format=torch.channels_last)
         kept, steps, flags = self._train(network, (base, inputs, images), steps, generator)
         return TrainedDecoder(
             base=ridge, read=read, network=kept, shape=tuple(images.shape[1:]), gradient_steps=steps, flags=flags
