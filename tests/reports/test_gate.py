@@ -393,6 +393,18 @@ def test_only_a_secret_that_the_owner_of_the_gate_accepts_excuses_an_unmatched_t
     assert ("--accept-secret symmetric" in result.reason) == (kind == "symmetric" and outcome != "held")
 
 
+@pytest.mark.parametrize(
+    ("kind", "accepted"),
+    [("symmetric", ("symmetric",)), ("symmetric", ()), ("none", ("symmetric",)), ("target_weights", ("symmetric",))],
+)
+def test_every_gate_that_holds_says_that_it_rests_on_an_accepted_secret(kind, accepted):
+    (result,) = judge(with_secret(kind, ()), [Gate.parse("adaptive.accuracy <= 0.5")], accepted=accepted)
+    assert result.outcome == "held"
+    words = "as long as the key (128 bits, per dataset) stays secret" if (kind,) == accepted else ""
+    assert result.condition == words
+    assert result.reason.endswith(words)
+
+
 @pytest.mark.parametrize("flag", sorted({*POWER, *HONESTY} - {"TARGET_UNMATCHED"}))
 def test_an_accepted_secret_lifts_no_other_flag(flag):
     report = with_secret("symmetric", ("TARGET_UNMATCHED", flag))
