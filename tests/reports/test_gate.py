@@ -13,7 +13,7 @@ from adversaries.statistics.levels import recompute
 from reports.gate.gate import Gate, check_gates, judge, rows_needed
 from reports.gate.verdict import exit_code, unmeasured, verdict
 from reports.model.numbers import show_bound
-from reports.model.report import DeclaredSecret
+from reports.model.report import DeclaredSecret, GateResult
 from reports.text.phrases import verdict_sentence
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
@@ -410,6 +410,24 @@ def test_an_accepted_secret_lifts_no_other_flag(flag):
     report = with_secret("symmetric", ("TARGET_UNMATCHED", flag))
     (result,) = judge(report, [Gate.parse("adaptive.accuracy <= 0.5")], accepted=("symmetric",))
     assert result.outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("gates", "words"),
+    [
+        (("transfer.suppression_ratio >= 3",), "the gate on transfer holds"),
+        (("transfer.suppression_ratio >= 3", "transfer.accuracy <= 0.5"), "all 2 gates on transfer hold"),
+        (("transfer.suppression_ratio >= 3", "adaptive.accuracy <= 0.5"), "all 2 gates hold"),
+        (("adaptive.accuracy <= 0.5",), "the gate holds"),
+    ],
+)
+def test_transfer_alone_never_ends_in_more_than_transfer(gates, words):
+    held = [GateResult(expr=gate, outcome="held", observed=Value.unknown(""), reason="") for gate in gates]
+    aside = held[0].model_copy(update={"expr": "adaptive.accuracy <= 0.5", "level": "warning", "outcome": "broken"})
+    report = build().model_copy(update={"gates": tuple(held), "verdict": "held"})
+    assert verdict_sentence(report) == words
+    report = report.model_copy(update={"gates": (*held, aside)})
+    assert verdict_sentence(report).startswith(f"{words}; 1 more not held")
 
 
 def test_the_verdict_says_on_what_condition_it_holds():

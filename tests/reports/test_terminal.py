@@ -84,7 +84,7 @@ def test_bounds_that_meet_a_gate_round_toward_failure():
 
 
 def test_verdict_words_of_every_outcome():
-    assert "HELD  the gate holds; exit code 0" in shown(full(verdict="held"))
+    assert "HELD  the gate on transfer holds; exit code 0" in shown(full(verdict="held"))
     assert "BROKEN" in shown(full(verdict="broken"))
     assert "MEASURED  everything asked for was measured" in shown(full(gates=(), verdict="measured"))
     failed = attack("mlp", 0, labels=1, status="failed", reason="out of memory")
