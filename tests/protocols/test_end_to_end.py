@@ -35,12 +35,12 @@ def test_train_then_attack_then_gate_again(vfc, tmp_path):
     assert vfc("gate", "out/report.json", "--gate", "adaptive.accuracy >= 0.01", quick=False)[0] == 0
     assert vfc("gate", "out/report.json", "--gate", "no.such >= 1", quick=False)[0] == 2
     # It holds against those who never saw a release, and not against those who learn from it.
-    transfer = report.metrics["transfer.accuracy"]
-    limit = max(each.high for each in (transfer, *transfer.others)) + 0.01
-    asked = ("--gate", f"transfer.accuracy <= {limit}", "--gate", "adaptive.accuracy <= 0.01")
+    ratio = report.metrics["transfer.suppression_ratio"]
+    limit = min(each.low for each in (ratio, *ratio.others) if each.low is not None) - 0.02
+    asked = ("--gate", f"transfer.suppression_ratio >= {limit}", "--gate", "adaptive.accuracy <= 0.01")
     code, said, _ = vfc("gate", "out/report.json", *asked, quick=False)
-    assert code == 1
-    assert "1 of 2 gates broken" in said
+    assert code == 1, said
+    assert [line.split()[0] for line in said.splitlines()[:2]] == ["held", "broken"]
     assert vfc("gate", "out/report.json", *asked[:2], quick=False)[0] == 0
     limit = report.metrics["adaptive.accuracy"].value
     assert vfc("gate", "out/report.json", "--gate", f"adaptive.accuracy >= {limit}", quick=False)[0] == 3
