@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
 TRUE_LABELS = "TRUE_LABELS"
@@ -11,7 +11,7 @@ POWER: dict[str, str] = {
     "NOT_CONVERGED": "twice the training makes the attack clearly stronger, so it was stopped too early",
     "ZERO_GRADIENT": "the attack's gradient was exactly zero, so it never learned",
     "TOO_FEW_TARGETS": "too few targets to conclude",
-    "PLANTED_MISSED": "the adversary misses a label planted in a copy of the release, so its silence means little",
+    "PLANTED_MISSED": "a label planted in a copy of the release is missed, so silence about the release means little",
     "CALL_DEPENDENT": "a release depends on the call in which it was published, so other calls may show other releases",
     TRUE_LABELS: "the defense was told the true labels of what it publishes, the targets among it, so nobody can do as "
     "well as its target model does here",
@@ -84,5 +84,14 @@ READERS: Mapping[Kind, tuple[str, ...]] = {
 HARD = "planted:"
 """Names of arms in which such a leak is planted begin so, and end in its kind."""
 
-FOUND, MISSED, NO_ROOM = "found", "not found", "no room to find it"
-"""What is said of an attack on such a copy, compared with the same attack on the release."""
+FOUND, MISSED, NO_ROOM, UNREAD = "found", "not found", "no room to find it", "not read"
+"""What is said of an attack on such a copy, compared with the same on the release, or where it cannot be run."""
+
+
+def overlooked(said: Collection[str]) -> bool:
+    """Whether nobody found a planted leak although there was room, or nobody could look.
+
+    Args:
+        said: of every attack that looked for it and is honest.
+    """
+    return FOUND not in said and (MISSED in said or NO_ROOM not in said)

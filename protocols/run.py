@@ -23,6 +23,7 @@ from protocols.engine.prepared import Prepared
 from protocols.engine.provenance import provenance
 from protocols.engine.workspace import Workspace
 from protocols.evaluation.checks.bound_check import below_bound
+from protocols.evaluation.checks.hard_plants import with_missed_plants
 from protocols.evaluation.checks.target_control import affected, target_control, with_flags
 from protocols.evaluation.context import Context
 from protocols.evaluation.cross_protocol import strongest_of_all
@@ -88,6 +89,7 @@ class Runner:
         control = self._control(place, prepared, conducted, metrics, budget, rows)
         told = (TRUE_LABELS,) if prepared.told else ()
         metrics = with_flags(metrics, control, (*prepared.observed.health, *told))
+        metrics = with_missed_plants(metrics, evidence)
         publisher = prepared.publisher
         report = {
             "status": "partial" if place.stopped else "complete",

@@ -12,7 +12,7 @@ from adversaries.adversary import ADVERSARIES
 from adversaries.entries import length_of
 from adversaries.evidence import Evidence, adversary_name
 from adversaries.goals.assess import reads_labels
-from adversaries.goals.label import LabelGoal
+from adversaries.goals.label import LabelGoal, TaskLabel
 from adversaries.health import HARD, READERS
 from adversaries.planting import drawn_kind
 from adversaries.threat import parse_level
@@ -192,7 +192,8 @@ class LabelEvaluation:
     def _hard_plants(self, levels: Sequence[str]) -> list[Trial]:
         """A leak of a kind that common readers miss, planted in a copy of the release.
 
-        The strongest of all looks for it, and beyond the smallest budget whoever reads what it is made of.
+        The strongest of all looks for it, and whoever reads what it is made of; on the task, whose control is the
+        target model, these only beyond the smallest budget.
         """
         context, results = self.context, self.board.results
         kind = drawn_kind(context.prepared.world, self.goal.label, context.settings.seed)
@@ -201,7 +202,7 @@ class LabelEvaluation:
         if kind is None or chosen is None:
             return []
         readers = [chosen.attempt]
-        if context.budget.name != "smoke":
+        if context.budget.name != "smoke" or not isinstance(self.goal, TaskLabel):
             readers += [a for a in group if results.of(a).candidate.adversary in READERS[kind]]
         arm: Arm = f"{HARD}{kind}"  # type: ignore[assignment]
         return results.trials(dict.fromkeys(readers), arm)

@@ -29,6 +29,7 @@ from protocols.evaluation.statistic import Statistic
 from protocols.linkage.task import AGAIN, Gallery, LinkageTask
 from vfc.defense import FitData
 from vfc.errors import NotApplicableError
+from vfc.isolation.user_code import defender_call
 from vfc.release import tensor_digest
 from vfc.seeding import derive_seed
 
@@ -141,7 +142,8 @@ def _rekeyed(context: Context, publisher: Publisher) -> Publisher:
         validation_attributes=_on(device, parts.defender_validation.attributes(parts.task)),
     )
     generator = torch.Generator().manual_seed(derive_seed("another key", context.settings.seed))
-    return replace(publisher, defense=defense.fit(data, generator))
+    fitted = defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
+    return replace(publisher, defense=fitted)
 
 
 def _on(device: str, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -71,8 +71,8 @@ def _curve(drawn: CostCurve, width: int, plain: bool) -> Iterable[RenderableType
             listing.add_row(*map(Text, (point.labels, *point.notes)))
         yield listing
     yield Text(
-        "Accuracy of the strongest attack with K labelled releases per class (0: adapted without labels) and its "
-        "interval. Ratio: accuracy of the target model / that, or / the floor; below 1: other models do better than "
+        f"Accuracy of the strongest attack with {drawn.granted} and its interval. "
+        "Ratio: accuracy of the target model / that, or / the floor; below 1: other models do better than "
         "the target model.",
         "dim",
     )

@@ -39,7 +39,7 @@ def secret_words(secret: DeclaredSecret) -> str:
 
 
 def condition(report: Report, accepted: Collection[str]) -> str:
-    """The condition of every gate that holds in spite of the lifted flag; empty if nothing is lifted."""
+    """The condition of every gate that holds; empty if no secret was declared and accepted."""
     secret = report.release.secret
     if secret.kind not in ACCEPTABLE or secret.kind not in accepted:
         return ""

@@ -201,14 +201,17 @@ def _whose(value: Value, *, chosen: bool = False) -> str:
 
 
 def _in_doubt(result: GateResult, value: Value, report: Report, accepted: Collection[str]) -> GateResult:
-    """A gate that the numbers satisfy, under the metric's flags; an accepted secret lifts one of them."""
-    flags = forbids_holding(value.flags)
-    if result.outcome != "held" or not flags:
+    """A gate that the numbers satisfy, under the metric's flags.
+
+    An accepted secret lifts one of them, and whatever holds then says so: the whole run rests on it.
+    """
+    if result.outcome != "held":
         return result
     words = condition(report, accepted)
-    left = [flag for flag in flags if not (words and flag == LIFTED)]
+    left = [flag for flag in forbids_holding(value.flags) if not (words and flag == LIFTED)]
     if not left:
-        return result.model_copy(update={"condition": words, "reason": f"{result.reason}, {words}"})
+        rests = f", {words}" if words else ""
+        return result.model_copy(update={"condition": words, "reason": result.reason + rests})
     doubts = "; ".join(f"{flag}, {MEANINGS[flag]}" for flag in left)
     secret = not_accepted(report, accepted) if LIFTED in left else ""
     reason = f"{result.reason}, but the number is in doubt: {doubts}" + (f"; {secret}" if secret else "")

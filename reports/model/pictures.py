@@ -149,6 +149,7 @@ class CostCurve:
         target: accuracy of the target model on the release.
         absence: why there is no point; empty if there is one.
         metrics: names of the numbers that it shows.
+        chosen_by: the labels that chose among the attacks at each K, in words; empty if none did.
     """
 
     kind: ClassVar[Literal["curve"]] = "curve"
@@ -157,6 +158,13 @@ class CostCurve:
     target: float | None
     absence: str = ""
     metrics: tuple[str, ...] = ()
+    chosen_by: str = ""
+
+    @property
+    def granted(self) -> str:
+        """What attacks were granted at each K, and what chose among them."""
+        chosen = f", {self.chosen_by}" if self.chosen_by else ""
+        return f"K labelled releases per class (0: adapted without labels{chosen})"
 
 
 RowKind = Literal["model", "twin", "target", "floor", "probe"]

@@ -7,7 +7,7 @@ from reports.model.metric import Metric
 from reports.model.numbers import number
 from reports.model.pictures import CostCurve, Point
 from reports.model.section import SECTIONS, Arrays, HeadlineNumber, Section, Source
-from reports.sections.repurposing import repurposed
+from reports.sections.repurposing import chosen_by, repurposed
 from reports.sections.suppression import suppression_remark
 
 _PER_K, _RATIO_PER_K = "adaptive.accuracy@", "adaptive.suppression_ratio@"
@@ -154,7 +154,7 @@ def _sentences(index: AttemptIndex) -> list[str]:
     if unlabelled is not None and unlabelled.value is not None:
         median = index.known("adaptive.median_accuracy@0")
         typical = "" if median is None or median.value is None else f", the median one {number(median.value)}"
-        parts.append(f"adapting without a label{_chosen_by(index)} reaches {number(unlabelled.value)}{typical}")
+        parts.append(f"adapting without a label ({chosen_by(index)}) reaches {number(unlabelled.value)}{typical}")
     if needed is None:
         alone = ", and a low transfer accuracy alone does not show privacy" if index.known("transfer.accuracy") else ""
         return [*parts, f"what repurposing costs was not measured{alone}"]
@@ -163,17 +163,11 @@ def _sentences(index: AttemptIndex) -> list[str]:
         return [*parts, f"what repurposing costs is unknown, because {reason}"]
     count = number(needed.value, "count")
     one = count == "1"
-    releases = f"{count} labelled release{'' if one else 's'} per class{_chosen_by(index)}"
+    releases = f"{count} labelled release{'' if one else 's'} per class ({chosen_by(index)})"
     way = "an attacker 90 % of the way to the target model"
     if needed.censored:
         return [*parts, f"even {releases} {'does' if one else 'do'} not bring {way}"]
     return [*parts, f"{releases} bring{'s' if one else ''} {way}"]
-
-
-def _chosen_by(index: AttemptIndex) -> str:
-    """The labels that chose among the attacks, which none of them was granted."""
-    part = index.report.dataset.parts.get("pool_validation")
-    return f" (chosen by {'' if part is None else f'{part.size:,} '}further labelled releases)"
 
 
 def _reached(index: AttemptIndex, name: str) -> Attempt | None:
@@ -204,6 +198,7 @@ def _pictures(index: AttemptIndex, rows: Arrays) -> list[CostCurve]:  # noqa: AR
             target=index.report.target.accuracy.value,
             absence="" if points else given[0] if given else "no attack was granted labelled releases",
             metrics=tuple(shown),
+            chosen_by=chosen_by(index),
         )
     ]
 

@@ -14,8 +14,15 @@ _WORDS: dict[int | str, str] = {1: "one labelled release per class", "all": "lab
 
 
 def repurposed(index: AttemptIndex) -> list[str]:
-    """What attackers reach with labels, then what they reach without any."""
-    return [*_with_labels(index), *by_chance(index, "Other models without labels", "adaptive.accuracy@0")]
+    """What attackers reach with labels, then what they reach without any, and what chose among them."""
+    found = [*_with_labels(index), *by_chance(index, "Other models without labels", "adaptive.accuracy@0")]
+    return [*found, f"Attackers were {chosen_by(index)}."] if found else []
+
+
+def chosen_by(index: AttemptIndex) -> str:
+    """The labels that chose among the attacks, which none of them was granted."""
+    part = index.report.dataset.parts.get("pool_validation")
+    return f"chosen by {'' if part is None else f'{part.size:,} '}further labelled releases"
 
 
 def by_chance(index: AttemptIndex, who: str, metric: str) -> list[str]:

@@ -137,12 +137,26 @@ def _secret(report: Report) -> list[str]:
     if secret.kind == "none":
         return []
     what = secret_words(secret) if secret.kind in ACCEPTABLE else "the target's weights, which no attacker here has"
-    return [f"Its defense declares a secret ({secret.kind}): {short(what, 300)}."]
+    return [
+        f"Its defense declares a secret ({secret.kind}): {short(what, 300)}.",
+        "A target model that is public has no secret: then whoever runs it (L5) reads every release as it does.",
+    ]
+
+
+def _isolation(report: Report) -> list[str]:
+    """That the defender's code could remember, where it had no processes of its own."""
+    if report.provenance.isolated is not False:
+        return []
+    return [
+        "Its code published and predicted in the run's own process (isolated: false), so a predict that remembers what "
+        "was published is not found out: the target model's numbers, and what is compared with them, rest on its word. "
+        "It has processes of its own on Linux and the CPU, by a name or a factory and without --no-isolation."
+    ]
 
 
 def release_facts(report: Report) -> list[str]:
     """What the release is, as declared and as seen."""
-    facts = [_shape(report), _bounds(report), _stochastic(report), *_secret(report)]
+    facts = [_shape(report), _bounds(report), _stochastic(report), *_secret(report), *_isolation(report)]
     dependent = report.release.call_dependent
     if dependent is None:
         facts.append("Whether a release depends on the call in which it is published was not observed.")

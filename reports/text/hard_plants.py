@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adversaries.health import FOUND, MISSED, NO_ROOM, PLANTS
+from adversaries.health import FOUND, HONESTY, MISSED, NO_ROOM, PLANTS, UNREAD, overlooked
 from reports.model.attempt_index import Attempt
 from reports.model.harmless import short
-
-UNREAD = "not read"
-"""What is said of a seed in which the attack could not be run on the copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +28,11 @@ def hard_plants(attempts: Sequence[Attempt]) -> list[HardPlant]:
     """Whether anybody found the leak of a kind that common readers miss, by goal and kind.
 
     Args:
-        attempts: those that were measured on the release.
+        attempts: those that were measured on the release; what those who are not honest find does not count.
     """
     found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     lost: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for attempt in attempts:
+    for attempt in (each for each in attempts if not set(each.flags) & set(HONESTY)):
         for kind, words in PLANTS.items():
             values = [row.metrics.get(f"planted.{kind}") for row in attempt.rows]
             known = [value for value in values if value is not None]
@@ -61,4 +58,4 @@ def _plant(goal: str, words: str, said: Mapping[str, Sequence[str]], lost: Seque
     if lost:
         end += f"; without a number: {', '.join(lost)}"
     sentence = f"A leak of {short(goal, 60)} planted in a copy of the release, as {words}: {end}."
-    return HardPlant(sentence=sentence, overlooked=FOUND not in said and (MISSED in said or NO_ROOM not in said))
+    return HardPlant(sentence=sentence, overlooked=overlooked(said))

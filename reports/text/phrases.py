@@ -65,7 +65,8 @@ def verdict_sentence(report: Report) -> str:
     if report.verdict == "held":
         conditions = dict.fromkeys(gate.condition for gate in report.gates if gate.decides and gate.condition)
         rests = "".join(f", {short(words, 300)}" for words in conditions)
-        return ("the gate holds" if len(outcomes) == 1 else f"all {total} hold") + rests + over
+        about = _about(report)
+        return (f"the gate{about} holds" if len(outcomes) == 1 else f"all {total}{about} hold") + rests + over
     if report.verdict == "broken":
         return f"{outcomes.count('broken')} of {total} broken{over}"
     if report.verdict == "measured":
@@ -76,6 +77,12 @@ def verdict_sentence(report: Report) -> str:
         return "nothing was measured"
     missing = ", ".join(short(name) for name in unmeasured(report.evidence)[:5])
     return f"required adversaries were not measured: {missing or 'see below'}"
+
+
+def _about(report: Report) -> str:
+    """What all gates that decide are about, where that is transfer alone: it says nothing of attackers who adapt."""
+    decisive = [gate for gate in report.gates if gate.decides]
+    return " on transfer" if all(gate.expr.startswith("transfer.") for gate in decisive) else ""
 
 
 def per_class(report: Report) -> float | None:

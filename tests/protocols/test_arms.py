@@ -10,7 +10,7 @@ import torch
 from adversaries.adversary import ADVERSARIES, Adversary, Attack
 from adversaries.evaluation_data import EvaluationData, Part
 from adversaries.goals.assess import assess, reads_labels
-from adversaries.goals.label import TaskLabel
+from adversaries.goals.label import Attribute, TaskLabel
 from adversaries.health import HARD, KINDS
 from adversaries.threat import ThreatModel
 from protocols.engine.budget import get_budget
@@ -64,10 +64,10 @@ def context_of(data, budget, runner=None, undefended=None, common=()):
     )  # fmt: skip
 
 
-def evaluated(says, *names, budget="smoke", undefended=None, transforms="none"):
+def evaluated(says, *names, budget="smoke", undefended=None, transforms="none", goal=TaskLabel):
     spent = replace(get_budget(budget), labels=(1, "all"), transforms=transforms)
     context = context_of(flat(), spent, Table(says), undefended)
-    done = LabelEvaluation.of(context, TaskLabel(label="y"), [Candidate(adversary=name) for name in names])
+    done = LabelEvaluation.of(context, goal(label="y"), [Candidate(adversary=name) for name in names])
     done.run(LEVELS)
     return done
 
@@ -171,6 +171,12 @@ def test_a_leak_of_a_hard_kind_is_looked_for_by_the_strongest_and_beyond_smoke_b
     assert arms(smoke, hard) == {Attempt(0, "all")}
     assert arms(standard, hard) == {Attempt(0, "all"), Attempt(2, "all")}
     assert {trial.arm for trial in standard.board.results.outcomes if trial.arm.startswith(HARD)} == {hard}
+
+
+def test_a_leak_of_an_attribute_is_looked_for_by_its_own_reader_at_smoke_too():
+    told = says(knn={"attack": 0.8}, linear={"attack": 0.7}, residues={"attack": 0.6})
+    done = evaluated(told, "knn", "linear", "residues", goal=Attribute)
+    assert arms(done, "planted:residue") == {Attempt(0, "all"), Attempt(2, "all")}
 
 
 def test_the_standard_budget_doubles_the_training_of_every_choice_and_smoke_says_that_nobody_did():

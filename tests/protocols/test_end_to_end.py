@@ -34,6 +34,14 @@ def test_train_then_attack_then_gate_again(vfc, tmp_path):
     assert vfc("gate", "out/report.json", "--gate", "adaptive.accuracy <= 0.01", quick=False)[0] == 1
     assert vfc("gate", "out/report.json", "--gate", "adaptive.accuracy >= 0.01", quick=False)[0] == 0
     assert vfc("gate", "out/report.json", "--gate", "no.such >= 1", quick=False)[0] == 2
+    # It holds against those who never saw a release, and not against those who learn from it.
+    ratio = report.metrics["transfer.suppression_ratio"]
+    limit = min(each.low for each in (ratio, *ratio.others) if each.low is not None) - 0.02
+    asked = ("--gate", f"transfer.suppression_ratio >= {limit}", "--gate", "adaptive.accuracy <= 0.01")
+    code, said, _ = vfc("gate", "out/report.json", *asked, quick=False)
+    assert code == 1, said
+    assert [line.split()[0] for line in said.splitlines()[:2]] == ["held", "broken"]
+    assert vfc("gate", "out/report.json", *asked[:2], quick=False)[0] == 0
     limit = report.metrics["adaptive.accuracy"].value
     assert vfc("gate", "out/report.json", "--gate", f"adaptive.accuracy >= {limit}", quick=False)[0] == 3
 
@@ -208,6 +216,18 @@ def test_known_leaks_and_nulls_run_through_every_adversary(vfc, tmp_path, releas
         assert accuracy.low <= floor.high
     else:
         assert accuracy.low > floor.high
+
+
+def test_a_keyed_release_holds_with_its_secret_accepted_and_says_on_what_condition(vfc, tmp_path):
+    gates = ("--gate", "adaptive.accuracy <= 0.75", "--gate", "target.accuracy >= 0.7")
+    code, out, err = vfc("attack", "--release", "sealed", "--out", "a", *gates, "--accept-secret", "symmetric")
+    assert code == 0, err
+    words = "as long as the key of the pads (256 bits, per dataset) stays secret"
+    assert words in " ".join(out.replace("│", " ").split())
+    assert [gate.condition for gate in load(tmp_path / "a").gates] == [words, words]
+    code, out, _ = vfc("gate", "a/report.json", *gates, quick=False)
+    assert code == 3
+    assert words not in out
 
 
 def test_unwritable_out_is_the_users_mistake(vfc, tmp_path):

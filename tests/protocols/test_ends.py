@@ -267,6 +267,48 @@ def test_a_defense_of_a_class_of_its_own_is_the_users_code_too(vfc, tmp_path, bo
     assert words in errors
 
 
+FITTED_TWICE = """
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+from vfc.defense import Defense
+from vfc.release import Release
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Defense):
+    keyed: ClassVar[bool] = True
+    fits: ClassVar[list] = []
+
+    def fit(self, data, generator):
+        self.fits.append(len(self.fits))
+        if len(self.fits) > 1:
+            BODY
+        return super().fit(data, generator)
+
+    def publish(self, x, generator):
+        return Release(values=x)
+
+def build():
+    return Own()
+"""
+
+
+@pytest.mark.usefixtures("usual_limits")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [("raise KeyError('x')", "Own raised KeyError"), ("time.sleep(60)", "took longer than 2 seconds (--fit-limit)")],
+)
+def test_a_keyed_defense_that_fails_when_fitted_again_is_one_line(vfc, tmp_path, body, words):
+    (tmp_path / "own.py").write_text(FITTED_TWICE.replace("BODY", body))
+    code, _, errors = vfc(
+        "attack", "--release", "own.py:build", "--protocol", "linkage", "--out", "o", "--quiet", "--fit-limit", 2
+    )
+    assert code == 2, errors
+    assert words in errors
+    assert "Traceback" not in errors
+    assert not Path("o/report.json").exists()
+
+
 def spin():
     while True:
         time.sleep(0.01)

@@ -180,6 +180,9 @@ def test_a_mark_of_a_hard_kind_is_planted_for_those_who_might_read_it(attacked):
     assert reader[0] == "shadow-reader"
     assert said == "found"
     assert {each[0] for each in planted.values()} == {name}
+    numbers = {name: value for name, value in report["metrics"].items() if name.startswith("membership.")}
+    assert numbers
+    assert not any("PLANTED_MISSED" in value["flags"] for value in numbers.values())
     text = " ".join(controls(AttemptIndex(Report.model_validate(report))))
     assert "A leak of membership planted in a copy of the release" in text
 

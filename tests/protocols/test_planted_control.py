@@ -10,13 +10,16 @@ from adversaries.attacks.label.probes.linear import Linear
 from adversaries.calibration import shipped
 from adversaries.calibration.digest import digest_of
 from adversaries.evaluation_data import EvaluationData, Part
+from adversaries.evidence import Evidence, Threat, Value
 from adversaries.goals.assess import PLANTED, assess
 from adversaries.goals.label import TaskLabel
 from adversaries.health import FOUND, MISSED, NO_ROOM
 from adversaries.threat import ThreatModel
 from protocols.engine.task import Outcome
+from protocols.evaluation.checks.hard_plants import with_missed_plants
 from protocols.evaluation.evidence import EvidenceMaker
 from protocols.evaluation.results import Attempt
+from reports.gate.gate import Gate, judge
 from reports.model.attempt_index import AttemptIndex
 from reports.text.caveats import controls
 from tests.protocols.builders import board, enter, fill, flags_of, outcome
@@ -55,7 +58,7 @@ def test_without_the_control_nothing_is_said():
     ("planted", "attack", "said"),
     [(0.75, 0.5, FOUND), (0.5, 0.5, MISSED), (0.3, 0.6, MISSED), (0.985, 0.985, NO_ROOM), (0.8, 0.6, FOUND)],
 )
-def test_of_a_hard_plant_it_is_said_whether_it_was_found_and_no_flag_is_raised(planted, attack, said):
+def test_of_a_hard_plant_it_is_said_whether_it_was_found_and_the_attack_has_no_flag_for_it(planted, attack, said):
     b = board("a")
     attempt = fill(b, 0, attack=attack, shuffled=0.5)
     before = flags_of(b, attempt)
@@ -81,6 +84,58 @@ def test_of_a_hard_plant_on_which_a_reader_dies_it_is_said_why(status, said):
     text = " ".join(controls(AttemptIndex(full(evidence=(row,)))))
     assert f"nobody could look for it; without a number: a ({said})." in text
     assert "controls that ran are clean" not in text
+
+
+def looked(goal, said, *, health=(), seed=0, kind="signs"):
+    value = Value.unknown("failed: odd") if said is None else Value(value=0.5, low=0.4, high=0.6, n=400, reason=said)
+    return Evidence(
+        protocol="p", adversary="a", goal=goal, threat=Threat(level="L2", knows=()), seed=seed, status="measured",
+        health=health, metrics={f"planted.{kind}": value, "validation": value},
+    )  # fmt: skip
+
+
+NUMBERS = (
+    "attribute.a.b.accuracy",
+    "attribute.a.accuracy",
+    "membership.tpr@0.01",
+    "adaptive.accuracy",
+    "mdl.attribute.a",
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "flagged"),
+    [
+        ([], ()),
+        ([looked("attribute:a", MISSED)], ("attribute.a.accuracy",)),
+        ([looked("attribute:a.b", MISSED)], ("attribute.a.b.accuracy",)),
+        ([looked("membership", MISSED)], ("membership.tpr@0.01",)),
+        ([looked("membership", None)], ("membership.tpr@0.01",)),  # nobody could look
+        ([looked("membership", MISSED), looked("membership", FOUND)], ()),
+        ([looked("membership", None), looked("membership", FOUND)], ()),
+        ([looked("membership", MISSED), looked("membership", FOUND, seed=1, kind="scale")], ("membership.tpr@0.01",)),
+        ([looked("membership", NO_ROOM)], ()),
+        ([looked("membership", NO_ROOM), looked("membership", MISSED)], ("membership.tpr@0.01",)),
+        ([looked("membership", FOUND, health=("SHUFFLED_ABOVE_CHANCE",))], ("membership.tpr@0.01",)),
+        ([looked("membership", FOUND, health=("AT_FLOOR",))], ()),
+        ([looked("task:y", MISSED)], ()),  # the target model is its control
+    ],
+)
+def test_where_nobody_finds_the_hard_plant_no_gate_on_attributes_and_membership_holds(rows, flagged):
+    before = dict.fromkeys(NUMBERS, Value(value=0.5, low=0.4, high=0.6, n=400, flags=("AT_FLOOR",)))
+    after = with_missed_plants(before, rows)
+    assert {name for name, value in after.items() if "PLANTED_MISSED" in value.flags} == set(flagged)
+    assert all("AT_FLOOR" in value.flags for value in after.values())
+    for name in {*flagged} - {"attribute.a.b.accuracy"}:
+        (result,) = judge(full(metrics=after), [Gate.parse(f"{name} <= 0.9")])
+        assert result.outcome == "inconclusive"
+        assert "PLANTED_MISSED" in result.reason
+
+
+def test_what_a_dishonest_reader_finds_is_not_called_found():
+    row = looked("attribute:a", FOUND, health=("SHUFFLED_ABOVE_CHANCE",))
+    row = row.model_copy(update={"arms": row.arms.model_copy(update={"attack": row.metrics["validation"]})})
+    assert "found by" not in " ".join(controls(AttemptIndex(full(evidence=(row,)))))
 
 
 def noise_world(dtype):

@@ -13,7 +13,7 @@ from adversaries.statistics.levels import recompute
 from reports.gate.gate import Gate, check_gates, judge, rows_needed
 from reports.gate.verdict import exit_code, unmeasured, verdict
 from reports.model.numbers import show_bound
-from reports.model.report import DeclaredSecret
+from reports.model.report import DeclaredSecret, GateResult
 from reports.text.phrases import verdict_sentence
 from tests.reports.builder import build, number, row
 from vfc.errors import UserError
@@ -420,11 +420,41 @@ def test_only_a_secret_that_the_owner_of_the_gate_accepts_excuses_an_unmatched_t
     assert ("--accept-secret symmetric" in result.reason) == (kind == "symmetric" and outcome != "held")
 
 
+@pytest.mark.parametrize(
+    ("kind", "accepted"),
+    [("symmetric", ("symmetric",)), ("symmetric", ()), ("none", ("symmetric",)), ("target_weights", ("symmetric",))],
+)
+def test_every_gate_that_holds_says_that_it_rests_on_an_accepted_secret(kind, accepted):
+    (result,) = judge(with_secret(kind, ()), [Gate.parse("adaptive.accuracy <= 0.5")], accepted=accepted)
+    assert result.outcome == "held"
+    words = "as long as the key (128 bits, per dataset) stays secret" if (kind,) == accepted else ""
+    assert result.condition == words
+    assert result.reason.endswith(words)
+
+
 @pytest.mark.parametrize("flag", sorted({*POWER, *HONESTY} - {"TARGET_UNMATCHED"}))
 def test_an_accepted_secret_lifts_no_other_flag(flag):
     report = with_secret("symmetric", ("TARGET_UNMATCHED", flag))
     (result,) = judge(report, [Gate.parse("adaptive.accuracy <= 0.5")], accepted=("symmetric",))
     assert result.outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("gates", "words"),
+    [
+        (("transfer.suppression_ratio >= 3",), "the gate on transfer holds"),
+        (("transfer.suppression_ratio >= 3", "transfer.accuracy <= 0.5"), "all 2 gates on transfer hold"),
+        (("transfer.suppression_ratio >= 3", "adaptive.accuracy <= 0.5"), "all 2 gates hold"),
+        (("adaptive.accuracy <= 0.5",), "the gate holds"),
+    ],
+)
+def test_transfer_alone_never_ends_in_more_than_transfer(gates, words):
+    held = [GateResult(expr=gate, outcome="held", observed=Value.unknown(""), reason="") for gate in gates]
+    aside = held[0].model_copy(update={"expr": "adaptive.accuracy <= 0.5", "level": "warning", "outcome": "broken"})
+    report = build().model_copy(update={"gates": tuple(held), "verdict": "held"})
+    assert verdict_sentence(report) == words
+    report = report.model_copy(update={"gates": (*held, aside)})
+    assert verdict_sentence(report).startswith(f"{words}; 1 more not held")
 
 
 def test_the_verdict_says_on_what_condition_it_holds():

@@ -10,6 +10,8 @@ from reports.text.headline import plain_verdict
 from tests.reports.builder import build, number
 from tests.reports.sample import attack, rate
 
+CHOSEN = "Attackers were chosen by further labelled releases."
+
 
 def said(metrics, *, target=0.9, floor=0.1, flags=()):
     """The sentence of a report with accuracies by K."""
@@ -34,6 +36,7 @@ def test_labels_that_bring_half_of_the_way_decide_what_is_said():
     assert said({1: 0.88, "all": 0.9}) == (
         "Keeps 90 % of the target model's accuracy. "
         "Does not hide the task: one labelled release per class brings an attacker to 88 %."
+        f" {CHOSEN}"
     )
     few = said({1: 0.3, 10: 0.51, "all": 0.9})
     assert "Hides the task only while labels are few: 10 labelled releases per class bring an attacker to 51 %." in few
@@ -44,20 +47,20 @@ def test_labels_that_bring_half_of_the_way_decide_what_is_said():
 
 
 def test_others_without_labels_stand_beside_chance():
-    assert said({0: 0.22, 1: 0.88}).endswith("Other models without labels: 22 %, 10 % by chance.")
+    assert said({0: 0.22, 1: 0.88}).endswith(f"Other models without labels: 22 %, 10 % by chance. {CHOSEN}")
 
 
 @pytest.mark.parametrize("metrics", [{"all": 0.11}, {1: 0.2, "all": 0.4}])
 def test_weak_attacks_show_nothing(metrics):
     text = said(metrics, flags=("TARGET_UNMATCHED", "UNCALIBRATED"))
-    assert text.endswith("These attacks are too weak to show that nobody does better (TARGET_UNMATCHED).")
+    assert text.endswith(f"These attacks are too weak to show that nobody does better (TARGET_UNMATCHED). {CHOSEN}")
     assert "too weak" not in said(metrics, flags=("UNCALIBRATED",))
 
 
 def test_without_a_target_nobody_knows_the_way():
     text = said({1: 0.88, "all": 0.9}, target=None)
     assert text.startswith("Without a target model nobody knows what use it keeps.")
-    assert text.endswith("Labels on all its releases bring an attacker to 90 %, 10 % by chance.")
+    assert text.endswith(f"Labels on all its releases bring an attacker to 90 %, 10 % by chance. {CHOSEN}")
     assert "hide" not in text
 
 

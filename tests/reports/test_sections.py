@@ -5,6 +5,7 @@ import pytest
 
 from adversaries.evidence import Value
 from adversaries.health import FOUND, MISSED, NO_ROOM
+from reports.formats.html import render_html
 from reports.model.attempt_index import AttemptIndex
 from reports.model.catalog import metrics as catalog
 from reports.model.catalog import protocols, sections
@@ -60,12 +61,16 @@ def test_sections_hold_their_numbers_and_who_reached_them():
 def test_a_number_without_labels_says_which_labels_chose_the_attack():
     data = full().dataset
     parts = {**data.parts, "pool_validation": PartOfData(size=1150, digest="v")}
-    known, unknown = (
-        headline.summary(AttemptIndex(report))
-        for report in (full(dataset=data.model_copy(update={"parts": parts})), full())
-    )
+    reports = (full(dataset=data.model_copy(update={"parts": parts})), full())
+    known, unknown = (headline.summary(AttemptIndex(report)) for report in reports)
     assert "without a label (chosen by 1,150 further labelled releases) reaches" in known
     assert "without a label (chosen by further labelled releases) reaches" in unknown
+    assert "Attackers were chosen by 1,150 further labelled releases." in headline.plain_verdict(
+        AttemptIndex(reports[0])
+    )
+    for written in (render_html(reports[0]), shown(reports[0])):
+        said = "(0: adapted without labels, chosen by 1,150 further labelled releases)"
+        assert said in " ".join(written.split())
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from adversaries.evidence import Arms, Value
 from adversaries.health import MEANINGS
+from reports.formats.html import render_html
+from reports.formats.markdown import render_markdown
 from reports.formats.terminal import render
 from reports.model.attempt_index import AttemptIndex
 from reports.model.harmless import clean
-from reports.model.report import Command, ReleaseFacts, TargetFacts, Waiver
+from reports.model.report import Command, DeclaredSecret, ReleaseFacts, TargetFacts, Waiver
 from reports.sections.transfer import transfer
 from tests.reports.builder import build
 from tests.reports.sample import GATE, HOSTILE, attack, evidence, full, hostile_report, metrics, rate
@@ -82,7 +84,7 @@ def test_bounds_that_meet_a_gate_round_toward_failure():
 
 
 def test_verdict_words_of_every_outcome():
-    assert "HELD  the gate holds; exit code 0" in shown(full(verdict="held"))
+    assert "HELD  the gate on transfer holds; exit code 0" in shown(full(verdict="held"))
     assert "BROKEN" in shown(full(verdict="broken"))
     assert "MEASURED  everything asked for was measured" in shown(full(gates=(), verdict="measured"))
     failed = attack("mlp", 0, labels=1, status="failed", reason="out of memory")
@@ -191,6 +193,22 @@ def test_release_facts_in_words():
     assert "first in the release of target image 17 (counted from 0)" in text
     assert "does not depend on the call in which it is published" in text
     assert "“all” is 59.7 labelled releases per class" in text
+
+
+@pytest.mark.parametrize("written", [shown, render_markdown, render_html])
+@pytest.mark.parametrize(("isolated", "said"), [(False, True), (True, False), (None, False)])
+def test_code_without_processes_of_its_own_is_said_in_every_format(written, isolated, said):
+    report = full()
+    report = report.model_copy(update={"provenance": report.provenance.model_copy(update={"isolated": isolated})})
+    assert ("rest on its word" in one_line(written(report))) is said
+
+
+@pytest.mark.parametrize("written", [shown, render_markdown, render_html])
+@pytest.mark.parametrize(("kind", "said"), [("symmetric", True), ("target_weights", True), ("none", False)])
+def test_beside_a_declared_secret_it_is_said_that_a_public_target_has_none(written, kind, said):
+    report, secret = full(), DeclaredSecret(kind=kind, what="the key", bits=128)
+    report = report.model_copy(update={"release": report.release.model_copy(update={"secret": secret})})
+    assert ("A target model that is public has no secret" in one_line(written(report))) is said
 
 
 def test_what_was_not_measured_and_why():

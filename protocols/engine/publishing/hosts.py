@@ -213,8 +213,7 @@ def _serve(work: Work, writer: int) -> NoReturn:
         _settle()
         try:
             for piece in work():
-                packed = {name: values.detach().cpu().contiguous() for name, values in piece.items()}
-                send(_PIECE, safetensors.torch.save(packed))
+                send(_PIECE, _packed(piece))
         except BaseException as error:
             send(_FAILED, json.dumps(_told(error)).encode())
         else:
@@ -223,6 +222,21 @@ def _serve(work: Work, writer: int) -> NoReturn:
     finally:
         _flush()
         _exit(code)
+
+
+def _packed(piece: Tensors) -> bytes:
+    """Tensors as bytes.
+
+    Raises:
+        UserError: they stand for more numbers than memory holds.
+    """
+    try:
+        return safetensors.torch.save({name: values.detach().cpu().contiguous() for name, values in piece.items()})
+    except (MemoryError, RuntimeError) as error:
+        shapes = ", ".join(f"{name} of shape {tuple(values.shape)}" for name, values in piece.items())
+        raise UserError(
+            f"expected tensors that memory holds from the defense, got {shapes}", "return smaller ones"
+        ) from error
 
 
 def _settle() -> None:

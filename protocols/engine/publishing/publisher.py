@@ -107,6 +107,13 @@ class Publisher:
                         f"expected a tensor from predict, got {type(logits).__name__}",
                         "return logits, one row per release",
                     )
+                # Before it is handed over: a few numbers may stand for more than any memory holds.
+                if logits is not None and logits.shape != (len(chunk), self.classes):
+                    raise UserError(
+                        f"expected the target's logits in shape {(len(chunk), self.classes)}, got "
+                        f"{tuple(logits.shape)}",
+                        "let predict or target return one column per class",
+                    )
                 yield {} if logits is None else {"logits": logits}
 
         pieces = []
@@ -114,11 +121,6 @@ class Publisher:
             if "logits" not in answer:
                 return None
             logits = answer["logits"]
-            if logits.shape != (len(chunk), self.classes):
-                raise UserError(
-                    f"expected the target's logits in shape {(len(chunk), self.classes)}, got {tuple(logits.shape)}",
-                    "let predict or target return one column per class",
-                )
             unusable = ~torch.isfinite(logits).all(1)
             if bool(unusable.any()) and bool(torch.isfinite(chunk.double()).all()):
                 raise UserError("expected finite logits from the target, got NaN or infinity", "correct the target")

@@ -56,7 +56,8 @@ COLUMNS = (
         title="@0",
         metric="adaptive.accuracy@0",
         group="repurposing",
-        meaning="accuracy of the strongest attack that adapts to releases without a label",
+        meaning="accuracy of the strongest attack that adapts to releases without a label; the attacker's labelled "
+        "validation part chose it, as in every column of attacks",
     ),
     Column(
         key="at_1",
