@@ -68,6 +68,7 @@ def bench(
     labels: object,
     attributes: Mapping[str, object] | Sequence[str] | None,
     test: object,
+    target: object,
     dataset: str | None,
     threat: str | None,
     budget: str,
@@ -76,15 +77,19 @@ def bench(
     **options: Any,
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
-    several = defenses if isinstance(defenses, list | tuple) else [defenses]
     with _visiting(), _folder(out) as place:
         settings = _data(images, labels, attributes, test, dataset)
-        named = []
-        for each in several:
-            found = _defense(each, None)
+        named: list[str] = []
+        names: dict[str, str] = {}
+        for title, each in _several(defenses):
+            found = _defense(each, target)
             named.append(str(found.pop("release")))
             settings |= found
-        own = BenchOptions(defenses=",".join(named), sweep=False, files={})
+            if title is not None and names.setdefault(named[-1], title) != title:
+                raise UserError(
+                    f"expected different defenses, got the same one as {names[named[-1]]!r} and {title!r}", "drop one"
+                )
+        own = BenchOptions(defenses=",".join(named), sweep=False, files={}, names=names)
         chosen = Settings(
             **(settings | _checked(options)),
             threat=threat,
@@ -98,6 +103,13 @@ def bench(
     return OpenedBench(bench=table)
 
 
+def _several(defenses: object) -> list[tuple[str | None, object]]:
+    """Defenses with what their rows are called, where that was said."""
+    if isinstance(defenses, Mapping):
+        return [(str(name), each) for name, each in defenses.items()]
+    return [(None, each) for each in (defenses if isinstance(defenses, list | tuple) else [defenses])]
+
+
 def _defense(value: object, target: object) -> dict[str, Any]:
     """The settings of a defense: what `--release` takes as text, or an object held in this process."""
     if value is None:
@@ -109,7 +121,7 @@ def _defense(value: object, target: object) -> dict[str, Any]:
         if target is not None and not isinstance(target, str):
             raise UserError(
                 f"expected the name of an architecture as target beside {str(value)!r}, got {type(target).__name__}",
-                "let the factory return a module that has the target as its attribute `target`",
+                "leave target out, and give the defense's own module the target as its attribute `target`",
             )
         return {"release": str(value)} | ({} if target is None else {"target": target})
 

@@ -98,6 +98,7 @@ def bench(
     labels: object = None,
     attributes: Mapping[str, object] | Sequence[str] | None = None,
     test: object = None,
+    target: object = None,
     dataset: str | None = None,
     threat: str | None = None,
     budget: str = "standard",
@@ -110,18 +111,21 @@ def bench(
     Example:
         ```python
         table = vfc.bench(
-            ["label-release", lambda images: images], attributes=["ink"], threat="L0", budget="smoke",
-            unintended=["mlp"],
+            {"labels": "label-release", "plain": lambda images: images}, attributes=["ink"], threat="L0",
+            budget="smoke", unintended=["mlp"],
         )
         print([row.name for row in table.rows])
         ```
 
     Args:
-        defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
+        defenses: a defense, a list of them, or a mapping of names for their rows to them: objects as for `attack`, or
+            names; "all" is every registered one. Rows without a name that would be called the same get -1, -2.
         images: as for `attack`, and so are all that follow.
         labels: the task, or several labels by name.
         attributes: what else attackers may want to know.
         test: on what everybody is graded.
+        target: the intended use of every release, or the name of an architecture. Where each defense has its own head,
+            leave it out and set the attribute `target` of each module: without either, a row has no utility.
         dataset: what `--dataset` takes, instead of images.
         threat: highest level of knowledge.
         budget: smoke, standard or full.
@@ -139,8 +143,8 @@ def bench(
     from protocols import api
 
     return api.bench(
-        defenses, images=images, labels=labels, attributes=attributes, test=test, dataset=dataset, threat=threat,
-        budget=budget, seed=seed, out=out, **options,
+        defenses, images=images, labels=labels, attributes=attributes, test=test, target=target, dataset=dataset,
+        threat=threat, budget=budget, seed=seed, out=out, **options,
     )  # fmt: skip
 
 

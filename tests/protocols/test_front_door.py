@@ -22,6 +22,7 @@ from protocols.leakage.study import LeakageTask
 from vfc.core.split import SplitAt
 from vfc.defense import Defense
 from vfc.errors import UserError
+from vfc.handed.held import DEFENSES_HELD
 from vfc.release import Release
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,17 @@ def digits():
 
 def halved(x):
     return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+class Halved(nn.Module):
+    """Noise on an image of half the size, which is scaled up again."""
+
+    def __init__(self, noise):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x):
+        return halved(x) + self.noise * torch.sin(99 * x)
 
 
 class Odd(nn.Module):
@@ -97,8 +109,8 @@ def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, mo
         exec(textwrap.dedent(example[1]) if example else "", space)
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("broken 0.")  # who shifts by one pixel hides nothing
-    assert "label-release" in shown[1]
-    assert "function" in shown[1]
+    assert "labels" in shown[1]
+    assert "plain" in shown[1]
     assert space["guesses"].shape == (200,)
     assert "Other models that never saw a release: " in shown[2]
     assert "identity" in space["fix"]
@@ -154,6 +166,38 @@ def watched(measure, here):
         return measure(task, place)
 
     return noted
+
+
+def test_defenses_of_one_class_are_rows_of_their_own(digits, monkeypatch, tmp_path):
+    """In a list they are counted, in a mapping they have the names given; one head serves them all."""
+    images, _ = digits
+    given = {"images": images, "labels": {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}, "out": tmp_path}
+    seen, heads = [], set()
+
+    def keep(study):
+        seen.append([(row.name, row.folder) for row in study.rows])
+        heads.update(type(DEFENSES_HELD[row.spec.text].target) for row in study.rows if row.spec.kind == "object")
+        return [study._entry(row, reason="not graded here") for row in study.rows]
+
+    monkeypatch.setattr("protocols.bench.study.Study.conduct", keep)
+    table = vfc.bench([Halved(0.1), Halved(0.3), Odd()], target=Odd(), **given)
+    assert {row.name for row in table.rows} == {"Halved-1", "Halved-2", "Odd"}
+    vfc.bench([lambda x: x, lambda x: 1 - x], target=Odd(), **given | {"out": None})
+    assert heads == {Odd}
+    vfc.bench({"mild, at first": Halved(0.1), "strong": Halved(0.3), "base": "identity"}, **given | {"out": None})
+    names = [["Halved-1", "Halved-2", "Odd"], ["function-1", "function-2"], ["mild, at first", "strong", "base"]]
+    assert [[name for name, _ in rows] for rows in seen] == names
+    assert all(len({folder for _, folder in rows}) == len(rows) for rows in seen)
+    same = Halved(0.1)
+    for wrong, says in (
+        ({"a": same, "b": same}, "got the same one as 'a' and 'b'"),
+        ({"a": "identity,vfc"}, "expected one defense as 'a'"),
+        ({"a b": Halved(0.1), "a-b": Halved(0.2)}, "expected different names"),
+    ):
+        with pytest.raises(UserError, match=says):
+            vfc.bench(wrong, **given | {"out": None})
+    with pytest.raises(UserError, match="attribute `target`"):
+        vfc.bench([Halved(0.1), "identity"], target=Odd(), **given)
 
 
 SCRIPT = """
