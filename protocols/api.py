@@ -6,18 +6,18 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from protocols.commands.attack import measure
 from protocols.commands.bench import BenchOptions, measure_bench
 from protocols.engine.settings import Settings
+from protocols.keywords import checked, texts
 from reports.opened import OpenedBench, OpenedReport
-from vfc.errors import UserError, unknown
+from vfc.errors import UserError
 
-OWN = ("release", "dataset", "protocols", "gates", "threat", "budget", "seed", "out", "attributes", "config", "target")
-"""Fields of `Settings` that the functions here have parameters for."""
+NO_BENCH = ("release", "protocols", "gates", "preset", "accept")
+"""Settings that mean nothing in a bench."""
 
 
 def attack(
@@ -39,6 +39,7 @@ def attack(
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
+    further = checked(options, "vfc.attack", attack, ("config",))
     with _visiting(), _folder(out) as place, _folder(None) as beside:
         if release is not None:
             _refuse("beside release", defense=defense, dataset=dataset, test=test)
@@ -46,9 +47,9 @@ def attack(
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target)
         chosen = Settings(
-            **(settings | _checked(options)),
-            protocols=_texts(protocols),
-            gates=_texts(gates),
+            **(settings | further),
+            protocols=tuple(map(str, texts(protocols))),
+            gates=tuple(map(str, texts(gates))),
             threat=threat,
             budget=budget,
             seed=seed,
@@ -77,6 +78,7 @@ def bench(
     **options: Any,
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
+    further = checked(options, "vfc.bench", bench, ("config", *NO_BENCH))
     with _visiting(), _folder(out) as place:
         settings = _data(images, labels, attributes, test, dataset)
         named: list[str] = []
@@ -91,7 +93,7 @@ def bench(
                 )
         own = BenchOptions(defenses=",".join(named), sweep=False, files={}, names=names)
         chosen = Settings(
-            **(settings | _checked(options)),
+            **(settings | further),
             threat=threat,
             budget=budget,
             seed=seed,
@@ -138,7 +140,7 @@ def _data(
         _refuse("without images", labels=labels, test=test)
         if isinstance(attributes, Mapping):
             raise UserError("expected names of labels as attributes without images, got arrays", "give images= too")
-        return {"dataset": dataset, "attributes": tuple(attributes or ())}
+        return {"dataset": dataset, "attributes": texts(attributes or ())}
     _refuse("beside images", dataset=dataset)
     if labels is None:
         raise UserError("expected labels beside images, got none", "give labels=, one class per image")
@@ -147,7 +149,7 @@ def _data(
 
     named = attributes if isinstance(attributes, Mapping) else {}
     found: dict[str, Any] = {"dataset": hold_images(images, labels, named, test)}
-    return found | ({} if isinstance(attributes, Mapping) else {"attributes": tuple(attributes or ())})
+    return found | ({} if isinstance(attributes, Mapping) else {"attributes": texts(attributes or ())})
 
 
 def _arrays(
@@ -163,24 +165,6 @@ def _arrays(
     from vfc.handed.published import save_published
 
     return {"release": str(save_published(folder / "release.safetensors", release, labels, images, attributes, target))}
-
-
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Further settings by name; lists become tuples.
-
-    Raises:
-        UserError: there is no such setting.
-    """
-    known = {field.name for field in fields(Settings)} - set(OWN)
-    for name in options:
-        if name not in known:
-            raise unknown("option", name, known)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-
-
-def _texts(values: Sequence[str]) -> tuple[str, ...]:
-    """Several texts; a single one is meant as one."""
-    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
 
 
 def _refuse(where: str, **given: object) -> None:

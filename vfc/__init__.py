@@ -74,7 +74,11 @@ def attack(
         budget: smoke (minutes), standard or full.
         seed: of everything.
         out: folder for the report and for what a killed run resumes from; None keeps nothing but the cache.
-        options: further fields of `protocols.engine.settings.Settings`, such as `unintended=("mlp",)`.
+        options: further fields of `protocols.engine.settings.Settings`. The models: `unintended=["mlp"]`, `width`; the
+            data: `task`, `split`, `split_seed`, `data_root`, `download`; the attacks: `seeds`,
+            `overrides={"fine-tune.steps": 400, "train.steps": 200}`; the gates: `preset`, `accept`; the machine:
+            `device`, `threads`, `executor`, `workers`, `ray_address`, `job_limit`, `fit_limit`, `call_limit`,
+            `no_isolation`, `no_cache`, `fresh`.
 
     Returns:
         The report, which shows itself in a notebook.
@@ -131,7 +135,9 @@ def bench(
         budget: smoke, standard or full.
         seed: of everything.
         out: folder for the table, the reports of all rows, and what a killed run resumes from.
-        options: further fields of `protocols.engine.settings.Settings`.
+        options: as for `attack`: `unintended`, `width`, `task`, `split`, `split_seed`, `data_root`, `download`,
+            `seeds`, `overrides`, `device`, `threads`, `executor`, `workers`, `ray_address`, `job_limit`, `fit_limit`,
+            `call_limit`, `no_isolation`, `no_cache`, `fresh`.
 
     Returns:
         The table, which shows itself in a notebook.

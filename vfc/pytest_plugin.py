@@ -31,7 +31,7 @@ DEFAULT_GATES = ("transfer.suppression_ratio >= 2",)
 def assert_suppressed(
     defense: str | Path | Callable[..., Any],
     *,
-    gates: Sequence[str] = DEFAULT_GATES,
+    gates: str | Sequence[str] = DEFAULT_GATES,
     out: str | Path | None = None,
     **options: Any,
 ) -> Report:
@@ -41,8 +41,8 @@ def assert_suppressed(
         defense: what `--release` takes, or a function at the top of a module that returns a defense.
         gates: `METRIC OP NUMBER`, at least one.
         out: folder for the report; a temporary one by default.
-        options: fields of `protocols.engine.settings.Settings`, such as `protocols=("transfer",)`, `dataset`, `seed`.
-            The budget is `smoke` unless said otherwise.
+        options: fields of `protocols.engine.settings.Settings`, such as `protocols="transfer"`, `dataset`, `seed`. The
+            budget is `smoke` unless said otherwise.
 
     Returns:
         The report.
@@ -56,7 +56,7 @@ def assert_suppressed(
 
     if not gates:
         raise UserError("expected a gate, got none", "for instance gates=['transfer.suppression_ratio >= 2']")
-    report = attacked(defense, gates=tuple(gates), out=out, **options)
+    report = attacked(defense, gates=gates, out=out, **options)
     failed = [f"{gate.outcome}: {gate.expr}: {gate.reason}" for gate in report.gates if gate.outcome != "held"]
     if failed:
         raise AssertionError("not suppressed\n" + "\n".join(failed))
@@ -69,25 +69,26 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
     Raises:
         UserError: an option or the defense cannot be used, or another package has the name of one of ours.
     """
-    from dataclasses import fields
-
     from vfc.__main__ import require_own_packages
 
     require_own_packages()
     from protocols.commands.attack import run_attack
     from protocols.engine.settings import Settings
+    from protocols.keywords import checked
     from reports.model.storage import load
-    from vfc.errors import unknown
 
-    known = {field.name for field in fields(Settings)} - {"release", "out", "verbosity"}
-    for name in options:
-        if name not in known:
-            raise unknown("option", name, known)
+    options = checked(options, "vfc.pytest_plugin.assert_suppressed", attacked, ("release",))
     # A policy of the working folder is for `vfc attack`; a test says itself what it asks for.
-    given = {"budget": "smoke", "executor": "local", "config": os.devnull, "protocols": _protocols(options), **options}
+    given: dict[str, Any] = {
+        "budget": "smoke",
+        "executor": "local",
+        "config": os.devnull,
+        "protocols": _protocols(options),
+    }
+    given |= {"verbosity": -1, **options}
     with tempfile.TemporaryDirectory() as folder:
         place = str(out) if out is not None else folder
-        settings = Settings(release=_release(defense), out=place, verbosity=-1, **given)
+        settings = Settings(release=_release(defense), out=place, **given)
         run_attack(settings, {}, ["pytest"])
         return load(place)
 

@@ -17,7 +17,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import vfc
+from protocols import api
 from protocols.evaluation.label_task import LabelTask
+from protocols.keywords import keywords
 from protocols.leakage.study import LeakageTask
 from vfc.core.split import SplitAt
 from vfc.defense import Defense
@@ -251,6 +253,67 @@ def test_mistakes_are_named(given, says):
     with pytest.raises(UserError) as found:
         vfc.attack(**given)
     assert says in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"datset": "digits"}, "did you mean 'dataset'?"),
+        ({"budgett": "smoke"}, "did you mean 'budget'?"),
+        ({"gate": "transfer.accuracy <= 0.5"}, "did you mean 'gates'?"),
+        ({"protocol": "transfer"}, "did you mean 'protocols'?"),
+        ({"image": np.zeros((4, 1, 8, 8)), "labels": [0, 1, 0, 1]}, "did you mean 'images'?"),
+        ({"identity_extra": ()}, "unknown option 'identity_extra'"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_keyword_is_answered_with_the_right_one(given, says):
+    with pytest.raises(UserError, match=re.escape(says)) as found:
+        vfc.attack(halved, **given)
+    assert "help(vfc.attack) has all" in str(found.value)
+    assert not {"verbosity", "identity_extra"} & set(re.findall(r"\w+", found.value.fix))
+    with pytest.raises(UserError, match=r"did you mean 'budget'.* help\(vfc.bench\) has all"):
+        vfc.bench("identity", budgett="smoke")
+
+
+def test_help_has_every_keyword():
+    for function, own in ((vfc.attack, api.attack), (vfc.bench, api.bench)):
+        known = keywords(own, ("config", *(() if function is vfc.attack else api.NO_BENCH)))[0]
+        parameters = set(inspect.signature(function).parameters) - {"options"}
+        assert parameters < known
+        absent = [name for name in known - parameters if f"`{name}" not in inspect.getdoc(function)]
+        assert not absent
+
+
+def test_one_text_is_one_value_and_a_mapping_is_a_mapping(monkeypatch):
+    seen = []
+
+    def keep(settings, *_):
+        seen.append(settings)
+        raise UserError("seen", "enough")
+
+    monkeypatch.setattr("protocols.api.measure", keep)
+    pairs = (("fine-tune.steps", 3), ("train.steps", 1))
+    mapping = {"train.steps": 1, "fine-tune.steps": 3}
+    for overrides in (mapping, {"train": {"steps": 1}, "fine-tune.steps": 3}, list(pairs), ["train.steps=1", pairs[0]]):
+        with pytest.raises(UserError, match="seen"):
+            vfc.attack(
+                "identity", dataset="digits", unintended="mlp, vgg11", attributes="ink", accept="symmetric",
+                protocols="transfer", gates="transfer.accuracy <= 0.5", overrides=overrides,
+            )  # fmt: skip
+        assert seen[-1].overrides == pairs
+    one = seen[-1]
+    assert (one.unintended, one.attributes, one.accept) == (("mlp", "vgg11"), ("ink",), ("symmetric",))
+    for wrong, says in (
+        (
+            {"overrides": {"steps": 1}},
+            "expected name.option in overrides, got 'steps'; write overrides={\"train.steps\"",
+        ),
+        ({"overrides": 3}, "expected overrides as a mapping, got 3"),
+        ({"unintended": [3]}, "expected another value of vfc.attack.unintended"),
+        ({"width": "wide"}, "expected another value of vfc.attack.width, got 'wide'"),
+    ):
+        with pytest.raises(UserError, match=re.escape(says)):
+            vfc.attack("identity", **wrong)
 
 
 def test_one_adversary_learns_from_plain_arrays(digits):
