@@ -11,6 +11,7 @@ from typing import Any
 
 from protocols.commands.attack import measure
 from protocols.commands.bench import BenchOptions, measure_bench
+from protocols.commands.options.gates import split_gates
 from protocols.engine.settings import Settings
 from protocols.keywords import checked, texts
 from reports.opened import OpenedBench, OpenedReport
@@ -30,8 +31,8 @@ def attack(
     release: object,
     target: object,
     dataset: str | None,
-    protocols: Sequence[str],
-    gates: Sequence[str],
+    protocols: str | Sequence[str],
+    gates: str | Sequence[str],
     threat: str | None,
     budget: str,
     seed: int,
@@ -46,10 +47,12 @@ def attack(
             settings = _arrays(beside, release, labels, images, attributes, target)
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target)
+        limits, preset = split_gates(tuple(map(str, texts(gates))), further.pop("preset", None))
         chosen = Settings(
             **(settings | further),
             protocols=tuple(map(str, texts(protocols))),
-            gates=tuple(map(str, texts(gates))),
+            gates=limits,
+            preset=preset,
             threat=threat,
             budget=budget,
             seed=seed,

@@ -35,8 +35,8 @@ def attack(
     release: object = None,
     target: object = None,
     dataset: str | None = None,
-    protocols: Sequence[str] = ("adaptive-probe",),
-    gates: Sequence[str] = (),
+    protocols: str | Sequence[str] = ("adaptive-probe",),
+    gates: str | Sequence[str] = (),
     threat: str | None = None,
     budget: str = "standard",
     seed: int = 0,
@@ -69,7 +69,8 @@ def attack(
             defense's own `predict` or `target`; without any, ratios are not applicable.
         dataset: what `--dataset` takes, instead of images.
         protocols: names as in `vfc list protocols`.
-        gates: `METRIC OP NUMBER`, such as "adaptive.accuracy@1 <= 0.5".
+        gates: `METRIC OP NUMBER`, such as "adaptive.accuracy@1 <= 0.5", or the name of ready-made ones: paper,
+            standard or strict.
         threat: highest level of knowledge, L0 to L5; None for each protocol's default.
         budget: smoke (minutes), standard or full.
         seed: of everything.

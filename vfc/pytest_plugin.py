@@ -39,7 +39,7 @@ def assert_suppressed(
 
     Args:
         defense: what `--release` takes, or a function at the top of a module that returns a defense.
-        gates: `METRIC OP NUMBER`, at least one.
+        gates: `METRIC OP NUMBER`, at least one, or the name of ready-made ones: paper, standard or strict.
         out: folder for the report; a temporary one by default.
         options: fields of `protocols.engine.settings.Settings`, such as `protocols="transfer"`, `dataset`, `seed`. The
             budget is `smoke` unless said otherwise.
@@ -73,6 +73,7 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
 
     require_own_packages()
     from protocols.commands.attack import run_attack
+    from protocols.commands.options.gates import split_gates
     from protocols.engine.settings import Settings
     from protocols.keywords import checked
     from reports.model.storage import load
@@ -86,6 +87,7 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
         "protocols": _protocols(options),
     }
     given |= {"verbosity": -1, **options}
+    given["gates"], given["preset"] = split_gates(given.get("gates", ()), given.get("preset"))
     with tempfile.TemporaryDirectory() as folder:
         place = str(out) if out is not None else folder
         settings = Settings(release=_release(defense), out=place, **given)
