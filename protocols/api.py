@@ -16,6 +16,7 @@ from protocols.engine.settings import Settings
 from protocols.keywords import checked, texts
 from reports.opened import OpenedBench, OpenedReport
 from vfc.errors import UserError
+from vfc.handed.held import FOLDERS_LENT
 
 NO_BENCH = ("release", "protocols", "gates", "preset", "accept")
 """Settings that mean nothing in a bench."""
@@ -140,10 +141,11 @@ def _data(
 ) -> dict[str, Any]:
     """The settings of the data: a name that `--dataset` takes, or images held in this process."""
     if images is None:
-        _refuse("without images", labels=labels, test=test)
+        derived = _derived(labels)
+        _refuse("without images", labels=None if derived else labels, test=test)
         if isinstance(attributes, Mapping):
             raise UserError("expected names of labels as attributes without images, got arrays", "give images= too")
-        return {"dataset": dataset, "attributes": texts(attributes or ())}
+        return {"dataset": dataset, "attributes": texts(attributes or ()), "labels": derived}
     _refuse("beside images", dataset=dataset)
     if labels is None:
         raise UserError("expected labels beside images, got none", "give labels=, one class per image")
@@ -153,6 +155,12 @@ def _data(
     named = attributes if isinstance(attributes, Mapping) else {}
     found: dict[str, Any] = {"dataset": hold_images(images, labels, named, test)}
     return found | ({} if isinstance(attributes, Mapping) else {"attributes": texts(attributes or ())})
+
+
+def _derived(labels: object) -> tuple[str, ...]:
+    """Labels to derive, as `--label` has them; none if these are others."""
+    found = texts(labels) if isinstance(labels, str | list | tuple) else ()
+    return found if all(isinstance(each, str) and "=" in each for each in found) else ()
 
 
 def _arrays(
@@ -200,8 +208,13 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
     if out is not None:
         yield Path(out)
         return
-    with tempfile.TemporaryDirectory(prefix="vfc-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="vfc-") as name:
+        folder = Path(name)
+        FOLDERS_LENT.add(folder)
+        try:
+            yield folder
+        finally:
+            FOLDERS_LENT.discard(folder)
 
 
 def _call(function: str, subject: object, **given: object) -> str:

@@ -6,7 +6,7 @@ import vfc
 report = vfc.attack(defense, images=images, labels=labels, target=model, budget="smoke")
 ```
 
-Importing this imports nothing else: each function fetches what it needs when it is called.
+Importing this imports nothing else but the version: each function fetches what it needs when it is called.
 """
 
 # Structure: calibration does not count it.
@@ -14,6 +14,8 @@ Importing this imports nothing else: each function fetches what it needs when it
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from vfc.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from reports.opened import OpenedBench, OpenedReport
 
 __all__ = ["attack", "bench", "fit_adversary", "load_report"]
+__version__ = VERSION
 
 
 def attack(
@@ -61,7 +64,8 @@ def attack(
         defense: a torch module or a function from images (n, c, side, side) in [0, 1] to one release row per image,
             an object that can be called like that, or whatever `--release` takes as text.
         images: numpy array or tensor, shape (n, 1 or 3, side, side), floats in [0, 1] or uint8.
-        labels: the task, classes from 0, shape (n,); or a mapping of names to such, the task first.
+        labels: the task, classes from 0, shape (n,); or a mapping of names to such, the task first. Without images,
+            labels to derive from those of `dataset`, such as "living=label:2,3,4,5,6,7", which `task` may name.
         attributes: what else attackers may want to know, by name, each (n,); or names of labels of `dataset`.
         test: (images, labels) on which everybody is graded; without it, a quarter of the images.
         release: published values (n, ...) instead of a defense, with their `labels`, and `images` if they are known.
@@ -186,7 +190,7 @@ def fit_adversary(
 
 
 def load_report(path: str | Path) -> OpenedReport:
-    """Read a report that `vfc attack` wrote; imports no torch.
+    """Read a report that `vfc attack` wrote, or that of a row of `vfc bench`; imports no torch.
 
     Example:
         ```python
@@ -197,10 +201,13 @@ def load_report(path: str | Path) -> OpenedReport:
         path: `report.json`, or the folder that holds it.
 
     Raises:
-        vfc.errors.UserError: it is missing, damaged or changed by hand.
+        vfc.errors.UserError: it is missing, damaged or changed by hand, or a whole bench.
     """
     _require_own_packages()
+    from protocols.bench.rows import refuse_bench
     from reports.opened import open_report
+
+    refuse_bench(path)
 
     return open_report(path)
 

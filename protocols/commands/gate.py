@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from protocols.bench.rows import refuse_bench
 from protocols.commands.options.config import config_keys
 from protocols.commands.options.gates import split_gates
 from protocols.commands.output import printing
@@ -50,6 +51,7 @@ def run_gate(
     if tolerance is not None and baseline is None:
         raise UserError("expected --baseline beside --tolerance, got none", "name the earlier report")
     texts, preset = split_gates(texts, preset)
+    refuse_bench(path)
     report = load(path)
     read_config(config, config_keys())  # a key that nobody knows is a section that nobody reads, [polcy] say
     policy = _policy(report, policy_of(config, preset).accepting(accept), texts, baseline is not None)

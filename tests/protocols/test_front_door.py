@@ -26,6 +26,7 @@ from vfc.defense import Defense
 from vfc.errors import UserError
 from vfc.handed.held import DEFENSES_HELD
 from vfc.release import Release
+from vfc.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {
@@ -119,7 +120,7 @@ def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, mo
     assert float(space["published"].values.max()) == pytest.approx(0.1)
 
 
-def test_a_function_is_attacked_in_this_process(digits, tmp_path):
+def test_a_function_is_attacked_in_this_process(digits, tmp_path, capsys):
     images, _ = digits
     calls = []
 
@@ -130,6 +131,7 @@ def test_a_function_is_attacked_in_this_process(digits, tmp_path):
     labels = {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}
     given = {"images": images, "labels": labels, "target": Odd(), "gates": "target.accuracy >= 0.9", **FAST}
     report = vfc.attack(watched, out=tmp_path / "out", **given)
+    assert f"writing to {tmp_path}" in capsys.readouterr().err
     assert calls
     assert report.report.provenance.isolated is False
     assert report.report.release.name == "watched"
@@ -226,10 +228,13 @@ def test_a_script_without_a_guard_runs_once_and_its_workers_serve(tmp_path):
     assert "started" not in done.stderr
 
 
-def test_published_values_are_attacked_as_saved_arrays_are(digits):
+def test_published_values_are_attacked_as_saved_arrays_are(digits, capsys):
     images, labels = digits
     latents = images.reshape(len(images), -1)
     report = vfc.attack(release=latents, labels=labels, target=labels, protocols="transfer", budget="smoke")
+    said = capsys.readouterr().err
+    assert "plan: transfer" in said
+    assert "writing to" not in said  # that folder is gone by now
     assert report.report.release.kind == "arrays"
     assert report.metrics["target.accuracy"].value == 1
     with pytest.raises(UserError, match="expected no test beside release"):
@@ -282,6 +287,41 @@ def test_help_has_every_keyword():
         assert parameters < known
         absent = [name for name in known - parameters if f"`{name}" not in inspect.getdoc(function)]
         assert not absent
+
+
+def test_labels_are_derived_where_there_are_no_images(monkeypatch):
+    seen = []
+
+    def keep(settings, *_):
+        seen.append(settings.labels)
+        raise UserError("seen", "enough")
+
+    monkeypatch.setattr("protocols.api.measure", keep)
+    for labels in ("even=digit:0,2,4,6,8", ["even=digit:0,2,4,6,8"], ("even=digit:0,2,4,6,8",)):
+        with pytest.raises(UserError, match="seen"):
+            vfc.attack("identity", dataset="digits", labels=labels, task="even")
+    assert seen == [("even=digit:0,2,4,6,8",)] * 3
+    for labels in (["cat", "dog"], np.array(["a=b"]), np.arange(4)):
+        with pytest.raises(UserError, match="expected no labels without images"):
+            vfc.attack("identity", dataset="digits", labels=labels)
+
+
+def test_the_folder_of_a_bench_is_told_from_a_report(tmp_path):
+    (tmp_path / "Halved-1").mkdir()
+    (tmp_path / "bench.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "bench.json"):
+        with pytest.raises(UserError, match=r"got the bench .*another one: no row was measured"):
+            vfc.load_report(path)
+    (tmp_path / "Halved-1" / "report.json").write_text("{}")
+    with pytest.raises(UserError, match=re.escape(f"name the report of a row: {tmp_path / 'Halved-1'}")):
+        vfc.load_report(str(tmp_path))
+    (tmp_path / "bench.json").unlink()
+    with pytest.raises(UserError, match="run vfc attack first"):
+        vfc.load_report(tmp_path)
+
+
+def test_the_version_is_the_distributions():
+    assert vfc.__version__ == VERSION
 
 
 def test_one_text_is_one_value_and_a_mapping_is_a_mapping(monkeypatch):
