@@ -37,6 +37,15 @@ def assert_suppressed(
 ) -> Report:
     """Attack a defense and fail unless every gate holds; what cannot be decided fails too.
 
+    Example:
+        ```python
+        from vfc.pytest_plugin import assert_suppressed
+
+
+        def test_other_models_cannot_read_it():
+            assert_suppressed("pixel-permutation", gates="transfer.accuracy <= 0.5", unintended="mlp", width=0.25)
+        ```
+
     Args:
         defense: what `--release` takes, or a function at the top of a module that returns a defense.
         gates: `METRIC OP NUMBER`, at least one, or the name of ready-made ones: paper, standard or strict.
@@ -101,6 +110,13 @@ def vfc_report(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     Equal calls of one session share one run. Verdict, digest and gates become properties of the test, which
     `--junitxml` writes.
+
+    Example:
+        ```python
+        def test_other_models_read_plain_images(vfc_report):
+            report = vfc_report("identity", protocols="transfer", unintended="mlp", width=0.25)
+            assert report.metrics["transfer.accuracy"].low > 0.3
+        ```
     """
     cache: dict[str, Report] = request.config.stash.setdefault(_CACHE, {})
 

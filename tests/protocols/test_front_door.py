@@ -81,10 +81,13 @@ def test_importing_costs_nothing():
     assert min(times) < 0.05
 
 
+ORDER = ["python", "reports", "parts", "testing", "settings"]
+"""Pages, in the order in which their examples stand on each other."""
+
 REFERENCE = [
     name
-    for page in ("python", "reports", "parts")
-    for name in re.findall(r"^::: (\S+)", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
+    for page in sorted((ROOT / "docs/reference").glob("*.md"), key=lambda path: ORDER.index(path.stem))
+    for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)
 ]
 SHOWN_BY_OTHERS = {
     "Value",
@@ -96,10 +99,11 @@ SHOWN_BY_OTHERS = {
     "Knowledge",
     "Protocol",
     "Section",
+    "Settings",
 }
 
 
-def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, monkeypatch, capsys):
+def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, monkeypatch, capsys, vfc_report):
     assert {f"vfc.{name}" for name in vfc.__all__} < set(REFERENCE)
     monkeypatch.chdir(tmp_path)
     images, labels = digits
@@ -118,6 +122,10 @@ def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, mo
     assert "Other models that never saw a release: " in shown[2]
     assert "identity" in space["fix"]
     assert float(space["published"].values.max()) == pytest.approx(0.1)
+    tests = {name: test for name, test in space.items() if name.startswith("test_")}
+    assert len(tests) == 2
+    for test in tests.values():
+        test(*([vfc_report] if "vfc_report" in inspect.signature(test).parameters else []))
 
 
 def test_a_function_is_attacked_in_this_process(digits, tmp_path, capsys):
