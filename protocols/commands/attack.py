@@ -11,8 +11,8 @@ from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
+from protocols.commands.options.policy import policy_of, said_in
 from protocols.commands.output import printing
-from protocols.commands.policy import policy_of, said_in
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors.processes import warm_up
 from protocols.engine.progress import Reporter

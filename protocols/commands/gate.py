@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 from protocols.bench.rows import refuse_bench
 from protocols.commands.options.config import config_keys
 from protocols.commands.options.gates import split_gates
+from protocols.commands.options.policy import policy_of
 from protocols.commands.output import printing
-from protocols.commands.policy import policy_of
 from protocols.engine.settings import read_config
 from reports.gate.gate import check_gates, rows_needed
 from reports.gate.policy import Policy

@@ -8,7 +8,7 @@ import pytest
 import vfc
 from protocols import cli
 from protocols.commands.options.gates import split_gates
-from protocols.commands.policy import policy_of
+from protocols.commands.options.policy import policy_of
 from vfc.errors import UserError
 from vfc.pytest_plugin import assert_suppressed
 
