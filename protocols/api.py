@@ -6,18 +6,20 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from protocols.commands.attack import measure
 from protocols.commands.bench import BenchOptions, measure_bench
+from protocols.commands.options.gates import split_gates
 from protocols.engine.settings import Settings
+from protocols.keywords import checked, texts
 from reports.opened import OpenedBench, OpenedReport
-from vfc.errors import UserError, unknown
+from vfc.errors import UserError
+from vfc.handed.held import FOLDERS_LENT
 
-OWN = ("release", "dataset", "protocols", "gates", "threat", "budget", "seed", "out", "attributes", "config", "target")
-"""Fields of `Settings` that the functions here have parameters for."""
+NO_BENCH = ("release", "protocols", "gates", "preset", "accept")
+"""Settings that mean nothing in a bench."""
 
 
 def attack(
@@ -30,8 +32,8 @@ def attack(
     release: object,
     target: object,
     dataset: str | None,
-    protocols: Sequence[str],
-    gates: Sequence[str],
+    protocols: str | Sequence[str],
+    gates: str | Sequence[str],
     threat: str | None,
     budget: str,
     seed: int,
@@ -39,16 +41,19 @@ def attack(
     **options: Any,
 ) -> OpenedReport:
     """Attack a defense, judge the gates, and return the report; see `vfc.attack`, which is this."""
+    further = checked(options, "vfc.attack", attack, ("config",))
     with _visiting(), _folder(out) as place, _folder(None) as beside:
         if release is not None:
             _refuse("beside release", defense=defense, dataset=dataset, test=test)
             settings = _arrays(beside, release, labels, images, attributes, target)
         else:
             settings = _data(images, labels, attributes, test, dataset) | _defense(defense, target)
+        limits, preset = split_gates(tuple(map(str, texts(gates))), further.pop("preset", None))
         chosen = Settings(
-            **(settings | _checked(options)),
-            protocols=_texts(protocols),
-            gates=_texts(gates),
+            **(settings | further),
+            protocols=tuple(map(str, texts(protocols))),
+            gates=limits,
+            preset=preset,
             threat=threat,
             budget=budget,
             seed=seed,
@@ -68,6 +73,7 @@ def bench(
     labels: object,
     attributes: Mapping[str, object] | Sequence[str] | None,
     test: object,
+    target: object,
     dataset: str | None,
     threat: str | None,
     budget: str,
@@ -76,17 +82,22 @@ def bench(
     **options: Any,
 ) -> OpenedBench:
     """Put defenses under the same adversaries and into one table; see `vfc.bench`, which is this."""
-    several = defenses if isinstance(defenses, list | tuple) else [defenses]
+    further = checked(options, "vfc.bench", bench, ("config", *NO_BENCH))
     with _visiting(), _folder(out) as place:
         settings = _data(images, labels, attributes, test, dataset)
-        named = []
-        for each in several:
-            found = _defense(each, None)
+        named: list[str] = []
+        names: dict[str, str] = {}
+        for title, each in _several(defenses):
+            found = _defense(each, target)
             named.append(str(found.pop("release")))
             settings |= found
-        own = BenchOptions(defenses=",".join(named), sweep=False, files={})
+            if title is not None and names.setdefault(named[-1], title) != title:
+                raise UserError(
+                    f"expected different defenses, got the same one as {names[named[-1]]!r} and {title!r}", "drop one"
+                )
+        own = BenchOptions(defenses=",".join(named), sweep=False, files={}, names=names)
         chosen = Settings(
-            **(settings | _checked(options)),
+            **(settings | further),
             threat=threat,
             budget=budget,
             seed=seed,
@@ -96,6 +107,13 @@ def bench(
         said = _call("vfc.bench", ", ".join(named), budget=budget)
         table, _ = measure_bench(chosen, own, {}, [said])
     return OpenedBench(bench=table)
+
+
+def _several(defenses: object) -> list[tuple[str | None, object]]:
+    """Defenses with what their rows are called, where that was said."""
+    if isinstance(defenses, Mapping):
+        return [(str(name), each) for name, each in defenses.items()]
+    return [(None, each) for each in (defenses if isinstance(defenses, list | tuple) else [defenses])]
 
 
 def _defense(value: object, target: object) -> dict[str, Any]:
@@ -109,7 +127,7 @@ def _defense(value: object, target: object) -> dict[str, Any]:
         if target is not None and not isinstance(target, str):
             raise UserError(
                 f"expected the name of an architecture as target beside {str(value)!r}, got {type(target).__name__}",
-                "let the factory return a module that has the target as its attribute `target`",
+                "leave target out, and give the defense's own module the target as its attribute `target`",
             )
         return {"release": str(value)} | ({} if target is None else {"target": target})
 
@@ -123,10 +141,11 @@ def _data(
 ) -> dict[str, Any]:
     """The settings of the data: a name that `--dataset` takes, or images held in this process."""
     if images is None:
-        _refuse("without images", labels=labels, test=test)
+        derived = _derived(labels)
+        _refuse("without images", labels=None if derived else labels, test=test)
         if isinstance(attributes, Mapping):
             raise UserError("expected names of labels as attributes without images, got arrays", "give images= too")
-        return {"dataset": dataset, "attributes": tuple(attributes or ())}
+        return {"dataset": dataset, "attributes": texts(attributes or ()), "labels": derived}
     _refuse("beside images", dataset=dataset)
     if labels is None:
         raise UserError("expected labels beside images, got none", "give labels=, one class per image")
@@ -135,7 +154,13 @@ def _data(
 
     named = attributes if isinstance(attributes, Mapping) else {}
     found: dict[str, Any] = {"dataset": hold_images(images, labels, named, test)}
-    return found | ({} if isinstance(attributes, Mapping) else {"attributes": tuple(attributes or ())})
+    return found | ({} if isinstance(attributes, Mapping) else {"attributes": texts(attributes or ())})
+
+
+def _derived(labels: object) -> tuple[str, ...]:
+    """Labels to derive, as `--label` has them; none if these are others."""
+    found = texts(labels) if isinstance(labels, str | list | tuple) else ()
+    return found if all(isinstance(each, str) and "=" in each for each in found) else ()
 
 
 def _arrays(
@@ -151,24 +176,6 @@ def _arrays(
     from vfc.handed.published import save_published
 
     return {"release": str(save_published(folder / "release.safetensors", release, labels, images, attributes, target))}
-
-
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Further settings by name; lists become tuples.
-
-    Raises:
-        UserError: there is no such setting.
-    """
-    known = {field.name for field in fields(Settings)} - set(OWN)
-    for name in options:
-        if name not in known:
-            raise unknown("option", name, known)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-
-
-def _texts(values: Sequence[str]) -> tuple[str, ...]:
-    """Several texts; a single one is meant as one."""
-    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
 
 
 def _refuse(where: str, **given: object) -> None:
@@ -201,8 +208,13 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
     if out is not None:
         yield Path(out)
         return
-    with tempfile.TemporaryDirectory(prefix="vfc-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="vfc-") as name:
+        folder = Path(name)
+        FOLDERS_LENT.add(folder)
+        try:
+            yield folder
+        finally:
+            FOLDERS_LENT.discard(folder)
 
 
 def _call(function: str, subject: object, **given: object) -> str:

@@ -6,7 +6,7 @@ import vfc
 report = vfc.attack(defense, images=images, labels=labels, target=model, budget="smoke")
 ```
 
-Importing this imports nothing else: each function fetches what it needs when it is called.
+Importing this imports nothing else but the version: each function fetches what it needs when it is called.
 """
 
 # Structure: calibration does not count it.
@@ -14,6 +14,8 @@ Importing this imports nothing else: each function fetches what it needs when it
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from vfc.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from reports.opened import OpenedBench, OpenedReport
 
 __all__ = ["attack", "bench", "fit_adversary", "load_report"]
+__version__ = VERSION
 
 
 def attack(
@@ -35,8 +38,8 @@ def attack(
     release: object = None,
     target: object = None,
     dataset: str | None = None,
-    protocols: Sequence[str] = ("adaptive-probe",),
-    gates: Sequence[str] = (),
+    protocols: str | Sequence[str] = ("adaptive-probe",),
+    gates: str | Sequence[str] = (),
     threat: str | None = None,
     budget: str = "standard",
     seed: int = 0,
@@ -61,7 +64,8 @@ def attack(
         defense: a torch module or a function from images (n, c, side, side) in [0, 1] to one release row per image,
             an object that can be called like that, or whatever `--release` takes as text.
         images: numpy array or tensor, shape (n, 1 or 3, side, side), floats in [0, 1] or uint8.
-        labels: the task, classes from 0, shape (n,); or a mapping of names to such, the task first.
+        labels: the task, classes from 0, shape (n,); or a mapping of names to such, the task first. Without images,
+            labels to derive from those of `dataset`, such as "living=label:2,3,4,5,6,7", which `task` may name.
         attributes: what else attackers may want to know, by name, each (n,); or names of labels of `dataset`.
         test: (images, labels) on which everybody is graded; without it, a quarter of the images.
         release: published values (n, ...) instead of a defense, with their `labels`, and `images` if they are known.
@@ -69,12 +73,17 @@ def attack(
             defense's own `predict` or `target`; without any, ratios are not applicable.
         dataset: what `--dataset` takes, instead of images.
         protocols: names as in `vfc list protocols`.
-        gates: `METRIC OP NUMBER`, such as "adaptive.accuracy@1 <= 0.5".
+        gates: `METRIC OP NUMBER`, such as "adaptive.accuracy@1 <= 0.5", or the name of ready-made ones: paper,
+            standard or strict.
         threat: highest level of knowledge, L0 to L5; None for each protocol's default.
         budget: smoke (minutes), standard or full.
         seed: of everything.
         out: folder for the report and for what a killed run resumes from; None keeps nothing but the cache.
-        options: further fields of `protocols.engine.settings.Settings`, such as `unintended=("mlp",)`.
+        options: further fields of `protocols.engine.settings.Settings`. The models: `unintended=["mlp"]`, `width`; the
+            data: `task`, `split`, `split_seed`, `data_root`, `download`; the attacks: `seeds`,
+            `overrides={"fine-tune.steps": 400, "train.steps": 200}`; the gates: `preset`, `accept`; the machine:
+            `device`, `threads`, `executor`, `workers`, `ray_address`, `job_limit`, `fit_limit`, `call_limit`,
+            `no_isolation`, `no_cache`, `fresh`.
 
     Returns:
         The report, which shows itself in a notebook.
@@ -98,6 +107,7 @@ def bench(
     labels: object = None,
     attributes: Mapping[str, object] | Sequence[str] | None = None,
     test: object = None,
+    target: object = None,
     dataset: str | None = None,
     threat: str | None = None,
     budget: str = "standard",
@@ -110,24 +120,29 @@ def bench(
     Example:
         ```python
         table = vfc.bench(
-            ["label-release", lambda images: images], attributes=["ink"], threat="L0", budget="smoke",
-            unintended=["mlp"],
+            {"labels": "label-release", "plain": lambda images: images}, attributes=["ink"], threat="L0",
+            budget="smoke", unintended=["mlp"],
         )
         print([row.name for row in table.rows])
         ```
 
     Args:
-        defenses: a defense or a list of them: objects as for `attack`, or names; "all" is every registered one.
+        defenses: a defense, a list of them, or a mapping of names for their rows to them: objects as for `attack`, or
+            names; "all" is every registered one. Rows without a name that would be called the same get -1, -2.
         images: as for `attack`, and so are all that follow.
         labels: the task, or several labels by name.
         attributes: what else attackers may want to know.
         test: on what everybody is graded.
+        target: the intended use of every release, or the name of an architecture. Where each defense has its own head,
+            leave it out and set the attribute `target` of each module: without either, a row has no utility.
         dataset: what `--dataset` takes, instead of images.
         threat: highest level of knowledge.
         budget: smoke, standard or full.
         seed: of everything.
         out: folder for the table, the reports of all rows, and what a killed run resumes from.
-        options: further fields of `protocols.engine.settings.Settings`.
+        options: as for `attack`: `unintended`, `width`, `task`, `split`, `split_seed`, `data_root`, `download`,
+            `seeds`, `overrides`, `device`, `threads`, `executor`, `workers`, `ray_address`, `job_limit`, `fit_limit`,
+            `call_limit`, `no_isolation`, `no_cache`, `fresh`.
 
     Returns:
         The table, which shows itself in a notebook.
@@ -139,8 +154,8 @@ def bench(
     from protocols import api
 
     return api.bench(
-        defenses, images=images, labels=labels, attributes=attributes, test=test, dataset=dataset, threat=threat,
-        budget=budget, seed=seed, out=out, **options,
+        defenses, images=images, labels=labels, attributes=attributes, test=test, target=target, dataset=dataset,
+        threat=threat, budget=budget, seed=seed, out=out, **options,
     )  # fmt: skip
 
 
@@ -175,7 +190,7 @@ def fit_adversary(
 
 
 def load_report(path: str | Path) -> OpenedReport:
-    """Read a report that `vfc attack` wrote; imports no torch.
+    """Read a report that `vfc attack` wrote, or that of a row of `vfc bench`; imports no torch.
 
     Example:
         ```python
@@ -186,10 +201,13 @@ def load_report(path: str | Path) -> OpenedReport:
         path: `report.json`, or the folder that holds it.
 
     Raises:
-        vfc.errors.UserError: it is missing, damaged or changed by hand.
+        vfc.errors.UserError: it is missing, damaged or changed by hand, or a whole bench.
     """
     _require_own_packages()
+    from protocols.bench.rows import refuse_bench
     from reports.opened import open_report
+
+    refuse_bench(path)
 
     return open_report(path)
 

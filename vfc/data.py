@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from vfc.config import user_cache_folder
-from vfc.datasets.labels import parse_label
+from vfc.datasets.labels import check_from_zero, parse_label
 from vfc.errors import UserError, unknown
 from vfc.handed.held import DATASETS_HELD
 from vfc.registries import DATASETS as DATASETS
@@ -165,6 +165,10 @@ def load_dataset(
         check_dataset(dataset)
     for text in labels:
         dataset = _derive(dataset, text)
+    if name == "npz":  # ages, say, may be bins' to read
+        for label in dataset.classes.keys() - {parse_label(text).source for text in labels}:
+            rows = torch.cat([part.labels[label] for part in (dataset.train, dataset.test) if part is not None])
+            check_from_zero(f"label {label!r} of {dataset.name}", rows.numpy(), f"store {label}")
     if task is not None:
         if task not in dataset.classes:
             raise unknown("label", task, dataset.classes)
@@ -215,7 +219,10 @@ def image_set(images: npt.NDArray[np.generic], labels: Mapping[str, npt.NDArray[
                 f"store {name}.argmax(1)",
             )
         if values.dtype.kind not in "iub":
-            raise UserError(f"expected integers as label {name!r} in {where}, got {values.dtype}", "number the classes")
+            raise UserError(
+                f"expected integers as label {name!r} in {where}, got {values.dtype}",
+                f"number the classes: store np.unique({name}, return_inverse=True)[1]",
+            )
         if values.shape != (len(images),):
             raise UserError(
                 f"expected {len(images)} values of label {name!r} in {where}, got shape {values.shape}",

@@ -65,13 +65,21 @@ _LISTED = {
 """Where all names of a kind are listed."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name nobody registered: says which is meant, the nearest ones, and how to list the rest."""
+def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> UserError:
+    """The error for a name nobody registered: says which is meant, the nearest ones, and how to list the rest.
+
+    Args:
+        kind: what the name should have been.
+        name: what was given.
+        known: all names.
+        listed: where they can be read; by default where the command line lists them.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     if len(names) <= 2 * NEAREST:
         return UserError(f"unknown {kind} {name!r}", f"{hint}known: {', '.join(names) or 'none'}")
     nearest = difflib.get_close_matches(name, names, n=NEAREST, cutoff=0.0)
-    where = f"{_LISTED[kind]} has all {len(names)}" if kind in _LISTED else f"and {len(names) - NEAREST} more"
+    listed = listed or _LISTED.get(kind, "")
+    where = f"{listed} has all {len(names)}" if listed else f"and {len(names) - NEAREST} more"
     return UserError(f"unknown {kind} {name!r}", f"{hint}nearest: {', '.join(nearest)}; {where}")

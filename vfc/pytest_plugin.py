@@ -31,18 +31,27 @@ DEFAULT_GATES = ("transfer.suppression_ratio >= 2",)
 def assert_suppressed(
     defense: str | Path | Callable[..., Any],
     *,
-    gates: Sequence[str] = DEFAULT_GATES,
+    gates: str | Sequence[str] = DEFAULT_GATES,
     out: str | Path | None = None,
     **options: Any,
 ) -> Report:
     """Attack a defense and fail unless every gate holds; what cannot be decided fails too.
 
+    Example:
+        ```python
+        from vfc.pytest_plugin import assert_suppressed
+
+
+        def test_other_models_cannot_read_it():
+            assert_suppressed("pixel-permutation", gates="transfer.accuracy <= 0.5", unintended="mlp", width=0.25)
+        ```
+
     Args:
         defense: what `--release` takes, or a function at the top of a module that returns a defense.
-        gates: `METRIC OP NUMBER`, at least one.
+        gates: `METRIC OP NUMBER`, at least one, or the name of ready-made ones: paper, standard or strict.
         out: folder for the report; a temporary one by default.
-        options: fields of `protocols.engine.settings.Settings`, such as `protocols=("transfer",)`, `dataset`, `seed`.
-            The budget is `smoke` unless said otherwise.
+        options: fields of `protocols.engine.settings.Settings`, such as `protocols="transfer"`, `dataset`, `seed`. The
+            budget is `smoke` unless said otherwise.
 
     Returns:
         The report.
@@ -56,7 +65,7 @@ def assert_suppressed(
 
     if not gates:
         raise UserError("expected a gate, got none", "for instance gates=['transfer.suppression_ratio >= 2']")
-    report = attacked(defense, gates=tuple(gates), out=out, **options)
+    report = attacked(defense, gates=gates, out=out, **options)
     failed = [f"{gate.outcome}: {gate.expr}: {gate.reason}" for gate in report.gates if gate.outcome != "held"]
     if failed:
         raise AssertionError("not suppressed\n" + "\n".join(failed))
@@ -69,25 +78,28 @@ def attacked(defense: str | Path | Callable[..., Any], *, out: str | Path | None
     Raises:
         UserError: an option or the defense cannot be used, or another package has the name of one of ours.
     """
-    from dataclasses import fields
-
     from vfc.__main__ import require_own_packages
 
     require_own_packages()
     from protocols.commands.attack import run_attack
+    from protocols.commands.options.gates import split_gates
     from protocols.engine.settings import Settings
+    from protocols.keywords import checked
     from reports.model.storage import load
-    from vfc.errors import unknown
 
-    known = {field.name for field in fields(Settings)} - {"release", "out", "verbosity"}
-    for name in options:
-        if name not in known:
-            raise unknown("option", name, known)
+    options = checked(options, "vfc.pytest_plugin.assert_suppressed", attacked, ("release",))
     # A policy of the working folder is for `vfc attack`; a test says itself what it asks for.
-    given = {"budget": "smoke", "executor": "local", "config": os.devnull, "protocols": _protocols(options), **options}
+    given: dict[str, Any] = {
+        "budget": "smoke",
+        "executor": "local",
+        "config": os.devnull,
+        "protocols": _protocols(options),
+    }
+    given |= {"verbosity": -1, **options}
+    given["gates"], given["preset"] = split_gates(given.get("gates", ()), given.get("preset"))
     with tempfile.TemporaryDirectory() as folder:
         place = str(out) if out is not None else folder
-        settings = Settings(release=_release(defense), out=place, verbosity=-1, **given)
+        settings = Settings(release=_release(defense), out=place, **given)
         run_attack(settings, {}, ["pytest"])
         return load(place)
 
@@ -98,6 +110,13 @@ def vfc_report(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     Equal calls of one session share one run. Verdict, digest and gates become properties of the test, which
     `--junitxml` writes.
+
+    Example:
+        ```python
+        def test_other_models_read_plain_images(vfc_report):
+            report = vfc_report("identity", protocols="transfer", unintended="mlp", width=0.25)
+            assert report.metrics["transfer.accuracy"].low > 0.3
+        ```
     """
     cache: dict[str, Report] = request.config.stash.setdefault(_CACHE, {})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,6 +95,7 @@ def planned(
     *,
     sweep: bool,
     protocols: tuple[str, ...] = PROTOCOLS,
+    names: Mapping[str, str] | None = None,
 ) -> list[Planned]:
     """All rows, in the order in which they are graded.
 
@@ -103,13 +105,18 @@ def planned(
         dataset: what they are fitted on.
         sweep: a row for every point of the grids that defenses declare.
         protocols: what every row is graded by.
+        names: what rows are called, by the text of their spec; others by their defense, with -1, -2 where several are
+            called the same.
 
     Raises:
-        UserError: two rows would share a folder, or an option is both swept and set.
+        UserError: two rows would share a folder, a name means several defenses, or an option is both swept and set.
     """
     settings = replace(settings, protocols=protocols)
+    called = _titles(specs, names or {})
     rows = [
-        row for name, spec in specs.items() for row in _of(settings, name, spec, dataset, points_of(name, sweep=sweep))
+        row
+        for name, spec in specs.items()
+        for row in _of(settings, name, spec, dataset, called[name], points_of(name, sweep=sweep))
     ]
     taken: dict[str, str] = {}
     for row in rows:
@@ -117,6 +124,20 @@ def planned(
             raise UserError(f"expected different names, got {taken[row.folder]!r} and {row.name!r}", "rename one")
         taken[row.folder] = row.name
     return rows
+
+
+def _titles(specs: Mapping[str, ReleaseSpec], names: Mapping[str, str]) -> dict[str, str]:
+    """What the rows of every spec are called; raises `UserError` for a name of several defenses."""
+    for text in names.keys() - specs.keys():
+        raise UserError(f"expected one defense as {names[text]!r}, got {text!r}", "name each by itself")
+    titles = {text: names.get(text, spec.name) for text, spec in specs.items()}
+    several = Counter(titles.values())
+    count: Counter[str] = Counter()
+    for text, title in titles.items():
+        if text not in names and several[title] > 1:
+            count[title] += 1
+            titles[text] = f"{title}-{count[title]}"
+    return titles
 
 
 def points_of(name: str, *, sweep: bool) -> list[dict[str, float]]:
@@ -127,7 +148,12 @@ def points_of(name: str, *, sweep: bool) -> list[dict[str, float]]:
 
 
 def _of(
-    settings: Settings, name: str, spec: ReleaseSpec, dataset: Dataset, points: Sequence[Mapping[str, float]]
+    settings: Settings,
+    name: str,
+    spec: ReleaseSpec,
+    dataset: Dataset,
+    title: str,
+    points: Sequence[Mapping[str, float]],
 ) -> list[Planned]:
     """The rows of one defense."""
     rows = []
@@ -147,8 +173,8 @@ def _of(
         )
         rows.append(
             Planned(
-                name=spec.name + words,
-                folder=re.sub(r"[^\w.-]+", "-", spec.name + words).strip(".-") or "row",
+                name=title + words,
+                folder=re.sub(r"[^\w.-]+", "-", title + words).strip(".-") or "row",
                 spec=spec,
                 settings=named_by_content(own, spec, dataset),
                 point=dict(point),

@@ -11,6 +11,7 @@ from typing import Any
 
 from protocols.bench.grading import reason_of
 from protocols.bench.plan import Planned
+from protocols.bench.rows import FILE
 from protocols.engine.progress import Reporter
 from reports.model.report import Report
 from reports.model.storage import load
@@ -18,7 +19,6 @@ from reports.studies.bench.data import Entry
 from vfc.artifact import save_json
 from vfc.errors import NotApplicableError, UserError
 
-FILE = "bench.json"
 SCHEMA = 1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from adversaries.registries import ADVERSARIES
 from adversaries.threat import parse_level
+from protocols.commands.options.policy import policy_of, said_in
 from protocols.commands.output import printing
 from protocols.engine.budget import RADII, get_budget
 from protocols.engine.executors.processes import warm_up
@@ -18,7 +19,7 @@ from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
 from protocols.evaluation.registry import PROTOCOLS
 from reports.gate.gate import check_gates
-from reports.gate.policy import Policy, read_policy
+from reports.gate.policy import Policy
 from reports.gate.verdict import exit_code, verdict
 from reports.model.files import REPORT
 from reports.model.report import Report
@@ -73,10 +74,13 @@ def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str], *, 
     """
     started = datetime.now(UTC)
     names = protocol_names(settings.protocols)
-    policy = read_policy(settings.config, settings.preset).adding(settings.gates).accepting(settings.accept)
-    check_required(policy)
     labelled = settings.threat is None or parse_level(settings.threat) >= "L2"
     grid = get_budget(settings.budget).labels if labelled else ()
+    policy = policy_of(settings.config, settings.preset)
+    with said_in(settings.config):
+        check_required(policy)
+        check_gates(policy.gates, names, grid=grid, budgets=RADII)
+    policy = policy.adding(settings.gates).accepting(settings.accept)
     check_gates(policy.gates, names, grid=grid, budgets=RADII)
     if settings.executor == "processes":
         warm_up()

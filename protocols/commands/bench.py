@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,13 @@ class BenchOptions:
         defenses: names with commas between them.
         sweep: grade the defenses that declare a grid at every point of it.
         files: where formats go besides the bench's folder, by format.
+        names: what rows are called, by what `defenses` says of them.
     """
 
     defenses: str
     sweep: bool
     files: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_bench(settings: Settings, options: BenchOptions, passed: dict[str, Any], argv: Sequence[str]) -> int:
@@ -81,7 +83,7 @@ def measure_bench(
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
     settings = with_attributes(settings, dataset)
     Families.of(settings, dataset)  # says now what would fail every row
-    rows = planned(settings, specs, dataset, sweep=options.sweep)
+    rows = planned(settings, specs, dataset, sweep=options.sweep, names=options.names)
     identity = {"verb": STEM, **settings.identity()}
     out = Path(settings.out) if settings.out else Path("runs") / f"{STEM}-{digest_of(identity)[:8]}"
     hidden = settings.attributes or tuple(dataset.attributes)

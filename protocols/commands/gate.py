@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from protocols.bench.rows import refuse_bench
 from protocols.commands.options.config import config_keys
+from protocols.commands.options.gates import split_gates
+from protocols.commands.options.policy import policy_of
 from protocols.commands.output import printing
 from protocols.engine.settings import read_config
 from reports.gate.gate import check_gates, rows_needed
-from reports.gate.policy import Policy, read_policy
+from reports.gate.policy import Policy
 from reports.gate.verdict import exit_code, verdict
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
@@ -35,7 +38,7 @@ def run_gate(
     Args:
         path: report.json, or the folder that holds it.
         texts: gates of the command line, which come beside those of the policy.
-        preset: ready-made gates.
+        preset: ready-made gates, which `texts` may name too.
         baseline: an earlier report than which no directed metric may be worse.
         tolerance: what may be lost against it; needs `baseline`.
         config: file that holds the policy; None looks into the current folder.
@@ -47,9 +50,11 @@ def run_gate(
     """
     if tolerance is not None and baseline is None:
         raise UserError("expected --baseline beside --tolerance, got none", "name the earlier report")
+    texts, preset = split_gates(texts, preset)
+    refuse_bench(path)
     report = load(path)
     read_config(config, config_keys())  # a key that nobody knows is a section that nobody reads, [polcy] say
-    policy = _policy(report, read_policy(config, preset).accepting(accept), texts, baseline is not None)
+    policy = _policy(report, policy_of(config, preset).accepting(accept), texts, baseline is not None)
     compared = _against(path, report, baseline, tolerance or 0.0, policy) if baseline is not None else []
     others = len(compared)
     rows = load_rows(path, report) if rows_needed(report, policy.gates, policy.level(others)) else None

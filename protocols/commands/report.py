@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from protocols.bench.rows import refuse_bench
 from protocols.commands.output import printing, write_formats
 from reports.model.files import REPORT
 from reports.model.report import Report
@@ -23,6 +24,7 @@ def run_report(path: str, files: Mapping[str, str]) -> int:
     Raises:
         UserError: the report cannot be used, or a file cannot be written.
     """
+    refuse_bench(path)
     report = load(path)
     if not files:
         _show(report)

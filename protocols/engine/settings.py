@@ -171,6 +171,12 @@ def overrides_of(table: Any) -> dict[str, Any]:
     return found
 
 
+def config_file(path: str | None) -> Path | None:
+    """The config file that counts: the one that the user named, else vfc.toml or pyproject.toml of this folder."""
+    files = [Path(path)] if path else [Path("vfc.toml"), Path("pyproject.toml")]
+    return next((file for file in files if path or file.is_file()), None)
+
+
 def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """Options from `vfc.toml` or `[tool.vfc]` of pyproject.toml; empty without either.
 

@@ -23,6 +23,7 @@ from protocols.engine.trainer import Trainer
 from protocols.memory import keep_freed
 from vfc.config import user_cache_folder
 from vfc.errors import UserError
+from vfc.handed.held import FOLDERS_LENT
 from vfc.isolation.guard import Limits, set_limits
 
 
@@ -114,7 +115,8 @@ def workspace(
     reporter = Reporter(quiet=settings.verbosity < 0, verbose=settings.verbosity > 0)
     shared = contextlib.nullcontext() if settings.no_cache else cache_in_use()
     with claimed(out, dict(identity), fresh=settings.fresh), shared:
-        reporter.note(f"writing to {out}")
+        if not any(out.is_relative_to(folder) for folder in FOLDERS_LENT):
+            reporter.note(f"writing to {out}")
         executor = executor or make_executor(settings, device)
         place = Workspace(settings=settings, device=device, out=out, executor=executor, reporter=reporter)
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from protocols.commands.options.config import check_variables
+from protocols.commands.options.usage import placed
 from vfc.errors import UserError
 from vfc.version import VERSION
 
@@ -33,6 +34,8 @@ class Verb(click.RichCommand):
                 raise UserError(f"expected a value of {option.opts[0]}, got an empty one", "give one, or leave it out")
         try:
             return super().invoke(ctx)
+        except UserError as error:
+            raise placed(error, ctx) from error
         except KeyboardInterrupt:
             raise click.Abort from None
         except (SystemExit, OSError, EOFError) as error:

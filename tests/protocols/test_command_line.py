@@ -160,3 +160,37 @@ def test_the_front_doors_import_nothing_of_what_stands_above(module):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('dataset = "digit"', "unknown dataset 'digit' (in vfc.toml)"),
+        ('protocol = ["transfr"]', "unknown protocol 'transfr' (in vfc.toml)"),
+        ('unintended = "vgg11,mlpp"', "unknown model 'mlpp' (in vfc.toml)"),
+        ('release = "nowhere.npz"', "expected a file nowhere.npz, got nothing there (in vfc.toml)"),
+        ('gate = "transfer.accuracy <= 0.5 x"', "got 'transfer.accuracy <= 0.5 x' (in vfc.toml)"),
+        ('[set]\n"fine-tune.stepz" = 3', "unknown option of fine-tune 'stepz' (in vfc.toml)"),
+        ('[set]\n"fine-tun.steps" = 3', "unknown name in --set 'fine-tun' (in vfc.toml)"),
+        ('[set.fine-tune]\nsteps = "x"', "expected another value of fine-tune.steps, got 'x' (in vfc.toml)"),
+    ],
+)
+def test_a_name_from_the_config_file_is_told_with_the_file(text, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("vfc.toml").write_text(text)
+    assert cli.run(["attack", *(() if "release" in text else ("--release", "identity"))]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_what_was_typed_is_not_told_with_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("vfc.toml").write_text('dataset = "digit"\n[set]\n"fine-tune.stepz" = 3\n')
+    assert cli.run(["attack", "--set", "fine-tune.stepz=3"]) == 2
+    assert "'stepz'; did you mean" in capsys.readouterr().err
+    Path("vfc.toml").write_text('dataset = "digit"')
+    assert cli.run(["attack", "--dataset", "digti"]) == 2
+    assert "'digti'; did you mean" in capsys.readouterr().err
+    Path("vfc.toml").unlink()
+    monkeypatch.setenv("VFC_DATASET", "digit")
+    assert cli.run(["attack"]) == 2
+    assert "unknown dataset 'digit' (from VFC_DATASET)" in capsys.readouterr().err

@@ -17,12 +17,16 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import vfc
+from protocols import api
 from protocols.evaluation.label_task import LabelTask
+from protocols.keywords import keywords
 from protocols.leakage.study import LeakageTask
 from vfc.core.split import SplitAt
 from vfc.defense import Defense
 from vfc.errors import UserError
+from vfc.handed.held import DEFENSES_HELD
 from vfc.release import Release
+from vfc.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {
@@ -43,6 +47,17 @@ def digits():
 
 def halved(x):
     return nn.functional.interpolate(nn.functional.avg_pool2d(x, 2), scale_factor=2)
+
+
+class Halved(nn.Module):
+    """Noise on an image of half the size, which is scaled up again."""
+
+    def __init__(self, noise):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x):
+        return halved(x) + self.noise * torch.sin(99 * x)
 
 
 class Odd(nn.Module):
@@ -66,10 +81,13 @@ def test_importing_costs_nothing():
     assert min(times) < 0.05
 
 
+ORDER = ["python", "reports", "parts", "testing", "settings"]
+"""Pages, in the order in which their examples stand on each other."""
+
 REFERENCE = [
     name
-    for page in ("python", "reports", "parts")
-    for name in re.findall(r"^::: (\S+)", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
+    for page in sorted((ROOT / "docs/reference").glob("*.md"), key=lambda path: ORDER.index(path.stem))
+    for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)
 ]
 SHOWN_BY_OTHERS = {
     "Value",
@@ -81,10 +99,11 @@ SHOWN_BY_OTHERS = {
     "Knowledge",
     "Protocol",
     "Section",
+    "Settings",
 }
 
 
-def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, monkeypatch, capsys):
+def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, monkeypatch, capsys, vfc_report):
     assert {f"vfc.{name}" for name in vfc.__all__} < set(REFERENCE)
     monkeypatch.chdir(tmp_path)
     images, labels = digits
@@ -97,15 +116,19 @@ def test_the_reference_is_documented_with_examples_that_run(digits, tmp_path, mo
         exec(textwrap.dedent(example[1]) if example else "", space)
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("broken 0.")  # who shifts by one pixel hides nothing
-    assert "label-release" in shown[1]
-    assert "function" in shown[1]
+    assert "labels" in shown[1]
+    assert "plain" in shown[1]
     assert space["guesses"].shape == (200,)
     assert "Other models that never saw a release: " in shown[2]
     assert "identity" in space["fix"]
     assert float(space["published"].values.max()) == pytest.approx(0.1)
+    tests = {name: test for name, test in space.items() if name.startswith("test_")}
+    assert len(tests) == 2
+    for test in tests.values():
+        test(*([vfc_report] if "vfc_report" in inspect.signature(test).parameters else []))
 
 
-def test_a_function_is_attacked_in_this_process(digits, tmp_path):
+def test_a_function_is_attacked_in_this_process(digits, tmp_path, capsys):
     images, _ = digits
     calls = []
 
@@ -116,6 +139,7 @@ def test_a_function_is_attacked_in_this_process(digits, tmp_path):
     labels = {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}
     given = {"images": images, "labels": labels, "target": Odd(), "gates": "target.accuracy >= 0.9", **FAST}
     report = vfc.attack(watched, out=tmp_path / "out", **given)
+    assert f"writing to {tmp_path}" in capsys.readouterr().err
     assert calls
     assert report.report.provenance.isolated is False
     assert report.report.release.name == "watched"
@@ -156,6 +180,38 @@ def watched(measure, here):
     return noted
 
 
+def test_defenses_of_one_class_are_rows_of_their_own(digits, monkeypatch, tmp_path):
+    """In a list they are counted, in a mapping they have the names given; one head serves them all."""
+    images, _ = digits
+    given = {"images": images, "labels": {"bright": (images.mean((1, 2, 3)) > 0.3).astype(int)}, "out": tmp_path}
+    seen, heads = [], set()
+
+    def keep(study):
+        seen.append([(row.name, row.folder) for row in study.rows])
+        heads.update(type(DEFENSES_HELD[row.spec.text].target) for row in study.rows if row.spec.kind == "object")
+        return [study._entry(row, reason="not graded here") for row in study.rows]
+
+    monkeypatch.setattr("protocols.bench.study.Study.conduct", keep)
+    table = vfc.bench([Halved(0.1), Halved(0.3), Odd()], target=Odd(), **given)
+    assert {row.name for row in table.rows} == {"Halved-1", "Halved-2", "Odd"}
+    vfc.bench([lambda x: x, lambda x: 1 - x], target=Odd(), **given | {"out": None})
+    assert heads == {Odd}
+    vfc.bench({"mild, at first": Halved(0.1), "strong": Halved(0.3), "base": "identity"}, **given | {"out": None})
+    names = [["Halved-1", "Halved-2", "Odd"], ["function-1", "function-2"], ["mild, at first", "strong", "base"]]
+    assert [[name for name, _ in rows] for rows in seen] == names
+    assert all(len({folder for _, folder in rows}) == len(rows) for rows in seen)
+    same = Halved(0.1)
+    for wrong, says in (
+        ({"a": same, "b": same}, "got the same one as 'a' and 'b'"),
+        ({"a": "identity,vfc"}, "expected one defense as 'a'"),
+        ({"a b": Halved(0.1), "a-b": Halved(0.2)}, "expected different names"),
+    ):
+        with pytest.raises(UserError, match=says):
+            vfc.bench(wrong, **given | {"out": None})
+    with pytest.raises(UserError, match="attribute `target`"):
+        vfc.bench([Halved(0.1), "identity"], target=Odd(), **given)
+
+
 SCRIPT = """
 import os
 import vfc
@@ -180,10 +236,13 @@ def test_a_script_without_a_guard_runs_once_and_its_workers_serve(tmp_path):
     assert "started" not in done.stderr
 
 
-def test_published_values_are_attacked_as_saved_arrays_are(digits):
+def test_published_values_are_attacked_as_saved_arrays_are(digits, capsys):
     images, labels = digits
     latents = images.reshape(len(images), -1)
     report = vfc.attack(release=latents, labels=labels, target=labels, protocols="transfer", budget="smoke")
+    said = capsys.readouterr().err
+    assert "plan: transfer" in said
+    assert "writing to" not in said  # that folder is gone by now
     assert report.report.release.kind == "arrays"
     assert report.metrics["target.accuracy"].value == 1
     with pytest.raises(UserError, match="expected no test beside release"):
@@ -207,6 +266,102 @@ def test_mistakes_are_named(given, says):
     with pytest.raises(UserError) as found:
         vfc.attack(**given)
     assert says in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"datset": "digits"}, "did you mean 'dataset'?"),
+        ({"budgett": "smoke"}, "did you mean 'budget'?"),
+        ({"gate": "transfer.accuracy <= 0.5"}, "did you mean 'gates'?"),
+        ({"protocol": "transfer"}, "did you mean 'protocols'?"),
+        ({"image": np.zeros((4, 1, 8, 8)), "labels": [0, 1, 0, 1]}, "did you mean 'images'?"),
+        ({"identity_extra": ()}, "unknown option 'identity_extra'"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_keyword_is_answered_with_the_right_one(given, says):
+    with pytest.raises(UserError, match=re.escape(says)) as found:
+        vfc.attack(halved, **given)
+    assert "help(vfc.attack) has all" in str(found.value)
+    assert not {"verbosity", "identity_extra"} & set(re.findall(r"\w+", found.value.fix))
+    with pytest.raises(UserError, match=r"did you mean 'budget'.* help\(vfc.bench\) has all"):
+        vfc.bench("identity", budgett="smoke")
+
+
+def test_help_has_every_keyword():
+    for function, own in ((vfc.attack, api.attack), (vfc.bench, api.bench)):
+        known = keywords(own, ("config", *(() if function is vfc.attack else api.NO_BENCH)))[0]
+        parameters = set(inspect.signature(function).parameters) - {"options"}
+        assert parameters < known
+        absent = [name for name in known - parameters if f"`{name}" not in inspect.getdoc(function)]
+        assert not absent
+
+
+def test_labels_are_derived_where_there_are_no_images(monkeypatch):
+    seen = []
+
+    def keep(settings, *_):
+        seen.append(settings.labels)
+        raise UserError("seen", "enough")
+
+    monkeypatch.setattr("protocols.api.measure", keep)
+    for labels in ("even=digit:0,2,4,6,8", ["even=digit:0,2,4,6,8"], ("even=digit:0,2,4,6,8",)):
+        with pytest.raises(UserError, match="seen"):
+            vfc.attack("identity", dataset="digits", labels=labels, task="even")
+    assert seen == [("even=digit:0,2,4,6,8",)] * 3
+    for labels in (["cat", "dog"], np.array(["a=b"]), np.arange(4)):
+        with pytest.raises(UserError, match="expected no labels without images"):
+            vfc.attack("identity", dataset="digits", labels=labels)
+
+
+def test_the_folder_of_a_bench_is_told_from_a_report(tmp_path):
+    (tmp_path / "Halved-1").mkdir()
+    (tmp_path / "bench.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "bench.json"):
+        with pytest.raises(UserError, match=r"got the bench .*another one: no row was measured"):
+            vfc.load_report(path)
+    (tmp_path / "Halved-1" / "report.json").write_text("{}")
+    with pytest.raises(UserError, match=re.escape(f"name the report of a row: {tmp_path / 'Halved-1'}")):
+        vfc.load_report(str(tmp_path))
+    (tmp_path / "bench.json").unlink()
+    with pytest.raises(UserError, match="run vfc attack first"):
+        vfc.load_report(tmp_path)
+
+
+def test_the_version_is_the_distributions():
+    assert vfc.__version__ == VERSION
+
+
+def test_one_text_is_one_value_and_a_mapping_is_a_mapping(monkeypatch):
+    seen = []
+
+    def keep(settings, *_):
+        seen.append(settings)
+        raise UserError("seen", "enough")
+
+    monkeypatch.setattr("protocols.api.measure", keep)
+    pairs = (("fine-tune.steps", 3), ("train.steps", 1))
+    mapping = {"train.steps": 1, "fine-tune.steps": 3}
+    for overrides in (mapping, {"train": {"steps": 1}, "fine-tune.steps": 3}, list(pairs), ["train.steps=1", pairs[0]]):
+        with pytest.raises(UserError, match="seen"):
+            vfc.attack(
+                "identity", dataset="digits", unintended="mlp, vgg11", attributes="ink", accept="symmetric",
+                protocols="transfer", gates="transfer.accuracy <= 0.5", overrides=overrides,
+            )  # fmt: skip
+        assert seen[-1].overrides == pairs
+    one = seen[-1]
+    assert (one.unintended, one.attributes, one.accept) == (("mlp", "vgg11"), ("ink",), ("symmetric",))
+    for wrong, says in (
+        (
+            {"overrides": {"steps": 1}},
+            "expected name.option in overrides, got 'steps'; write overrides={\"train.steps\"",
+        ),
+        ({"overrides": 3}, "expected overrides as a mapping, got 3"),
+        ({"unintended": [3]}, "expected another value of vfc.attack.unintended"),
+        ({"width": "wide"}, "expected another value of vfc.attack.width, got 'wide'"),
+    ):
+        with pytest.raises(UserError, match=re.escape(says)):
+            vfc.attack("identity", **wrong)
 
 
 def test_one_adversary_learns_from_plain_arrays(digits):

@@ -186,6 +186,22 @@ def test_malformed_npz_is_refused_in_one_line(tmp_path, arrays, words):
     assert words in one_line(error)
 
 
+def test_npz_refuses_classes_that_start_at_one_unless_bins_read_them(tmp_path):
+    images = np.random.default_rng(0).random((6, 8, 8, 1)).astype("float32")
+    file = tmp_path / "x.npz"
+    np.savez(file, images=images, digit=[0, 1, 0, 1, 0, 1], age=[1, 30, 70, 20, 9, 50])
+    with pytest.raises(UserError, match=r"from 0 as label 'age' of npz:x\.npz, got 1 to 70; store age - 1"):
+        load_dataset(f"npz:{file}")
+    found = load_dataset(f"npz:{file}", labels=["group=age:<18,<40,>=40"])
+    assert found.train.labels["group"].tolist() == [0, 1, 2, 1, 0, 2]
+    np.savez(file, train_images=images, test_images=images, train_label=[1, 2] * 3, test_label=[2, 1] * 3)
+    with pytest.raises(UserError, match="got 1 to 2; store label - 1"):
+        load_dataset(f"npz:{file}")
+    np.savez(file, images=images, label=["cat", "dog"] * 3)
+    with pytest.raises(UserError, match=r"store np.unique\(label, return_inverse=True\)\[1\]"):
+        load_dataset(f"npz:{file}")
+
+
 def test_damaged_npz_is_refused(tmp_path):
     whole = tmp_path / "whole.npz"
     np.savez_compressed(whole, images=images(64), y=np.arange(64) % 2)

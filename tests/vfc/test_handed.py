@@ -1,5 +1,7 @@
 """Objects and arrays of the caller: named wrong, they are named with the fix; the same object has the same digest."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -138,8 +140,21 @@ def test_weights_without_numbers_are_refused():
 
 
 def test_classes_that_start_at_one_are_named_with_the_fix():
-    with pytest.raises(UserError, match="from 0 as label 'label', got 1 to 2; subtract 1"):
+    with pytest.raises(UserError, match="from 0 as label 'label', got 1 to 2; hand over labels - 1"):
         hold_images(IMAGES, LABELS + 1, {})
+
+
+@pytest.mark.parametrize(
+    "texts", [np.array(["cat", "dog"] * 2), np.array(["cat", "dog"] * 2, object), ["cat", "dog"] * 2]
+)
+def test_names_in_the_place_of_classes_are_told_to_be_numbered(texts):
+    said = "got texts such as 'cat'; hand over np.unique(labels, return_inverse=True)[1]"
+    with pytest.raises(UserError, match=re.escape(said)):
+        hold_images(np.zeros((4, 1, 8, 8)), texts, {})
+    with pytest.raises(UserError, match=re.escape("np.unique(kind, return_inverse=True)[1]")):
+        as_classes(texts, 4, "kind")
+    numbered = np.unique(texts, return_inverse=True)[1]
+    assert as_classes(numbered, 4).tolist() == [0, 1, 0, 1]
 
 
 def test_a_tuple_is_refused_with_the_fix():

@@ -93,3 +93,20 @@ def parse_label(text: str) -> Derivation:
     return Derivation(
         name=name, source=source, bins=tuple((found[1], int(found[2])) for found in bins if found is not None)
     )
+
+
+def check_from_zero(what: str, values: npt.NDArray[np.int64], write: str) -> None:
+    """Refuse classes that start higher than 0: the first ones would be classes that nobody has.
+
+    Args:
+        what: how errors call them.
+        values: the classes, shape (n,).
+        write: what to write with the lowest subtracted, up to the name of the array.
+
+    Raises:
+        UserError: they do.
+    """
+    if (lowest := int(values.min())) > 0:
+        raise UserError(
+            f"expected class numbers from 0 as {what}, got {lowest} to {int(values.max())}", f"{write} - {lowest}"
+        )

@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from vfc.data import Dataset, ImageSet, check_dataset, count_classes, into_range
+from vfc.datasets.labels import check_from_zero
 from vfc.errors import UserError
 from vfc.handed.held import DATASETS_HELD
 from vfc.wrapper import check_values
@@ -44,11 +45,7 @@ def hold_images(images: object, labels: object, attributes: Mapping[str, object]
     """
     train = image_set(images, labels, attributes)
     for name, row in train.labels.items():
-        if (lowest := int(row.min())) > 0:
-            raise UserError(
-                f"expected class numbers from 0 as label {name!r}, got {lowest} to {int(row.max())}",
-                f"subtract {lowest} from them",
-            )
+        check_from_zero(f"label {name!r}", row.numpy(), f"hand over {array_of(name)}")
     held = None
     if test is not None:
         if not isinstance(test, tuple) or len(test) not in (2, 3):
@@ -119,7 +116,7 @@ def as_classes(values: object, rows: int, name: str = TASK) -> Tensor:
     Raises:
         UserError: they have another form.
     """
-    classes = _tensor(values, f"label {name!r}")
+    classes = _tensor(values, f"label {name!r}", array_of(name))
     if classes.ndim == 2 and len(classes) == rows and classes.shape[1] > 1:
         raise UserError(
             f"expected class numbers of shape ({rows},) as label {name!r}, got {tuple(classes.shape)}: scores, or one "
@@ -144,6 +141,11 @@ def as_classes(values: object, rows: int, name: str = TASK) -> Tensor:
     return classes.long()
 
 
+def array_of(name: str) -> str:
+    """What the caller's array of a label is called, most likely."""
+    return "labels" if name == TASK else name
+
+
 def as_release(values: object) -> Shaped[Tensor, "n ..."]:
     """Releases as a tensor on the CPU.
 
@@ -166,14 +168,20 @@ def as_tensor(values: Any) -> Any:
     return torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"]))
 
 
-def _tensor(values: object, what: str) -> Tensor:
-    """A numpy array, a list of numbers or a tensor as a tensor on the CPU."""
+def _tensor(values: object, what: str, classes: str = "") -> Tensor:
+    """A numpy array, a list of numbers or a tensor as a tensor on the CPU; `classes` names the array of labels."""
     if isinstance(values, Tensor):
         return values.detach().cpu()
     try:
-        found = as_tensor(np.asarray(values))
+        array = np.asarray(values)
     except ValueError:
-        found = None
+        array = np.array(None)
+    found = as_tensor(array)
     if not isinstance(found, Tensor) or found.is_complex():
+        if classes and array.size and (array.dtype.kind in "US" or isinstance(array.ravel()[0], str)):
+            raise UserError(
+                f"expected {what} as numbers in an array, got texts such as {str(array.ravel()[0])!r}",
+                f"hand over np.unique({classes}, return_inverse=True)[1]",
+            )
         raise UserError(f"expected {what} as numbers in an array, got {type(values).__name__}", "give a numpy array")
     return found

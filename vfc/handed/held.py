@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vfc.data import Dataset
     from vfc.defense import Defense
 
@@ -15,3 +17,6 @@ DEFENSES_HELD: dict[str, Defense] = {}
 
 DATASETS_HELD: dict[str, Dataset] = {}
 """Data sets by the text that `--dataset` would have for them."""
+
+FOLDERS_LENT: set[Path] = set()
+"""Folders of runs that are gone when the run is over, so that nobody is told of them."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vfc.artifact import save_arrays
+from vfc.datasets.labels import check_from_zero
 from vfc.errors import UserError
 from vfc.handed.arrays import as_classes, as_images, as_release
 from vfc.isolation.user_code import user_call
@@ -47,6 +48,7 @@ def save_published(
         found["image"] = as_images(images)
     if attributes is not None and not isinstance(attributes, Mapping):
         raise UserError("expected attributes as a mapping of names to arrays", "attributes={'gender': gender}")
+    check_from_zero("label 'label'", found["label"].numpy(), "hand over labels")
     found |= {f"attr_{name}": as_classes(row, rows, str(name)) for name, row in (attributes or {}).items()}
     if target is not None:
         found["prediction"] = _predicted(values, target) if callable(target) else as_classes(target, rows, "prediction")

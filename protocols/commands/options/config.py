@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from protocols.commands.options.bench import BENCH
+from protocols.commands.options.gates import split_gates
 from protocols.commands.options.leakage import LEAKAGE
 from protocols.commands.options.shared import ATTACK, CONFIG_FILE, CONFIGURED, DATA, MODEL, RUN, with_options
-from protocols.engine.settings import overrides_of, read_config
+from protocols.engine.settings import config_file, overrides_of, read_config
 from vfc.errors import UserError, unknown
 
 _VARIABLES = ("VFC_CACHE_DIR", "VFC_CACHE_LIMIT", "VFC_DATA_ROOT", "VFC_COMPLETE")
@@ -27,7 +27,7 @@ def config_keys() -> set[str]:
 
     with_options(ATTACK, DATA, MODEL, RUN, LEAKAGE)(every)
     names = {str(option.name) for option in every.__click_params__}  # type: ignore[attr-defined]
-    return (names | {"set", "policy", "defense", "ablate"}) - {"config", "overrides"}
+    return (names | {"gates", "set", "policy", "defense", "ablate"}) - {"config", "overrides"}
 
 
 def check_variables() -> None:
@@ -61,20 +61,40 @@ def _from_file(name: str, value: Any, several: bool, file: str) -> Any:
     return values if several else value
 
 
+def _one_word(options: dict[str, Any], file: str) -> dict[str, Any]:
+    """Gates and presets of a config file, under whichever word they stand there, as the options that hold them.
+
+    Raises:
+        UserError: two words for the same, or no such preset.
+    """
+    if "gates" not in options and "gate" not in options:
+        return options
+    if "gates" in options and "gate" in options:
+        raise UserError(f"expected gates in {file}, got gate and gates", "put all of them under gates")
+    given = options.pop("gates", options.pop("gate", None))
+    texts = [str(each) for each in (given if isinstance(given, list) else [given])]
+    try:
+        gates, preset = split_gates(texts, options.pop("preset", None))
+    except UserError as error:
+        raise UserError(f"{error.what} (in {file})", error.fix) from error
+    found = {**options, "gate": list(gates), "preset": preset}
+    return {name: value for name, value in found.items() if value not in (None, [])}
+
+
 def configured(function: Callable[..., int]) -> Callable[..., int]:
     """Read the config file before the options, so that it can supply their defaults."""
 
     def load(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
         known = {str(p.name) for p in context.command.params} - {"config", "overrides"}
-        options = read_config(value, known | {"set", "policy"})
-        # The same two files, in the same order, as `read_config` looks for.
-        file = value or ("vfc.toml" if Path("vfc.toml").is_file() else "pyproject.toml")
+        several = {str(p.name) for p in context.command.params if getattr(p, "multiple", False)}
+        options = read_config(value, known | {"set", "policy"} | ({"gates"} if "gate" in known else set()))
+        file = str(config_file(value))
         context.meta[CONFIG_FILE] = file
         options.pop("policy", None)  # `reports.gate.policy` reads it when gates are judged
         # Kept apart, so that a --set of the command line adds to the file's and does not replace them all.
         context.meta[CONFIGURED] = overrides_of(options.pop("set", {}))
-        several = {str(p.name) for p in context.command.params if getattr(p, "multiple", False)}
-        options = {name: _from_file(name, item, name in several, file) for name, item in options.items()}
+        options = {name: _from_file(name, item, name in {*several, "gates"}, file) for name, item in options.items()}
+        options = _one_word(options, file)
         context.default_map = {**options, **(context.default_map or {})}
         return value
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from protocols.commands.options.gates import split_gates
 from protocols.commands.options.numbers import FiniteRange
 from protocols.engine.budget import BUDGETS
 from protocols.engine.settings import EXECUTORS, SPLITS, Settings, parse_override
@@ -140,6 +141,7 @@ def settings_from(options: dict[str, Any]) -> Settings:
     if "unintended" in values:
         words = [word.strip() for text in values["unintended"] for word in text.split(",")]
         values["unintended"] = tuple(word for word in words if word)
+    values["gates"], values["preset"] = split_gates(values.get("gates", ()), values.get("preset"))
     return Settings(
         **values,
         fresh=resume is False,
