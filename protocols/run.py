@@ -109,7 +109,7 @@ class Runner:
         self, protocol: Protocol, prepared: Prepared, budget: Budget, rows: Sidecar
     ) -> tuple[Findings, Workspace]:
         """What a protocol finds, and where the run goes on: once interrupted, nothing more is done there."""
-        threat = parse_level(self.place.settings.threat or protocol.threat)
+        threat = parse_level(self.place.settings.level(protocol.name, protocol.threat))
         try:
             context = context_of(self.place, prepared, threat=threat, budget=budget, rows=rows)
             return protocol.conduct(context), self.place

@@ -19,6 +19,10 @@ from vfc.registries import DEFENSES
 PROTOCOLS = ("adaptive-probe", "attribute", "inversion", "linkage")
 """What every row is graded by; adaptive probing includes transfer."""
 
+LEVELS = (("attribute", "L3"),)
+"""Protocols whose attackers know more in a bench than by default: who was trained against an adversary of an attribute
+is judged by attackers who map releases to the features of networks that were not (`decensor`), which takes pairs."""
+
 ALL = "all"
 
 PRIVATE: Mapping[str, tuple[str, ...]] = {"digits": ("ink",)}
@@ -32,6 +36,11 @@ def with_attributes(settings: Settings, dataset: Dataset) -> Settings:
     """The settings with the attributes that a bench of such data asks for, unless some were named."""
     names = tuple(name for name in PRIVATE.get(dataset.name, ()) if name in dataset.attributes)
     return settings if settings.attributes or not names else replace(settings, attributes=names)
+
+
+def with_levels(settings: Settings) -> Settings:
+    """The settings with the levels of a bench, unless the user named one for everybody."""
+    return settings if settings.threat is not None else replace(settings, levels=LEVELS)
 
 
 @dataclass(frozen=True, kw_only=True)

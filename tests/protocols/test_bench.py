@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from protocols.bench.grading import refuse_useless
-from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of, with_attributes
+from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of, with_attributes, with_levels
 from protocols.bench.study import Study
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
+from protocols.evaluation.plan import competing
+from protocols.evaluation.plan import planned as announcement
 from reports.model.storage import load, write
 from tests.reports.builder import build
 from tests.reports.pages import Page
@@ -85,6 +87,22 @@ def test_options_of_one_defense_leave_the_other_rows_alone():
     assert nopeek.settings.overrides == options
     assert vfc.settings.overrides == options[:1]
     assert vfc.settings.digest() == rows("vfc", overrides=options[:1])[0].settings.digest()
+
+
+def test_who_was_trained_against_an_adversary_is_judged_by_its_break():
+    settings = with_levels(Settings(attributes=("ink",)))
+    (row,) = planned(settings, specs_of(["ci"]), data(), sweep=False)
+    assert "decensor" in {each.adversary for each in competing("attribute", row.settings, ["a"], None, 1)}
+    assert "attribute (up to L3" in line_of(row.settings)
+    assert "adaptive-probe (up to L2" in line_of(row.settings)
+    assert with_levels(Settings(threat="L1")).level("attribute", "L2") == "L1"
+    # A run without levels of its own keeps the identity that it had.
+    assert "levels" not in Settings().identity()
+    assert row.settings.identity()["levels"]
+
+
+def line_of(settings):
+    return announcement(PROTOCOLS, settings, ["a"], None, 1)
 
 
 def test_a_sweep_grades_every_point_of_the_grid_on_the_card():

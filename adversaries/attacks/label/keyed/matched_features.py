@@ -133,9 +133,9 @@ class MatchedFeatures(Adversary):
         Raises:
             NotApplicableError: a release holds no words, or images are unknown.
         """
+        release, y = view.labelled
         hidden = words_in(view.unlabelled)
         numbers = Unpermuted.of(hidden, head_inputs(view.model(self.model), view.images[0]), self.key)
-        release, y = view.labelled
         found = numbers(release)
         columns = Columns.fit(found)
         x = columns(found)
