@@ -73,11 +73,13 @@ def test_rows_are_ordered_by_cost_then_leakage_then_identification_and_never_by_
         entry("cheap", labels_to_90=1, ink=0.1, transfer_ratio=8.0),
         entry("leaky", labels_to_90=10, ink=0.9, identification=0.0, transfer_ratio=7.0),
         entry("seen", labels_to_90=10, ink=0.2, identification=0.8, transfer_ratio=6.0),
-        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, transfer_ratio=1.0),
+        entry("close", labels_to_90=10, ink=0.2, identification=0.1, psnr=20.0, transfer_ratio=1.0),
+        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, psnr=10.0, transfer_ratio=1.0),
         entry("never", labels_to_90=60, censored=True, ink=0.9, transfer_ratio=1.0),
         entry("late", labels_to_90=60, ink=0.0, transfer_ratio=1.0),
     )
-    assert names(found) == ["never", "late", "dear", "seen", "leaky", "cheap", "useless", "broken"]
+    assert "PSNR" in ORDER
+    assert names(found) == ["never", "late", "dear", "close", "seen", "leaky", "cheap", "useless", "broken"]
 
 
 def test_the_attribute_column_is_about_the_attribute_that_leaks_most():
@@ -211,16 +213,17 @@ def test_the_front_holds_who_is_beaten_by_nobody_and_leaves_out_what_is_extreme(
         entry("label-release", retention=1.0, at_10=0.1),
         entry("shufflebits", retention=1.0, at_10=0.1, secret="symmetric"),
         entry("pan", retention=1.0, at_10=0.1, control="unmatched"),
+        entry("cfb", retention=1.0, at_10=0.1, control="unknown"),
         entry("vfc", retention=None, at_10=0.1),
     )
     points = dots(found, "at_10")
-    assert len(points) == 7
+    assert len(points) == 8
     assert [dot.row.name for dot in front(points)] == ["ran", "nopeek", "pca"]
     drawn = Page(str(draw(found, "at_10", "accuracy")))
     assert drawn.open == []
-    assert len(drawn.every("circle")) == 7
+    assert len(drawn.every("circle")) == 8
     assert sum(each["class"] == "best" for each in drawn.every("circle")) == 3
-    assert sum(each["class"] == "hollow" for each in drawn.every("circle")) == 3
+    assert sum(each["class"] == "hollow" for each in drawn.every("circle")) == 4
     assert "On the front: ran, nopeek, pca." in drawn.text
     assert str(draw(found, "worst_leakage", "leakage")) == ""
 

@@ -13,7 +13,7 @@ LEADERS = 3
 
 ORDER = (
     "Ordered by what repurposing costs (labels to 90 %, most first), then by less leakage of the worst attribute, then "
-    "by fewer images identified; never by the transfer ratio."
+    "by fewer images identified, then by reconstructions less close (PSNR); never by the transfer ratio."
 )
 UNMATCHED, UNKNOWN = "†", "?"
 """Marks of rows whose attacks nobody vouches for."""
