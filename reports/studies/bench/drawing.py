@@ -46,7 +46,7 @@ class Dot:
 
     @property
     def eligible(self) -> bool:
-        """Whether it may be on the front: not extreme by design, no secret, and attacks that the target model vouches for."""
+        """Whether it may be on the front: not extreme by design, no secret, and attacks that somebody vouches for."""
         return not self.row.mark and not self.row.hides_behind_secret and self.row.control == "matched"
 
 
