@@ -82,7 +82,7 @@ def measure_bench(
     from protocols.evaluation.overrides import check_overrides
     from vfc.factory import ReleaseSpec
 
-    specs = specs_of(names_of(options.defenses))
+    specs = specs_of(names_of(options.defenses, variants=True))
     check_overrides(settings, PROTOCOLS)
     device = start_torch(settings)
     nobody = ReleaseSpec(kind="registered", text="", source="")

@@ -89,6 +89,40 @@ def test_options_of_one_defense_leave_the_other_rows_alone():
     assert vfc.settings.digest() == rows("vfc", overrides=options[:1])[0].settings.digest()
 
 
+def test_one_defense_stands_in_several_rows_by_the_options_behind_its_name():
+    found = rows("fmd, fmd[labels=oracle],fmd[labels=oracle,steps=7]", overrides=(("fmd.steps", 3),))
+    assert [row.name for row in found] == ["fmd", "fmd[labels=oracle]", "fmd[labels=oracle,steps=7]"]
+    assert [dict(row.settings.overrides) for row in found] == [
+        {"fmd.steps": 3}, {"fmd.steps": 3, "fmd.labels": "oracle"}, {"fmd.steps": 7, "fmd.labels": "oracle"},
+    ]  # fmt: skip
+    assert {row.spec.name for row in found} == {"fmd"}
+    assert {row.settings.release for row in found} == {"fmd"}
+    assert len({row.folder for row in found}) == len({row.settings.digest() for row in found}) == 3
+    swept = rows("nopeek[layer=body.0]", sweep=True)
+    assert swept[0].name.startswith("nopeek[layer=body.0] weight=")
+    with pytest.raises(UserError, match="beside --sweep"):
+        rows("nopeek[weight=0.3]", sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("fmd[label=oracle]", "label"), ("fmd[labels]", "labels"), ("fmd[steps=many]", "steps"), ("fdm[steps=2]", "fmd")],
+)
+def test_options_behind_a_name_that_it_does_not_have_are_refused(name, words):
+    with pytest.raises(UserError, match=words):
+        rows(name)
+
+
+def test_everybody_includes_the_variants_on_the_cards():
+    lifetimes = ["shufflebits", "shufflebits[lifetime=release]", "shufflebits[lifetime=value]"]
+    found = names_of("all", variants=True)
+    assert [name for name in found if name.startswith("shufflebits")] == lifetimes
+    assert set(found) - set(lifetimes) < set(DEFENSES.cards)
+    assert [dict(row.settings.overrides) for row in rows(",".join(lifetimes))][1:] == [
+        {"shufflebits.lifetime": "release"}, {"shufflebits.lifetime": "value"},
+    ]  # fmt: skip
+
+
 def test_who_was_trained_against_an_adversary_is_judged_by_its_break():
     settings = with_levels(Settings(attributes=("ink",)))
     (row,) = planned(settings, specs_of(["ci"]), data(), sweep=False)

@@ -45,7 +45,7 @@ class ShuffleKey:
     shape: tuple[int, ...]
 
 
-@DEFENSES.register("shufflebits")
+@DEFENSES.register("shufflebits", variants=({"lifetime": "release"}, {"lifetime": "value"}))
 @dataclass(frozen=True, kw_only=True)
 class ShuffleBits(Defense):
     """Permutes the 32 bits of every float32 number by a secret permutation; the intended use permutes them back.
