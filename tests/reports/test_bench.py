@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from adversaries.evidence import Value
+from adversaries.evidence import Arms, Value
 from adversaries.health import TRUE_LABELS
 from reports.gate.verdict import unmeasured
 from reports.model.catalog import lookup
@@ -299,11 +299,22 @@ def test_what_papers_print_is_shown_where_the_data_fit_and_nowhere_else():
     facts = {"digest": "d", "split": "halves", "parts": part}
     living = Dataset(name="npz:cifar10.npz", task="living", classes={"living": 2, "label": 10}, **facts)
     ours = number(0.31, 0.29, 0.33, unit="rate")
-    report = build(dataset=living, metrics={"attribute.label.accuracy": ours})
+    arms = Arms(
+        attack=ours,
+        floor=number(0.2, 0.19, 0.21, unit="rate"),
+        undefended=number(0.5125, 0.5, 0.52, unit="rate"),
+        ceiling=number(0.6375, 0.6, 0.65, unit="rate"),
+    )
+    attack = row().model_copy(update={"goal": "attribute:label", "chosen": True, "arms": arms})
+    fewer = attack.model_copy(update={"arms": Arms(attack=ours)})
+    report = build(dataset=living, metrics={"attribute.label.accuracy": ours}, evidence=(fewer, attack))
     found = {each.metric: each for each in published("nopeek", report)}
     assert found["attribute.label.accuracy"].theirs == 0.3353
     assert found["attribute.label.accuracy"].ours == ours
+    assert found["attribute.label.accuracy"].controls == arms
     assert found["inversion.psnr"].ours is None
+    assert found["target.accuracy"].controls.ceiling == report.target.clean_accuracy
+    assert {each.metric: each.theirs for each in published("identity", report)}["attribute.label.accuracy"] == 0.5139
     assert published("gaussian-noise", report) == ()
     assert published("nopeek", build()) == ()
     ten = living.model_copy(update={"task": "label"})
@@ -311,6 +322,8 @@ def test_what_papers_print_is_shown_where_the_data_fit_and_nowhere_else():
     table = bench(Entry(name="nopeek", defense="nopeek", report=report))
     page = Page(render_bench_html(table)).text
     assert "0.3353" in page
+    for shown in ("0.200", "0.512", "0.637", "undefended"):
+        assert shown in page.replace("0.513", "0.512").replace("0.638", "0.637")
     assert "Table 5" in page
     assert "Table 5" in csv_bench(table)
     for name in found:

@@ -16,7 +16,7 @@ from reports.model.harmless import clean
 from reports.model.numbers import number, span
 from reports.studies.bench.columns import COLUMNS, Column, Group
 from reports.studies.bench.data import Bench, Row
-from reports.studies.bench.notes import beside, mark_of, notes, secret_of
+from reports.studies.bench.notes import BESIDE, beside, mark_of, notes, secret_of
 
 NAME = 20
 """Width of the longest name that is not folded."""
@@ -49,12 +49,12 @@ def render_bench(bench: Bench, console: Console) -> None:
             console.print(harmless(f"{row.name}: {row.status}: {row.reason}", console, color))
     printed = [line for row in bench.rows for line in beside(row)]
     if printed:
-        made = table("row", "number", "here", "printed", "source")
-        for name, metric, ours, theirs, source, _ in printed:
-            made.add_row(*(harmless(text, console) for text in (name, metric, ours, theirs, source)))
+        made = table(*BESIDE)
+        for line in printed:
+            made.add_row(*(harmless(text, console) for text in line[:-1]))
         console.print(Text("\nWhat papers print", "bold"))
         console.print(made)
-        for why in dict.fromkeys(line[5] for line in printed):
+        for why in dict.fromkeys(line[-1] for line in printed):
             console.print(harmless(f"Why they differ: {why}.", console, "dim"))
     console.print()
     for sentence in notes(bench):
