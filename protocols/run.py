@@ -92,6 +92,7 @@ class Runner:
         report = {
             "status": "partial" if place.stopped else "complete",
             "isolated": None if publisher is None else publisher.isolated,
+            "spent": {"fit_s": prepared.fit_seconds, "publish_s": prepared.publish_seconds},
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release,
             "target": {
@@ -144,11 +145,11 @@ class Runner:
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""
-        isolated = parts.pop("isolated")
+        isolated, spent = parts.pop("isolated"), parts.pop("spent")
         said = {
             "tool": {"name": "vfc-attack", "version": VERSION},
             "command": command,
-            "provenance": provenance(started, self.place.device, isolated),
+            "provenance": provenance(started, self.place.device, isolated) | spent,
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)

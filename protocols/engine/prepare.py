@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from protocols.engine.publishing.world import published_world, shared_images, ta
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Trainer
+from protocols.engine.training_jobs import fit_seconds
 from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, load_dataset
@@ -180,7 +182,9 @@ def prepare(
         limit=settings.call_limit,
         at_once=workers_of(settings, trainer.device),
     )
+    started = time.monotonic()
     world, values = published_world(publisher, parts, dataset, families, trainer.reporter)
+    publish_seconds = time.monotonic() - started
     watched = Observation(
         publisher=publisher,
         images_of=shared_images(parts),
@@ -219,6 +223,8 @@ def prepare(
         targetless="" if target.release is not None else "the release names no target model",
         overlap=overlap_of(parts),
         told=defense.oracle,
+        fit_seconds=fit_seconds(source.folder) if spec.kind == "registered" and source.folder else None,
+        publish_seconds=publish_seconds,
     )
 
 

@@ -73,6 +73,8 @@ class Prepared:
         kind, name, settings: what was attacked.
         targetless: why there is no target model; empty if there is one.
         overlap: contents that are both in the attacker's pool and among the targets.
+        fit_seconds: how long the defense took to be fitted, in this run or an earlier one; None where nobody knows.
+        publish_seconds: how long it took to publish all parts; None for saved arrays.
         told: whether the defense was told the true labels of what it publishes.
     """
 
@@ -93,6 +95,8 @@ class Prepared:
     targetless: str = ""
     overlap: int = 0
     told: bool = False
+    fit_seconds: float | None = None
+    publish_seconds: float | None = None
 
     @property
     def defense_digest(self) -> str:

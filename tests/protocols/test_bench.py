@@ -278,6 +278,7 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
         ("mine.py:raises", "failed"),
     ]  # fmt: skip
     assert lines[0]["transfer_ratio"]
+    assert float(lines[0]["publish_seconds"]) > 0
     assert "collapsed" in lines[1]["reason"]
     assert "diverged" in lines[2]["reason"]
     assert "no images today" in lines[3]["reason"]
@@ -285,6 +286,8 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
     page = Page((tmp_path / "b" / "bench.html").read_text())
     assert page.open == []
     report = load(tmp_path / "b" / "identity")
+    # The time of the fit lies beside it, so that who finds it in the cache knows it, too.
+    assert report.provenance.fit_s == float(lines[0]["fit_seconds"]) > 0
     assert report.command.settings.with_defaults["protocols"] == list(PROTOCOLS)
     # The finished row is read back, and its report stays as it is.
     monkeypatch.setattr("protocols.run.Runner.run", lambda *_, **__: pytest.fail("it ran again"))

@@ -11,7 +11,15 @@ from adversaries.evidence import Arms, Value
 from adversaries.health import TRUE_LABELS
 from reports.gate.verdict import unmeasured
 from reports.model.catalog import lookup
-from reports.model.report import Dataset, DeclaredSecret, LadderControl, PartOfData, ReleaseFacts, TargetFacts
+from reports.model.report import (
+    Dataset,
+    DeclaredSecret,
+    LadderControl,
+    PartOfData,
+    Provenance,
+    ReleaseFacts,
+    TargetFacts,
+)
 from reports.studies.bench.columns import COLUMNS
 from reports.studies.bench.data import ORACLE, Entry, bench_of
 from reports.studies.bench.drawing import dots, draw, front
@@ -97,6 +105,22 @@ def test_an_attack_that_is_evidence_of_several_goals_took_its_time_once():
     goals = tuple(one.model_copy(update={"goal": goal}) for goal in ("psnr", "ssim", "identification"))
     found = Entry(name="a", defense="a", folder="a", report=build(evidence=(*goals, other)))
     assert bench(found).rows[0].seconds == 4.0
+
+
+def test_the_cost_of_the_defense_itself_is_told():
+    own = Provenance(fit_s=12.25, publish_s=90.5)
+    report = entry("fmd", labels_to_90=1).report.model_copy(update={"provenance": own})
+    known = Entry(name="fmd", defense="fmd", report=report)
+    found = bench(known, Entry(name="ran", defense="ran", report=build()), failed("ci"))
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(csv_bench(found)))}
+    assert (lines["fmd"]["fit_seconds"], lines["fmd"]["publish_seconds"]) == ("12.25", "90.5")
+    assert (lines["ran"]["fit_seconds"], lines["ran"]["publish_seconds"]) == ("", "")
+    page = Page(render_bench_html(found))
+    assert page.open == []
+    assert "90.5" in page.text
+    stream = io.StringIO()
+    render_bench(found, Console(file=stream, width=120, color_system=None))
+    assert "12.2" in stream.getvalue()
 
 
 def test_every_column_is_in_the_catalog():

@@ -10,7 +10,7 @@ from reports.studies.bench.columns import COLUMNS, Column
 from reports.studies.bench.data import Bench, Row
 from reports.studies.bench.drawing import PANELS, STYLE, draw
 from reports.studies.bench.notes import BESIDE, answer, beside, mark_of, notes, secret_of
-from reports.studies.bench.tables import CHOSEN, bounds, shown, title
+from reports.studies.bench.tables import CHOSEN, bounds, shown, spent, title
 
 WHOLE = 20
 """Longest name that is never broken."""
@@ -64,6 +64,10 @@ class _Page:
     def mark(self, row: Row) -> str:
         """The mark of a row whose attacks nobody vouches for."""
         return mark_of(row)
+
+    def spent(self, row: Row) -> tuple[str, ...]:
+        """Seconds of fitting, publishing and attacking."""
+        return tuple(each or "-" for each in spent(row))
 
     def secret(self, row: Row) -> str:
         """The declared secret."""
