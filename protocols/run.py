@@ -92,7 +92,7 @@ class Runner:
         report = {
             "status": "partial" if place.stopped else "complete",
             "isolated": None if publisher is None else publisher.isolated,
-            "spent": {"fit_s": prepared.fit_seconds, "publish_s": prepared.publish_seconds},
+            "spent": dict(prepared.spent),
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release,
             "target": {
