@@ -94,6 +94,7 @@ class Runner:
         report = {
             "status": "partial" if place.stopped else "complete",
             "isolated": None if publisher is None else publisher.isolated,
+            "spent": dict(prepared.spent),
             "dataset": data_block(prepared.dataset, parts).block,
             "release": release,
             "target": {
@@ -111,7 +112,7 @@ class Runner:
         self, protocol: Protocol, prepared: Prepared, budget: Budget, rows: Sidecar
     ) -> tuple[Findings, Workspace]:
         """What a protocol finds, and where the run goes on: once interrupted, nothing more is done there."""
-        threat = parse_level(self.place.settings.threat or protocol.threat)
+        threat = parse_level(self.place.settings.level(protocol.name, protocol.threat))
         try:
             context = context_of(self.place, prepared, threat=threat, budget=budget, rows=rows)
             return protocol.conduct(context), self.place
@@ -146,11 +147,11 @@ class Runner:
 
     def finish(self, parts: dict[str, Any], command: dict[str, Any], started: datetime) -> Report:
         """The report, not judged yet."""
-        isolated = parts.pop("isolated")
+        isolated, spent = parts.pop("isolated"), parts.pop("spent")
         said = {
             "tool": {"name": "vfc-attack", "version": VERSION},
             "command": command,
-            "provenance": provenance(started, self.place.device, isolated),
+            "provenance": provenance(started, self.place.device, isolated) | spent,
             "verdict": "measured",
         }
         return Report.model_validate(said | parts)

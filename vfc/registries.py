@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from vfc.defense import Defense
     from vfc.zoo.shape import Shape
 
-DEFENSES: Registry[type[Defense]] = Registry("defense", "vfc.defenses", "DEFENSES", "vfc.defenses", facts=("sweep",))
-"""Defenses, by their names in the literature; `sweep` says which values of which options `vfc bench --sweep` grades."""
+DEFENSES: Registry[type[Defense]] = Registry(
+    "defense", "vfc.defenses", "DEFENSES", "vfc.defenses", facts=("sweep", "variants")
+)
+"""Defenses, by their names in the literature. `sweep` says which values of which options `vfc bench --sweep` grades,
+`variants` with which further options `vfc bench --defenses all` grades one in rows of their own."""
 
 DATASETS: Registry[Callable[[str, DataOptions], Dataset]] = Registry(
     "dataset", "vfc.datasets", "DATASETS", "vfc.datasets"

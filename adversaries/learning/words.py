@@ -16,7 +16,7 @@ from torch import Tensor
 from adversaries.learning.kernels import spread
 from vfc.errors import NotApplicableError
 
-BITS = 32
+BITS, NONCE = 32, 16
 _LEAST_RANGE, _LEAST_SIZE = 2**24, 1e30
 _FEW = 300_000
 """So many words are looked at when statistics are taken, at most."""
@@ -53,14 +53,31 @@ def words_like(release: Shaped[Tensor, "n ..."]) -> Int[Tensor, "n d"]:
 
 
 def carried(words: Int[Tensor, "n d"], count: int) -> Int[Tensor, "n e"]:
-    """The last `count` words of every release, in front of which nonces may stand.
+    """The last `count` words of every release, in front of which a nonce of up to `NONCE` words may stand.
 
     Raises:
-        NotApplicableError: there are fewer.
+        NotApplicableError: there are fewer, or so many more that they stand for something else.
     """
-    if words.shape[1] < count:
-        raise NotApplicableError(f"a release holds {words.shape[1]} words, fewer than the {count} values of an image")
-    return words[:, words.shape[1] - count :]
+    further = words.shape[1] - count
+    if not 0 <= further <= NONCE:
+        raise NotApplicableError(
+            f"a release holds {words.shape[1]} words, which are not the {count} values of an image with a nonce of at "
+            f"most {NONCE}"
+        )
+    return words[:, further:]
+
+
+def nonce_length(words: Int[Tensor, "n d"]) -> int:
+    """How many of the first `NONCE` words are a nonce: those in front with as many bits set as random words have.
+
+    A random word has 16 set bits with a variance of 8; numbers of one scale do not, however their bits are permuted.
+    """
+    counts = popcounts(words[:, :NONCE]).double()
+    far = 5 / max(1, len(words)) ** 0.5
+    random = ((counts.mean(0) - 16).abs() <= far * 8**0.5) & (
+        (counts.var(0, correction=0) - 8).abs() <= far * 8 * 2**0.5
+    )
+    return int(random.long().cumprod(0).sum())
 
 
 def words_of(values: Float[Tensor, "n ..."]) -> Int[Tensor, "n d"]:
@@ -132,9 +149,13 @@ class BitStatistics:
         Single bits are matched by their frequency at every position, and by that over all positions (two starts,
         linear assignment); then two bits are swapped as long as single bits and pairs of bits become more likely.
         """
-        return torch.cat([self._match(groups) for groups in torch.split(hidden, _GROUPS)])
+        return torch.cat([self._match(groups)[0] for groups in torch.split(hidden, _GROUPS)])
 
-    def _match(self, hidden: Int[Tensor, "g n d"]) -> Int[Tensor, "g 32"]:
+    def likelihood(self, hidden: Int[Tensor, "g n d"]) -> float:
+        """Logarithm of how likely the words of all groups are, each under its most likely permutation."""
+        return float(sum(self._match(groups)[1].sum() for groups in torch.split(hidden, _GROUPS)))
+
+    def _match(self, hidden: Int[Tensor, "g n d"]) -> tuple[Int[Tensor, "g 32"], Float[Tensor, " g"]]:
         bits = torch.stack([bits_of(_some(group)) for group in hidden])
         ones, rows = bits.sum(1), bits.shape[1]
         alone = torch.einsum("gdj,db->gjb", ones, self.single[1])
@@ -143,13 +164,14 @@ class BitStatistics:
         apart = -(frequent[:, :, None] - expected).abs()
         joint = _together(bits)
         joint[:, range(BITS), range(BITS)] = 0
-        best, score = torch.zeros(len(hidden), BITS, dtype=torch.long), torch.full((len(hidden),), -torch.inf)
+        best = torch.zeros(len(hidden), BITS, dtype=torch.long)
+        score = torch.full((len(hidden),), -torch.inf, dtype=torch.double)
         for likeness in (alone, apart):
             starts = [linear_sum_assignment(-each.cpu().numpy())[1] for each in likeness]
             orders, reached = self._climb(torch.from_numpy(np.stack(starts)), alone.double(), joint.double())
             better = reached > score
-            best[better], score[better] = orders[better], reached[better].float()
-        return best
+            best[better], score[better] = orders[better], reached[better]
+        return best, score
 
     def _climb(
         self, orders: Int[Tensor, "g 32"], alone: Float[Tensor, "g 32 32"], joint: Float[Tensor, "g 32 32 4"]

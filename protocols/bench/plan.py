@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.engine.prepare import named_by_content
-from protocols.engine.settings import Settings
+from protocols.engine.settings import Settings, parse_override
+from vfc.config import checked_options
 from vfc.data import Dataset
 from vfc.errors import UserError, unknown
 from vfc.factory import ReleaseSpec, resolve
@@ -19,6 +20,10 @@ from vfc.registries import DEFENSES
 
 PROTOCOLS = ("adaptive-probe", "attribute", "inversion", "linkage")
 """What every row is graded by; adaptive probing includes transfer."""
+
+LEVELS = (("attribute", "L3"),)
+"""Protocols whose attackers know more in a bench than by default: who was trained against an adversary of an attribute
+is judged by attackers who map releases to the features of networks that were not (`decensor`), which takes pairs."""
 
 ALL = "all"
 
@@ -33,6 +38,11 @@ def with_attributes(settings: Settings, dataset: Dataset) -> Settings:
     """The settings with the attributes that a bench of such data asks for, unless some were named."""
     names = tuple(name for name in PRIVATE.get(dataset.name, ()) if name in dataset.attributes)
     return settings if settings.attributes or not names else replace(settings, attributes=names)
+
+
+def with_levels(settings: Settings) -> Settings:
+    """The settings with the levels of a bench, unless the user named one for everybody."""
+    return settings if settings.threat is not None else replace(settings, levels=LEVELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,31 +64,60 @@ class Planned:
     point: Mapping[str, float] = field(default_factory=dict)
 
 
-def names_of(text: str) -> tuple[str, ...]:
+def names_of(text: str, *, variants: bool = False) -> tuple[str, ...]:
     """The defenses that `--defenses` names, each once; `all` is every registered one.
+
+    Args:
+        text: names with commas between them; one may be followed by options, `fmd[labels=oracle,steps=10]`.
+        variants: whether `all` also holds the variants on their cards.
 
     Raises:
         UserError: none is named.
     """
     names: list[str] = []
-    for name in filter(None, (word.strip() for word in text.split(","))):
-        names += list(DEFENSES.cards) if name == ALL else [name]
+    for name in filter(None, (word.strip() for word in re.split(r",(?![^\[]*\])", text))):
+        names += _everybody(variants=variants) if name == ALL else [name]
     if not names:
         raise UserError("expected names as --defenses, got none", "--defenses all, or identity,vfc")
     return tuple(dict.fromkeys(names))
+
+
+def _everybody(*, variants: bool) -> list[str]:
+    """Every registered defense, and its variants behind it."""
+    found = []
+    for name, card in DEFENSES.cards.items():
+        further: Any = card.facts.get("variants", ()) if variants else ()
+        found += [name, *(f"{name}[{','.join(f'{key}={value}' for key, value in each.items())}]" for each in further)]
+    return found
+
+
+def parted(name: str) -> tuple[str, dict[str, Any]]:
+    """A name and the options in brackets behind it, as overrides: `fmd[labels=oracle]`.
+
+    Raises:
+        UserError: the brackets hold no options, or the defense has no such option.
+    """
+    base, bracket, rest = name.partition("[")
+    if not bracket or not rest.endswith("]") or base not in DEFENSES.cards:
+        return name, {}
+    given = dict(parse_override(f"{base}.{pair.strip()}") for pair in rest[:-1].split(","))
+    options = {key.partition(".")[2]: value for key, value in given.items()}
+    checked_options(DEFENSES.get(base), options, base)
+    return base, given
 
 
 def specs_of(names: Sequence[str]) -> dict[str, ReleaseSpec]:
     """What the names mean, before anything is loaded.
 
     Raises:
-        UserError: there is no such defense, or it cannot be fitted on the bench's data.
+        UserError: there is no such defense, it has no such option, or it cannot be fitted on the bench's data.
     """
     found = {}
     for name in names:
-        if name not in DEFENSES.cards and not any(sign in name for sign in ":/."):
-            raise unknown("defense", name, [*DEFENSES.cards, ALL])
-        spec = resolve(name)
+        base, _ = parted(name)
+        if base not in DEFENSES.cards and not any(sign in base for sign in ":/."):
+            raise unknown("defense", base, [*DEFENSES.cards, ALL])
+        spec = resolve(base)
         if spec.kind not in ("registered", "factory", "object"):
             raise UserError(
                 f"expected defenses that are fitted on the same data, got {name!r}, which brings its own",
@@ -142,7 +181,7 @@ def _titles(specs: Mapping[str, ReleaseSpec], names: Mapping[str, str]) -> dict[
 
 def points_of(name: str, *, sweep: bool) -> list[dict[str, float]]:
     """The points at which a defense is graded: those of the grid on its card, else its defaults alone."""
-    card = DEFENSES.cards.get(name)
+    card = DEFENSES.cards.get(parted(name)[0])
     grid: Any = card.facts.get("sweep", {}) if card is not None and sweep else {}
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
@@ -157,14 +196,16 @@ def _of(
 ) -> list[Planned]:
     """The rows of one defense."""
     rows = []
+    base, own_options = parted(name)
+    title = name if own_options else spec.name
     for point in points:
-        given = {key: value for key, value in settings.overrides if _concerns(key, name)}
+        given = {key: value for key, value in settings.overrides if _concerns(key, base)} | own_options
         for option, value in point.items():
-            if f"{name}.{option}" in given:
+            if f"{base}.{option}" in given:
                 raise UserError(
-                    f"expected no --set {name}.{option} beside --sweep, which sets it, got both", "drop one"
+                    f"expected no --set {base}.{option} beside --sweep, which sets it, got both", "drop one"
                 )
-            given[f"{name}.{option}"] = value
+            given[f"{base}.{option}"] = value
         words = "".join(f" {option}={value:g}" for option, value in point.items())
         own = replace(
             settings,

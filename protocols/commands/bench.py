@@ -66,7 +66,15 @@ def measure_bench(
         warm_up()
 
     from protocols.bench.grading import Grader
-    from protocols.bench.plan import PROTOCOLS, names_of, placed_in, planned, specs_of, with_attributes
+    from protocols.bench.plan import (
+        PROTOCOLS,
+        names_of,
+        placed_in,
+        planned,
+        specs_of,
+        with_attributes,
+        with_levels,
+    )
     from protocols.bench.study import Study
     from protocols.bench.tuning import FILE, keep, with_choice
     from protocols.engine.outside.families import Families
@@ -76,12 +84,12 @@ def measure_bench(
     from protocols.evaluation.overrides import check_overrides
     from vfc.factory import ReleaseSpec
 
-    specs = specs_of(names_of(options.defenses))
+    specs = specs_of(names_of(options.defenses, variants=True))
     check_overrides(settings, PROTOCOLS)
     device = start_torch(settings)
     nobody = ReleaseSpec(kind="registered", text="", source="")
     settings, dataset, parts = data_of(replace(settings, release="", protocols=PROTOCOLS), nobody)
-    settings = with_attributes(settings, dataset)
+    settings = with_levels(with_attributes(settings, dataset))
     Families.of(settings, dataset)  # says now what would fail every row
     rows = planned(settings, specs, dataset, sweep=options.sweep, names=options.names)
     identity = {"verb": STEM, **settings.identity()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from protocols.engine.publishing.world import published_world, shared_images, ta
 from protocols.engine.saved import prepare_arrays
 from protocols.engine.settings import Settings, digest_of
 from protocols.engine.trainer import Trainer
+from protocols.engine.training_jobs import fit_seconds
 from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, load_dataset
@@ -163,9 +165,8 @@ def prepare(
     """
     if spec.kind == "arrays":
         return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
-    found = look(settings, spec, dataset, trainer.device)
-    for line in applying(found, settings.protocols) if found is not None else ():
-        trainer.reporter.note(line)
+    if (found := look(settings, spec, dataset, trainer.device)) is not None:
+        list(map(trainer.reporter.note, applying(found, settings.protocols)))
     source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
     defense = source.load(trainer.device)
     if defense.oracle:
@@ -180,7 +181,9 @@ def prepare(
         limit=settings.call_limit,
         at_once=workers_of(settings, trainer.device),
     )
+    started = time.monotonic()
     world, values = published_world(publisher, parts, dataset, families, trainer.reporter)
+    spent = _spent(source, time.monotonic() - started)
     watched = Observation(
         publisher=publisher,
         images_of=shared_images(parts),
@@ -188,8 +191,7 @@ def prepare(
         labels=parts.pool_train.labels[parts.task],
     )
     observed = watched.observed()
-    place = placed(world, models, scratch, trainer.device, source)
-    world = mapped_world(place.folder)
+    world = mapped_world((place := placed(world, models, scratch, trainer.device, source)).folder)
     undefended, bare_digest = None, ""
     if bare_source is not None:
         other = replace(publisher, defense=bare_source.load(trainer.device))
@@ -219,7 +221,13 @@ def prepare(
         targetless="" if target.release is not None else "the release names no target model",
         overlap=overlap_of(parts),
         told=defense.oracle,
+        spent=spent,
     )
+
+
+def _spent(source: DefenseSource, publishing: float) -> dict[str, float | None]:
+    """Seconds of the defense itself; nobody wrote down how long a run folder or a factory took to be fitted."""
+    return {"fit_s": None if source.folder is None else fit_seconds(source.folder), "publish_s": publishing}
 
 
 def _sources(

@@ -73,6 +73,8 @@ class Prepared:
         kind, name, settings: what was attacked.
         targetless: why there is no target model; empty if there is one.
         overlap: contents that are both in the attacker's pool and among the targets.
+        spent: seconds that the defense took to be fitted, in this run or an earlier one (`fit_s`, None where nobody
+            knows), and to publish all parts (`publish_s`); empty for saved arrays.
         told: whether the defense was told the true labels of what it publishes.
     """
 
@@ -93,6 +95,7 @@ class Prepared:
     targetless: str = ""
     overlap: int = 0
     told: bool = False
+    spent: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def defense_digest(self) -> str:

@@ -53,6 +53,7 @@ class Settings:
         attributes: private attributes; empty means all other labels.
         labels: derived labels, such as `living=label:2,3,4`.
         threat: highest level of knowledge; None means the protocol's default.
+        levels: the default of some protocols where it is another one than their own, as in a bench.
         seed: seed of everything.
         seeds: attack seeds; None means the budget's.
         split: `halves`, or `paper` to give both sides the whole training part.
@@ -82,6 +83,7 @@ class Settings:
     attributes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     threat: str | None = None
+    levels: tuple[tuple[str, str], ...] = ()
     seed: int = 0
     seeds: int | None = None
     split: str = "halves"
@@ -115,6 +117,8 @@ class Settings:
         for name in (*WITHOUT_EFFECT, "gates", "preset", "accept"):
             del data[name]
         data["overrides"] = dict(self.overrides)
+        if not self.levels:
+            del data["levels"]
         extra = dict(self.identity_extra)
         # A file counts by its content, where that is known, and not by its place.
         data |= {name: extra.pop(name) for name in BY_CONTENT if name in extra}
@@ -124,6 +128,10 @@ class Settings:
     def digest(self) -> str:
         """SHA-256 of the identity."""
         return digest_of(self.identity())
+
+    def level(self, protocol: str, default: str) -> str:
+        """The highest level of knowledge under a protocol whose own default is `default`."""
+        return self.threat or dict(self.levels).get(protocol, default)
 
     def options(self, name: str) -> dict[str, Any]:
         """The overrides of one adversary, defense or stage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from protocols.engine.handles import EvaluationHandle, fit_data, size_of
 from protocols.engine.task import Outcome, Task, save_outcome
-from vfc.artifact import is_whole, load_arrays, load_model, save_defense, save_model, whole_folder
+from vfc.artifact import is_whole, load_arrays, load_json, load_model, save_defense, save_json, save_model, whole_folder
 from vfc.checkpoints import FOLDER, Keeper
 from vfc.config import configured
 from vfc.core.trainer import watch_steps
@@ -24,6 +25,9 @@ from vfc.errors import HeldElsewhereError, NotApplicableError
 from vfc.isolation.user_code import defender_call
 from vfc.models import build_model, channel_statistics
 from vfc.training import TrainSettings, train_classifier
+
+FITTED = "fitted.json"
+"""Beside a fitted defense: how long that took, for those who find it in the cache."""
 
 HASH = 16
 """Hexadecimal digits of an image's hash that name it in a list of members."""
@@ -147,14 +151,21 @@ def fit_defense(job: DefenseJob) -> None:
     data = fit_data(job.data, job.validation, job.classes, target)
     keeper = Keeper(job.checkpoints)
     with watch_steps(keeper.keep) if job.checkpoints else contextlib.nullcontext():
-        generator = torch.Generator().manual_seed(job.seed)
+        generator, started = torch.Generator().manual_seed(job.seed), time.monotonic()
         fitted = defender_call(defense, lambda: defense.fit(data, generator), limit="fit")
+        took = time.monotonic() - started
     with whole_folder(job.path) as folder:
         save_defense(fitted, job.name, folder)
+        save_json({"seconds": took}, folder / FITTED)
         if keeper.states:
             shape = torch.tensor(data.images.shape[1:])
             about = {"defense": job.name, "training": fitted.settings(), "seed": job.seed}
             keeper.save(folder / FOLDER, "encoder", {**about, "members": _members(data.images)}, extra={"shape": shape})
+
+
+def fit_seconds(folder: Path) -> float | None:
+    """How long the defense in a folder took to be fitted, whenever that was; None where nobody wrote it down."""
+    return float(load_json(folder / FITTED)["seconds"]) if (folder / FITTED).is_file() else None
 
 
 def _members(images: Tensor) -> list[str]:

@@ -58,7 +58,7 @@ def competing(
         attributes: how many private labels there are.
     """
     protocol = PROTOCOLS.get(name)()
-    threat = settings.threat or protocol.threat
+    threat = settings.level(name, protocol.threat)
     granted = [
         with_overrides(each, settings)
         for each in protocol.candidates(models, twin)
@@ -84,7 +84,7 @@ def planned(names: Sequence[str], settings: Settings, models: Sequence[str], twi
         candidates = competing(name, settings, models, twin, attributes)
         fits = sum(len(fits_of(each, budget)[0]) for each in candidates) * len(settings.attack_seeds())
         attacks = f", up to {fits} attacks and their controls" if fits else ""
-        parts.append(f"{name} (up to {settings.threat or PROTOCOLS.get(name)().threat}{attacks})")
+        parts.append(f"{name} (up to {settings.level(name, PROTOCOLS.get(name)().threat)}{attacks})")
     race = " to ".join(f"{share:.3g}" for share in budget.rounds)
     trained = (
         "everybody is trained to the end" if len(budget.rounds) == 1 else f"models race from {race} of the training"

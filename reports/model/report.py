@@ -48,6 +48,8 @@ class Provenance(Record):
     """Where and when the report was made. Not part of the digest.
 
     `isolated`: whether the defender's code published and predicted in processes of its own; null without such code.
+    `fit_s`, `publish_s`: seconds that the defense took to be fitted, in an earlier run where the fit comes from the
+    cache, and to publish all parts; null where nobody knows.
     """
 
     git_commit: str | None = None
@@ -59,6 +61,8 @@ class Provenance(Record):
     isolated: bool | None = None
     started: str | None = None
     duration_s: float | None = None
+    fit_s: float | None = None
+    publish_s: float | None = None
 
 
 class PartOfData(Record):

@@ -194,7 +194,7 @@ ELSEWHERE: dict[str, str] = {
     "decensor": "adversaries/attacks/test_informed.py",
     "with-prediction": "adversaries/attacks/test_informed.py",
     **dict.fromkeys(
-        ("known-bits", "matched-bits", "modular", "noise-projection", "popcounts"),
+        ("known-bits", "matched-bits", "matched-features", "modular", "noise-projection", "popcounts"),
         "adversaries/attacks/test_keyed_breaks.py",
     ),
     "averaging": "adversaries/test_reconstruction.py",

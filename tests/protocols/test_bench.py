@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from protocols.bench.grading import refuse_useless
-from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of, with_attributes
+from protocols.bench.plan import PROTOCOLS, names_of, planned, points_of, specs_of, with_attributes, with_levels
 from protocols.bench.study import Study
 from protocols.engine.progress import Reporter
 from protocols.engine.settings import Settings
+from protocols.evaluation.plan import competing
+from protocols.evaluation.plan import planned as announcement
 from reports.model.storage import load, write
 from tests.reports.builder import build
 from tests.reports.pages import Page
@@ -85,6 +87,56 @@ def test_options_of_one_defense_leave_the_other_rows_alone():
     assert nopeek.settings.overrides == options
     assert vfc.settings.overrides == options[:1]
     assert vfc.settings.digest() == rows("vfc", overrides=options[:1])[0].settings.digest()
+
+
+def test_one_defense_stands_in_several_rows_by_the_options_behind_its_name():
+    found = rows("fmd, fmd[labels=oracle],fmd[labels=oracle,steps=7]", overrides=(("fmd.steps", 3),))
+    assert [row.name for row in found] == ["fmd", "fmd[labels=oracle]", "fmd[labels=oracle,steps=7]"]
+    assert [dict(row.settings.overrides) for row in found] == [
+        {"fmd.steps": 3}, {"fmd.steps": 3, "fmd.labels": "oracle"}, {"fmd.steps": 7, "fmd.labels": "oracle"},
+    ]  # fmt: skip
+    assert {row.spec.name for row in found} == {"fmd"}
+    assert {row.settings.release for row in found} == {"fmd"}
+    assert len({row.folder for row in found}) == len({row.settings.digest() for row in found}) == 3
+    swept = rows("nopeek[layer=body.0]", sweep=True)
+    assert swept[0].name.startswith("nopeek[layer=body.0] weight=")
+    with pytest.raises(UserError, match="beside --sweep"):
+        rows("nopeek[weight=0.3]", sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("fmd[label=oracle]", "label"), ("fmd[labels]", "labels"), ("fmd[steps=many]", "steps"), ("fdm[steps=2]", "fmd")],
+)
+def test_options_behind_a_name_that_it_does_not_have_are_refused(name, words):
+    with pytest.raises(UserError, match=words):
+        rows(name)
+
+
+def test_everybody_includes_the_variants_on_the_cards():
+    lifetimes = ["shufflebits", "shufflebits[lifetime=release]", "shufflebits[lifetime=value]"]
+    found = names_of("all", variants=True)
+    assert [name for name in found if name.startswith("shufflebits")] == lifetimes
+    assert set(found) - set(lifetimes) < set(DEFENSES.cards)
+    assert [dict(row.settings.overrides) for row in rows(",".join(lifetimes))][1:] == [
+        {"shufflebits.lifetime": "release"}, {"shufflebits.lifetime": "value"},
+    ]  # fmt: skip
+
+
+def test_who_was_trained_against_an_adversary_is_judged_by_its_break():
+    settings = with_levels(Settings(attributes=("ink",)))
+    (row,) = planned(settings, specs_of(["ci"]), data(), sweep=False)
+    assert "decensor" in {each.adversary for each in competing("attribute", row.settings, ["a"], None, 1)}
+    assert "attribute (up to L3" in line_of(row.settings)
+    assert "adaptive-probe (up to L2" in line_of(row.settings)
+    assert with_levels(Settings(threat="L1")).level("attribute", "L2") == "L1"
+    # A run without levels of its own keeps the identity that it had.
+    assert "levels" not in Settings().identity()
+    assert row.settings.identity()["levels"]
+
+
+def line_of(settings):
+    return announcement(PROTOCOLS, settings, ["a"], None, 1)
 
 
 def test_a_sweep_grades_every_point_of_the_grid_on_the_card():
@@ -226,6 +278,7 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
         ("mine.py:raises", "failed"),
     ]  # fmt: skip
     assert lines[0]["transfer_ratio"]
+    assert float(lines[0]["publish_seconds"]) > 0
     assert "collapsed" in lines[1]["reason"]
     assert "diverged" in lines[2]["reason"]
     assert "no images today" in lines[3]["reason"]
@@ -233,6 +286,8 @@ def test_the_verb_grades_what_it_can_and_says_what_it_cannot(vfc, tmp_path, monk
     page = Page((tmp_path / "b" / "bench.html").read_text())
     assert page.open == []
     report = load(tmp_path / "b" / "identity")
+    # The time of the fit lies beside it, so that who finds it in the cache knows it, too.
+    assert report.provenance.fit_s == float(lines[0]["fit_seconds"]) > 0
     assert report.command.settings.with_defaults["protocols"] == list(PROTOCOLS)
     # The finished row is read back, and its report stays as it is.
     monkeypatch.setattr("protocols.run.Runner.run", lambda *_, **__: pytest.fail("it ran again"))

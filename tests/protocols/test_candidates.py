@@ -78,10 +78,14 @@ fine-tune model=a scope=head
 fine-tune model=a scope=all
 spreading-features model=a
 adapter model=a
+matched-features model=a key=dataset
+matched-features model=a key=release
 fine-tune model=b scope=head
 fine-tune model=b scope=all
 spreading-features model=b
 adapter model=b
+matched-features model=b key=dataset
+matched-features model=b key=release
 replay-training model=a
 replay-training model=b
 batchnorm model=twin (apart)
@@ -132,10 +136,14 @@ fine-tune model=a scope=head
 fine-tune model=a scope=all
 spreading-features model=a
 adapter model=a
+matched-features model=a key=dataset
+matched-features model=a key=release
 fine-tune model=b scope=head
 fine-tune model=b scope=all
 spreading-features model=b
 adapter model=b
+matched-features model=b key=dataset
+matched-features model=b key=release
 with-prediction probe=linear
 with-prediction probe=mlp
 decensor model=a

@@ -323,9 +323,9 @@ def test_the_list_of_what_is_registered_changes_only_on_purpose():
         "cnn", "decensor", "decoder", "deep-prior", "deep-set", "deepfool", "entropy", "fine-tune", "frozen",
         "frozen-picture", "gradient-inversion", "hop-skip-jump", "input-transform", "integer-codes",
         "inverse-network", "knn", "known-bits", "linear", "lira", "loss-threshold", "majority", "mask-latent",
-        "mask-replay", "matched-bits", "matcher", "mean-image", "mlp", "modular", "moments", "noise-projection",
-        "norms", "own-inverse", "pgd", "popcounts", "products", "ranks", "replay", "replay-decoder", "replay-training",
-        "residues", "ridge-decoder", "rmia", "rmle", "row-views", "scaled-linear", "second-order",
+        "mask-replay", "matched-bits", "matched-features", "matcher", "mean-image", "mlp", "modular", "moments",
+        "noise-projection", "norms", "own-inverse", "pgd", "popcounts", "products", "ranks", "replay", "replay-decoder",
+        "replay-training", "residues", "ridge-decoder", "rmia", "rmle", "row-views", "scaled-linear", "second-order",
         "shadow-classifier", "shadow-reader", "shot", "signed-planes", "signs", "spreading", "spreading-features",
         "square", "table", "trees", "with-prediction",
     ]  # fmt: skip

@@ -22,6 +22,7 @@ from vfc.splits import split
 CHANGES = {
     "protocols": ("transfer",), "release": "fmd", "dataset": "gaussian", "target": "vgg", "unintended": ("mlp",),
     "width": 0.5, "task": "parity", "attributes": ("ink",), "labels": ("big=digit:5,6",), "threat": "L1", "seed": 1,
+    "levels": (("attribute", "L3"),),
     "seeds": 2, "split": "paper", "split_seed": 3, "device": "cuda", "threads": 2, "no_isolation": True,
     "budget": "smoke", "overrides": (("vfc.latent", 3),), "identity_extra": (("run", "x"),),
 }  # fmt: skip

@@ -7,11 +7,19 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from adversaries.evidence import Value
+from adversaries.evidence import Arms, Value
 from adversaries.health import TRUE_LABELS
 from reports.gate.verdict import unmeasured
 from reports.model.catalog import lookup
-from reports.model.report import Dataset, DeclaredSecret, LadderControl, PartOfData, ReleaseFacts, TargetFacts
+from reports.model.report import (
+    Dataset,
+    DeclaredSecret,
+    LadderControl,
+    PartOfData,
+    Provenance,
+    ReleaseFacts,
+    TargetFacts,
+)
 from reports.studies.bench.columns import COLUMNS
 from reports.studies.bench.data import ORACLE, Entry, bench_of
 from reports.studies.bench.drawing import dots, draw, front
@@ -73,11 +81,13 @@ def test_rows_are_ordered_by_cost_then_leakage_then_identification_and_never_by_
         entry("cheap", labels_to_90=1, ink=0.1, transfer_ratio=8.0),
         entry("leaky", labels_to_90=10, ink=0.9, identification=0.0, transfer_ratio=7.0),
         entry("seen", labels_to_90=10, ink=0.2, identification=0.8, transfer_ratio=6.0),
-        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, transfer_ratio=1.0),
+        entry("close", labels_to_90=10, ink=0.2, identification=0.1, psnr=20.0, transfer_ratio=1.0),
+        entry("dear", labels_to_90=10, ink=0.2, identification=0.1, psnr=10.0, transfer_ratio=1.0),
         entry("never", labels_to_90=60, censored=True, ink=0.9, transfer_ratio=1.0),
         entry("late", labels_to_90=60, ink=0.0, transfer_ratio=1.0),
     )
-    assert names(found) == ["never", "late", "dear", "seen", "leaky", "cheap", "useless", "broken"]
+    assert "PSNR" in ORDER
+    assert names(found) == ["never", "late", "dear", "close", "seen", "leaky", "cheap", "useless", "broken"]
 
 
 def test_the_attribute_column_is_about_the_attribute_that_leaks_most():
@@ -95,6 +105,22 @@ def test_an_attack_that_is_evidence_of_several_goals_took_its_time_once():
     goals = tuple(one.model_copy(update={"goal": goal}) for goal in ("psnr", "ssim", "identification"))
     found = Entry(name="a", defense="a", folder="a", report=build(evidence=(*goals, other)))
     assert bench(found).rows[0].seconds == 4.0
+
+
+def test_the_cost_of_the_defense_itself_is_told():
+    own = Provenance(fit_s=12.25, publish_s=90.5)
+    report = entry("fmd", labels_to_90=1).report.model_copy(update={"provenance": own})
+    known = Entry(name="fmd", defense="fmd", report=report)
+    found = bench(known, Entry(name="ran", defense="ran", report=build()), failed("ci"))
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(csv_bench(found)))}
+    assert (lines["fmd"]["fit_seconds"], lines["fmd"]["publish_seconds"]) == ("12.25", "90.5")
+    assert (lines["ran"]["fit_seconds"], lines["ran"]["publish_seconds"]) == ("", "")
+    page = Page(render_bench_html(found))
+    assert page.open == []
+    assert "90.5" in page.text
+    stream = io.StringIO()
+    render_bench(found, Console(file=stream, width=120, color_system=None))
+    assert "12.2" in stream.getvalue()
 
 
 def test_every_column_is_in_the_catalog():
@@ -211,16 +237,17 @@ def test_the_front_holds_who_is_beaten_by_nobody_and_leaves_out_what_is_extreme(
         entry("label-release", retention=1.0, at_10=0.1),
         entry("shufflebits", retention=1.0, at_10=0.1, secret="symmetric"),
         entry("pan", retention=1.0, at_10=0.1, control="unmatched"),
+        entry("cfb", retention=1.0, at_10=0.1, control="unknown"),
         entry("vfc", retention=None, at_10=0.1),
     )
     points = dots(found, "at_10")
-    assert len(points) == 7
+    assert len(points) == 8
     assert [dot.row.name for dot in front(points)] == ["ran", "nopeek", "pca"]
     drawn = Page(str(draw(found, "at_10", "accuracy")))
     assert drawn.open == []
-    assert len(drawn.every("circle")) == 7
+    assert len(drawn.every("circle")) == 8
     assert sum(each["class"] == "best" for each in drawn.every("circle")) == 3
-    assert sum(each["class"] == "hollow" for each in drawn.every("circle")) == 3
+    assert sum(each["class"] == "hollow" for each in drawn.every("circle")) == 4
     assert "On the front: ran, nopeek, pca." in drawn.text
     assert str(draw(found, "worst_leakage", "leakage")) == ""
 
@@ -296,11 +323,22 @@ def test_what_papers_print_is_shown_where_the_data_fit_and_nowhere_else():
     facts = {"digest": "d", "split": "halves", "parts": part}
     living = Dataset(name="npz:cifar10.npz", task="living", classes={"living": 2, "label": 10}, **facts)
     ours = number(0.31, 0.29, 0.33, unit="rate")
-    report = build(dataset=living, metrics={"attribute.label.accuracy": ours})
+    arms = Arms(
+        attack=ours,
+        floor=number(0.2, 0.19, 0.21, unit="rate"),
+        undefended=number(0.5125, 0.5, 0.52, unit="rate"),
+        ceiling=number(0.6375, 0.6, 0.65, unit="rate"),
+    )
+    attack = row().model_copy(update={"goal": "attribute:label", "chosen": True, "arms": arms})
+    fewer = attack.model_copy(update={"arms": Arms(attack=ours)})
+    report = build(dataset=living, metrics={"attribute.label.accuracy": ours}, evidence=(fewer, attack))
     found = {each.metric: each for each in published("nopeek", report)}
     assert found["attribute.label.accuracy"].theirs == 0.3353
     assert found["attribute.label.accuracy"].ours == ours
+    assert found["attribute.label.accuracy"].controls == arms
     assert found["inversion.psnr"].ours is None
+    assert found["target.accuracy"].controls.ceiling == report.target.clean_accuracy
+    assert {each.metric: each.theirs for each in published("identity", report)}["attribute.label.accuracy"] == 0.5139
     assert published("gaussian-noise", report) == ()
     assert published("nopeek", build()) == ()
     ten = living.model_copy(update={"task": "label"})
@@ -308,6 +346,8 @@ def test_what_papers_print_is_shown_where_the_data_fit_and_nowhere_else():
     table = bench(Entry(name="nopeek", defense="nopeek", report=report))
     page = Page(render_bench_html(table)).text
     assert "0.3353" in page
+    for shown in ("0.200", "0.512", "0.637", "undefended"):
+        assert shown in page.replace("0.513", "0.512").replace("0.638", "0.637")
     assert "Table 5" in page
     assert "Table 5" in csv_bench(table)
     for name in found:

@@ -19,7 +19,7 @@ from vfc.defenses.adversarial.ci import Reversal
 from vfc.defenses.adversarial.maxent_arl import entropy
 from vfc.defenses.bottleneck.cem import class_clusters, cluster_log_variance
 from vfc.defenses.bottleneck.nopeek import distance_correlation
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError, UserError
 from vfc.models import MODELS, build_model
 from vfc.seeding import seeded
 from vfc.training import TrainSettings, accuracy, train_classifier
@@ -401,7 +401,7 @@ def test_filters_go_after_every_normalization(name):
         name, channels=1, side=8, num_classes=3, width=0.25, mean=[0.5], std=[0.5], generator=generator()
     )
     assert len(insert_filters(other, 0.1, "code")) == len(norms)
-    with pytest.raises(UserError, match="normalization"):
+    with pytest.raises(NotApplicableError, match="normalization"):
         insert_filters(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 0.1, "paper")
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError
 from vfc.zoo.resnet import PaddedBlock
 
 FaithfulTo = Literal["paper", "code"]
@@ -85,7 +85,7 @@ def insert_filters(model: nn.Module, threshold: float, version: FaithfulTo) -> l
         The filters.
 
     Raises:
-        UserError: the network has no normalization over channels.
+        NotApplicableError: the network has no normalization over channels.
     """
     found: list[FilterUnit] = []
 
@@ -102,9 +102,9 @@ def insert_filters(model: nn.Module, threshold: float, version: FaithfulTo) -> l
         if isinstance(child, NORMALIZATIONS)
     ]
     if not places:
-        raise UserError(
-            f"expected normalization layers to put filters after, got none in {type(model).__name__}",
-            "choose a target such as cnn, resnet20, vgg11 or densenet121",
+        raise NotApplicableError(
+            f"filters stand after normalization layers, and {type(model).__name__} has none; cnn, resnet20, vgg11 or "
+            "densenet121 have"
         )
     for parent, name, child in places:
         channels = child.num_channels if isinstance(child, nn.GroupNorm) else child.num_features

@@ -73,7 +73,7 @@ class KnownBits(Reconstructor):
         """Match; closed form, no randomness.
 
         Raises:
-            NotApplicableError: a release holds no words, or fewer than an image has values.
+            NotApplicableError: a release holds no words, or not as many as an image has values.
         """
         release, images = view.pairs
         hidden = words_in(release)

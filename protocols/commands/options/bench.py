@@ -7,7 +7,9 @@ import rich_click as click
 from protocols.engine.budget import BUDGETS
 
 BENCH = (
-    click.option("--defenses", default="all", metavar="all|A,B,C", help="Rows of the table [default: all]."),
+    click.option(
+        "--defenses", default="all", metavar="all|A,B[OPTION=VALUE]", help="Rows of the table [default: all]."
+    ),
     click.option(
         "--threat", envvar="VFC_THREAT", help="Highest level of knowledge, L0 to L5 [default: the protocols']."
     ),

@@ -62,6 +62,8 @@ class Row:
         values: numbers by column; absent where the report has none.
         worst: the attribute that leaks most.
         seconds: that all attacks took, those found in the cache too.
+        fit_seconds: that fitting the defense took, whenever that was; None where nobody knows.
+        publish_seconds: that it took to publish all parts.
         published: what papers print.
         digest: of the report.
     """
@@ -78,6 +80,8 @@ class Row:
     values: Mapping[Key, Value] = field(default_factory=dict)
     worst: str = ""
     seconds: float | None = None
+    fit_seconds: float | None = None
+    publish_seconds: float | None = None
     published: tuple[Published, ...] = ()
     digest: str = ""
 
@@ -168,6 +172,8 @@ def _row(entry: Entry) -> Row:
         values=values,
         worst=worst,
         seconds=_seconds(report.evidence),
+        fit_seconds=report.provenance.fit_s,
+        publish_seconds=report.provenance.publish_s,
         published=published(entry.defense, report),
         digest=report.digest,
     )

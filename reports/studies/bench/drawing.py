@@ -46,8 +46,8 @@ class Dot:
 
     @property
     def eligible(self) -> bool:
-        """Whether it may be on the front: not extreme by design, no secret, and attacks somebody vouches for."""
-        return not self.row.mark and not self.row.hides_behind_secret and self.row.control != "unmatched"
+        """Whether it may be on the front: not extreme by design, no secret, and attacks that somebody vouches for."""
+        return not self.row.mark and not self.row.hides_behind_secret and self.row.control == "matched"
 
 
 def dots(bench: Bench, key: Key) -> list[Dot]:

@@ -13,7 +13,7 @@ LEADERS = 3
 
 ORDER = (
     "Ordered by what repurposing costs (labels to 90 %, most first), then by less leakage of the worst attribute, then "
-    "by fewer images identified; never by the transfer ratio."
+    "by fewer images identified, then by reconstructions less close (PSNR); never by the transfer ratio."
 )
 UNMATCHED, UNKNOWN = "†", "?"
 """Marks of rows whose attacks nobody vouches for."""
@@ -150,12 +150,21 @@ def secret_of(row: Row) -> str:
     return f"{row.secret.kind.replace('_', ' ')}{bits}"
 
 
-def beside(row: Row) -> list[tuple[str, str, str, str, str, str]]:
-    """What papers print: row, metric, ours with its interval, theirs, the source, why they differ."""
-    return [
-        (row.name, each.metric, figure(each.ours), f"{each.theirs:g}", each.source, each.differs)
-        for each in row.published
-    ]
+BESIDE = ("row", "number", "floor", "here", "undefended", "ceiling", "printed", "source")
+"""Headings of what stands beside what papers print."""
+
+
+def beside(row: Row) -> list[tuple[str, ...]]:
+    """What papers print: a cell for every heading of `BESIDE`, ours with intervals, and why they differ."""
+    found: list[tuple[str, ...]] = []
+    for each in row.published:
+        floor, undefended, ceiling = (
+            "-" if value is None else figure(value)
+            for value in (each.controls.floor, each.controls.undefended, each.controls.ceiling)
+        )
+        ours = (floor, figure(each.ours), undefended, ceiling)
+        found.append((row.name, each.metric, *ours, f"{each.theirs:g}", each.source, each.differs))
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:

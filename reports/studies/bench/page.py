@@ -9,8 +9,8 @@ from reports.model.harmless import clean
 from reports.studies.bench.columns import COLUMNS, Column
 from reports.studies.bench.data import Bench, Row
 from reports.studies.bench.drawing import PANELS, STYLE, draw
-from reports.studies.bench.notes import answer, beside, mark_of, notes, secret_of
-from reports.studies.bench.tables import CHOSEN, bounds, shown, title
+from reports.studies.bench.notes import BESIDE, answer, beside, mark_of, notes, secret_of
+from reports.studies.bench.tables import CHOSEN, bounds, shown, spent, title
 
 WHOLE = 20
 """Longest name that is never broken."""
@@ -28,14 +28,14 @@ def render_bench_html(bench: Bench) -> str:
 class _Page:
     """What the template asks for."""
 
-    style, columns, choice = Markup(STYLE), COLUMNS, CHOSEN
+    style, columns, choice, beside = Markup(STYLE), COLUMNS, CHOSEN, BESIDE
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.title = bench, title(bench)
         self.answer = answer(bench)
         self.notes = notes(bench)[len(self.answer) :]
         self.printed = [line for row in bench.rows for line in beside(row)]
-        self.reasons = list(dict.fromkeys(line[5] for line in self.printed))
+        self.reasons = list(dict.fromkeys(line[-1] for line in self.printed))
 
     @property
     def drawings(self) -> list[tuple[str, Markup]]:
@@ -64,6 +64,10 @@ class _Page:
     def mark(self, row: Row) -> str:
         """The mark of a row whose attacks nobody vouches for."""
         return mark_of(row)
+
+    def spent(self, row: Row) -> tuple[str, ...]:
+        """Seconds of fitting, publishing and attacking."""
+        return tuple(each or "-" for each in spent(row))
 
     def secret(self, row: Row) -> str:
         """The declared secret."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from adversaries.evidence import Value
+from adversaries.evidence import Arm, Arms, Value
 from reports.model.report import Dataset, Report
 
 FILE = Path(__file__).with_name("published.json")
+_BESIDE: tuple[Arm, ...] = ("floor", "undefended", "ceiling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Published:
         theirs: as printed.
         source: where.
         differs: why the two need not agree.
+        controls: ours without the release, without the defense, and on the images.
     """
 
     metric: str
@@ -35,6 +37,7 @@ class Published:
     theirs: float
     source: str
     differs: str
+    controls: Arms = field(default_factory=Arms)
 
 
 @cache
@@ -57,12 +60,30 @@ def published(defense: str, report: Report) -> tuple[Published, ...]:
             ours=report.metrics.get(metric),
             theirs=theirs,
             source=source["source"],
-            differs=source["differs"],
+            differs="; ".join(filter(None, (source["differs"], entry.get("differs")))),
+            controls=controls(metric, report),
         )
         for entry in _content()["numbers"]
         if entry["defense"] == defense and _fits(source := sources[entry["source"]], report.dataset)
         for metric, theirs in entry["values"].items()
     )
+
+
+def controls(metric: str, report: Report) -> Arms:
+    """The arms beside a number: those of the evidence that it comes from; of the target model what stands for them.
+
+    Args:
+        metric: name in the catalog.
+        report: what was measured here.
+    """
+    task, kind, name = f"task:{report.dataset.task}", *metric.split(".")[:2]
+    if metric == "target.accuracy":
+        floors = [row.arms.floor for row in report.evidence if row.goal == task and row.arms.floor is not None]
+        return Arms(floor=next(iter(floors), None), ceiling=report.target.clean_accuracy)
+    goal = {"attribute": f"attribute:{name}", "inversion": f"reconstruction:{name}"}.get(kind)
+    chosen = [row.arms for row in report.evidence if row.goal == goal and row.chosen and row.arms.attack is not None]
+    # Several budgets may be chosen for; the number is about the largest one, which alone has all controls.
+    return max(chosen, key=lambda arms: sum(arms.get(arm) is not None for arm in _BESIDE), default=Arms())
 
 
 def _fits(source: Mapping[str, Any], dataset: Dataset) -> bool:

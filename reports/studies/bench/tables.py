@@ -16,7 +16,7 @@ from reports.model.harmless import clean
 from reports.model.numbers import number, span
 from reports.studies.bench.columns import COLUMNS, Column, Group
 from reports.studies.bench.data import Bench, Row
-from reports.studies.bench.notes import beside, mark_of, notes, secret_of
+from reports.studies.bench.notes import BESIDE, beside, mark_of, notes, secret_of
 
 NAME = 20
 """Width of the longest name that is not folded."""
@@ -49,12 +49,12 @@ def render_bench(bench: Bench, console: Console) -> None:
             console.print(harmless(f"{row.name}: {row.status}: {row.reason}", console, color))
     printed = [line for row in bench.rows for line in beside(row)]
     if printed:
-        made = table("row", "number", "here", "printed", "source")
-        for name, metric, ours, theirs, source, _ in printed:
-            made.add_row(*(harmless(text, console) for text in (name, metric, ours, theirs, source)))
+        made = table(*BESIDE)
+        for line in printed:
+            made.add_row(*(harmless(text, console) for text in line[:-1]))
         console.print(Text("\nWhat papers print", "bold"))
         console.print(made)
-        for why in dict.fromkeys(line[5] for line in printed):
+        for why in dict.fromkeys(line[-1] for line in printed):
             console.print(harmless(f"Why they differ: {why}.", console, "dim"))
     console.print()
     for sentence in notes(bench):
@@ -78,7 +78,15 @@ def csv_bench(bench: Bench) -> str:
         "chosen",
     )
     numbers = [f"{column.key}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
-    last = ("labels_to_90_censored", "worst_attribute", "seconds", "published", "report_digest")
+    last = (
+        "labels_to_90_censored",
+        "worst_attribute",
+        "fit_seconds",
+        "publish_seconds",
+        "seconds",
+        "published",
+        "report_digest",
+    )
     writer = csv.DictWriter(buffer, [*first, *numbers, *last], restval="", lineterminator="\n")
     writer.writeheader()
     for place, row in enumerate(bench.rows, 1):
@@ -106,21 +114,27 @@ def shown(value: Value | None) -> str:
 
 def _part(bench: Bench, columns: list[Column], group: Group, *, plain: bool) -> Table:
     """One of the tables."""
-    about = {"repurposing": "control", "leaking": "secret", "cost": "attack\nseconds"}[group]
+    seconds = ("seconds\nto fit", "to\npublish", "of all\nattacks")
+    about = {"repurposing": ("control",), "leaking": ("secret",), "cost": seconds}[group]
     wide = [column.title.replace(" ", "\n", 1) for column in columns]
-    made = table("", *wide, about, tight=True)
+    made = table("", *wide, *about, tight=True)
     for row in bench.rows:
         cells = [Text(shown(row.values.get(column.key))) for column in columns]
         for cell, column in zip(cells, columns, strict=True):
             if column.key == "worst_leakage" and row.worst:
                 cell.append(f"\n{clean(row.worst, plain=plain)}", "dim")
-        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
-        last = {"repurposing": row.control, "leaking": secret_of(row), "cost": seconds}[group]
-        made.add_row(_name(row, plain=plain), *cells, Text(clean(last, plain=plain), "dim"))
+        last = {"repurposing": (row.control,), "leaking": (secret_of(row),), "cost": spent(row)}[group]
+        made.add_row(_name(row, plain=plain), *cells, *(Text(clean(each, plain=plain), "dim") for each in last))
     made.columns[0].min_width = min(NAME, max((len(row.name) + 2 for row in bench.rows), default=1))
     for narrow in made.columns[1 : len(columns) + 1]:
         narrow.no_wrap = True
     return made
+
+
+def spent(row: Row) -> tuple[str, ...]:
+    """Seconds of fitting, publishing and attacking for narrow cells; empty where nobody knows."""
+    found = ((row.fit_seconds, ".1f"), (row.publish_seconds, ".1f"), (row.seconds, ".0f"))
+    return tuple("" if each is None else format(each, form) for each, form in found)
 
 
 def _name(row: Row, *, plain: bool) -> Text:
@@ -158,6 +172,8 @@ def _facts(row: Row) -> dict[str, object]:
         "chosen": "true" if row.chosen else "",
         "labels_to_90_censored": "" if labels is None or labels.value is None else str(labels.censored).lower(),
         "worst_attribute": row.worst,
+        "fit_seconds": "" if row.fit_seconds is None else row.fit_seconds,
+        "publish_seconds": "" if row.publish_seconds is None else row.publish_seconds,
         "seconds": "" if row.seconds is None else row.seconds,
         "published": "; ".join(printed),
         "report_digest": row.digest,

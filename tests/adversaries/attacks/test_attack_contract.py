@@ -17,7 +17,7 @@ SHORT |= {"deep-set": {"steps": 20}, "shot": {"steps": 5}, "trees": {"rounds": 1
 SHORT |= {"entropy": {"steps": 5}, "input-transform": {"inner": "linear"}}
 TOLD = {"with-prediction"}
 """Adversaries that mean nothing without the target's predictions; see test_informed.py."""
-OF_WORDS = {"matched-bits", "popcounts"}
+OF_WORDS = {"matched-bits", "matched-features", "popcounts"}
 """Adversaries that read 32-bit words and no ordinary numbers."""
 CHOOSERS = {"products", "residues", "trees"}
 """Adversaries that choose among columns, for which one label of each class is too few."""

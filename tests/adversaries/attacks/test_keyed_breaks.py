@@ -141,10 +141,11 @@ def digits():
     return x, nn.Sequential(nn.Flatten(), layer).eval().requires_grad_(False)
 
 
-def world_of(name, sizes=(600, 20, 300), **settings):
-    """Digits published through a defense for a target whose predictions are the labels."""
+def world_of(name, sizes=(600, 20, 300), target=None, **settings):
+    """Digits published through a defense for a target; labels are predictions of one that is linear."""
     source, total = generator(5), sum(sizes)
-    x, target = digits()
+    x, linear = digits()
+    target = target or linear
     x = x[:total]
     state = {
         "order": torch.randperm(32, generator=source),
@@ -157,7 +158,7 @@ def world_of(name, sizes=(600, 20, 300), **settings):
     }
     defense = DEFENSES.get(name)(**settings).with_state(state, target)
     release = defense.publish(x, generator(6)).values
-    truth = target(x).argmax(1)
+    truth = linear(x).argmax(1)
     parts = [
         Part(images=image, release=some, labels={"y": label})
         for image, some, label in zip(x.split(sizes), release.split(sizes), truth.split(sizes), strict=True)
@@ -228,6 +229,63 @@ def test_known_bits_rebuild_images(lifetime, error):
     world = world_of("shufflebits", lifetime=lifetime)
     rebuilt = fit("known-bits", world, "L3").rebuild(world.targets.release, None)
     assert float((rebuilt - world.targets.images).square().mean().sqrt()) <= error
+
+
+class Network(nn.Module):
+    """A hidden layer of random units, and a head fitted in closed form: no two have units in common."""
+
+    def __init__(self, seed, width, scale):
+        super().__init__()
+        (x, target), source = digits(), generator(seed)
+        self.features, self.head = nn.Sequential(nn.Flatten(), nn.Linear(256, width), nn.ReLU()), nn.Linear(width, 10)
+        with torch.no_grad():
+            self.features[1].weight.copy_(scale * torch.randn(width, 256, generator=source))
+            self.features[1].bias.copy_(scale * torch.randn(width, generator=source))
+            found, onehot = self.features(x).double(), nn.functional.one_hot(target(x).argmax(1), 10).double()
+            ridge = scale**2 * torch.eye(width).double()
+            self.head.weight.copy_(torch.linalg.solve(found.T @ found + ridge, found.T @ onehot).T)
+            self.head.bias.zero_()
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+def world_of_features(lifetime, width):
+    """Digits whose features of one network are published; the attacker owns another, of another width and scale."""
+    world = world_of(
+        "shufflebits", lifetime=lifetime, of="features", target=Network(1, width, 0.05).requires_grad_(False)
+    )
+    return replace(world, models={"own": Network(2, 100, 0.2)})
+
+
+@pytest.mark.parametrize(("lifetime", "least"), [("dataset", 0.99), ("release", 0.9)])
+def test_features_are_found_by_what_features_of_another_network_look_like(lifetime, least):
+    world = world_of_features(lifetime, 256)
+    target = Network(1, 256, 0.05).requires_grad_(False)
+    reader = fit("matched-features", world, "L2", model="own", key=lifetime)
+    assert cosine(reader.numbers(world.targets.release), target.features(world.targets.images)) >= least
+    plain = [replace(getattr(world, part), release=target.features(getattr(world, part).images))
+             for part in ("train", "targets")]  # fmt: skip
+    plain = replace(world, train=plain[0], targets=plain[1])
+    assert hits(reader, world) >= hits(fit("linear", plain, "L2"), plain) - 0.05 * 300
+    # There are as many features as pixels, so only what it reads tells that these are no images.
+    assert hits(fit("matched-bits", world, "L1", key=lifetime), world) < 0.3 * 300
+
+
+def test_features_stay_hidden_under_a_permutation_for_every_number():
+    world = world_of_features("value", 64)
+    reader = fit("matched-features", world, "L2", labels=1, model="own", key="release")
+    assert reader.numbers.nonce == 4
+    truth = Network(1, 64, 0.05).requires_grad_(False).features(world.targets.images)
+    assert cosine(reader.numbers(world.targets.release), truth) < 0.5
+
+
+@pytest.mark.parametrize("width", [64, 300])
+def test_what_breaks_images_does_not_apply_to_another_number_of_words(width):
+    world = world_of_features("dataset", width)
+    for name, level in (("matched-bits", "L1"), ("known-bits", "L3")):
+        with pytest.raises(NotApplicableError, match=f"holds {width} words"):
+            fit(name, world, level)
 
 
 def test_known_bits_give_up_where_every_number_has_its_own_key():

@@ -45,7 +45,7 @@ class ShuffleKey:
     shape: tuple[int, ...]
 
 
-@DEFENSES.register("shufflebits")
+@DEFENSES.register("shufflebits", variants=({"lifetime": "release"}, {"lifetime": "value"}))
 @dataclass(frozen=True, kw_only=True)
 class ShuffleBits(Defense):
     """Permutes the 32 bits of every float32 number by a secret permutation; the intended use permutes them back.
@@ -57,9 +57,14 @@ class ShuffleBits(Defense):
     floats, so words are published as integers in [0, 2^32); decryption is exact to the last bit.
 
     Threat model (the paper's): attackers know the model and feature vectors of their own; they lack the key.
-    Known breaks: one permutation is found from 16 to 64 known numbers (`known-bits`), or without any from images of
-    the attacker's own and unlabelled releases (`matched-bits`), a single release included. A new permutation for every
-    number still shows how many bits are set and which numbers are zero (`popcounts`, `signs`). Not authenticated.
+    Known breaks, of images: one permutation is found from 16 to 64 known numbers (`known-bits`), or without any from
+    images of the attacker's own and unlabelled releases (`matched-bits`), a single release included. Of features
+    (`of=features`): one permutation is found from unlabelled releases and from features that another network, the
+    attacker's own, has of other images, neither paired nor in the same places (`matched-features`), a single release
+    included; who reads the numbers found needs labelled releases, for what they stand for is the target's own. Known
+    numbers would do there, too, but no attacker below L5 has the target, so none is tried, and images are rebuilt from
+    features by decoders that know nothing of bits. A new permutation for every number still shows how many bits are
+    set and which numbers are zero (`popcounts`, `signs`), of features as of images. Not authenticated.
     Use authenticated encryption instead: it is as fast and leaks only the length.
     Cost: two table look-ups per number at `dataset`; hashing and sorting 128 bytes per number at `value`. Eight bytes
     are published for every four.

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from vfc.core.objective import frozen
 from vfc.defense import DEFENSES, Defense, FitData
 from vfc.defenses.support import require_choice, require_fitted, require_range, require_state
-from vfc.errors import UserError
+from vfc.errors import NotApplicableError, UserError
 from vfc.release import Release
 
 Labels = Literal["predicted", "oracle"]
@@ -81,6 +81,7 @@ class FeatureMapDistortion(Defense):
         """Keep the target, and the labels of the defender's own images where labels are to be true ones.
 
         Raises:
+            NotApplicableError: no layer was named, and the target has no convolution.
             UserError: the target has no such layer.
         """
         _layer(data.target, self.layer)
@@ -172,7 +173,7 @@ def _layer(target: nn.Module, name: str | None) -> nn.Module:
     if name is None:
         convolutions: list[nn.Module] = [module for module in modules.values() if isinstance(module, nn.Conv2d)]
         if not convolutions:
-            raise UserError("expected a convolution in the target, got none", "name a layer of it with fmd.layer")
+            raise NotApplicableError("the target has no convolution; fmd.layer names another layer of it")
         return convolutions[-1]
     if name not in modules or not name:
         raise UserError(f"expected a layer of the target, got {name!r}", "see named_modules of the target")

@@ -76,7 +76,7 @@ class MatchedBits(Adversary):
         """Match and solve; closed form, no randomness.
 
         Raises:
-            NotApplicableError: a release holds no words, or fewer than an image has values; or images are unknown.
+            NotApplicableError: a release holds no words, or not as many as an image has values; or images are unknown.
         """
         words = words_in(view.unlabelled)
         if view.image_shape is None:
