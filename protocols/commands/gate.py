@@ -75,7 +75,8 @@ def _policy(report: Report, policy: Policy, texts: Sequence[str], compares: bool
         check_required(policy)
     floors = [row.arms.floor.value for row in report.evidence if row.arms.floor is not None]
     floor = floors[0] if floors else None
-    attributes = tuple(dict.fromkeys(name for name in report.dataset.classes if name != report.dataset.task))
+    attacked = dict.fromkeys(row.goal for row in report.evidence if row.protocol == "attribute")
+    attributes = [name for name in report.dataset.classes if f"attribute:{name}" in attacked]
     policy = policy.adding(texts).with_preset(attributes, floor, report)
     if not policy.rules and not compares:
         policy = policy.adding([result.expr for result in report.gates])
