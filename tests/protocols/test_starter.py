@@ -139,4 +139,4 @@ def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(reposi
     assert "resumed" in said
     assert (repository / "output").read_text().split() == ["report=true", "exit-code=1"]
     assert (repository / "summary.md").read_text().count("BROKEN") > 0
-    assert "adaptive.accuracy@1 &lt;= 0.5" in (repository / "vfc-report" / "comment.md").read_text()
+    assert "adaptive.accuracy@1 <= 0.5" in (repository / "vfc-report" / "comment.md").read_text()
