@@ -45,9 +45,31 @@ def test_a_red_job_keeps_its_cache_too():
     assert "actions/cache@" not in content("github")
 
 
-def test_the_page_shows_the_job_that_is_written():
+def test_the_page_shows_the_jobs_that_are_written():
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-    assert f"```yaml\n{content('gitlab')}```\n" in page
+    for kind, text in (("yaml", "github"), ("yaml", "gitlab"), ("bash", "shell")):
+        assert f"```{kind}\n{content(text)}```\n" in page
+
+
+@pytest.mark.parametrize("service", ["github", "gitlab"])
+def test_a_job_installs_what_its_owner_names_and_nothing_else(service, repository, capsys):
+    """A name that nobody has taken on a package index yet may be a stranger's tomorrow."""
+    job = content(service)
+    assert "vfc-attack" not in job
+    [install] = re.findall(r"^ +- (?:run: )?((?:python -m )?pip install .*)$", job, re.MULTILINE)
+    assert ": " not in install  # YAML would take it for a key
+    code, said = done(f"export VFC_PACKAGE=; {install}")
+    assert code != 0
+    assert "VFC_PACKAGE: set it to what pip installs" in said
+    assert not (repository / "installed").exists()
+    assert done(install)[0] == 0
+    assert (
+        repository / "installed"
+    ).read_text() == f"{'-m pip ' * (service == 'github')}install --quiet git+https://HOST/vfc\n"
+    capsys.readouterr()
+    assert run(["init", "another", "--ci", service]) == 0
+    assert "set the variable VFC_PACKAGE of the " in capsys.readouterr().out
+    assert run(["list", "models"]) == 0
 
 
 SHIMS = {
@@ -68,7 +90,7 @@ def repository(tmp_path, monkeypatch):
     run(["init", str(tmp_path / "work")])
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-        "PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(tmp_path / "cache"),
+        "VFC_PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(tmp_path / "cache"),
         "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output", **QUICK,
     }  # fmt: skip
     for name, value in environment.items():
