@@ -66,6 +66,26 @@ def test_completion(kind):
     assert "Traceback" not in gone.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("vfc attack --protocol tr", "plain,transfer\n"),
+        ("vfc list ad", "plain,adversaries\n"),
+        ("vfc list models vgg1", "plain,vgg11\nplain,vgg16\n"),
+        ("vfc report exam", "file,exam\n"),
+        ("vfc gate --config exam", "file,exam\n"),
+        ("vfc attack --release exam", "file,exam\n"),
+        ("vfc attack --release nopee", "plain,nopeek\nfile,nopee\n"),
+    ],
+)
+def test_names_and_paths_are_completed(words, completed, capsys, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    monkeypatch.setenv("_VFC_COMPLETE", "bash_complete")
+    assert run(words.split()[1:]) == 0
+    assert capsys.readouterr().out == completed
+
+
 def test_completion_of_vfc_attack_and_of_nonsense():
     done = shell(VFC_ATTACK, _VFC_ATTACK_COMPLETE="bash_complete", COMP_WORDS="vfc-attack --prot", COMP_CWORD="1")
     assert done.stdout == "plain,--protocol\n0\n"
