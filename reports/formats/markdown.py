@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
-from reports.model.catalog import lookup
+from reports.model.catalog import example_gate, lookup
 from reports.model.harmless import LONGEST, SENTENCES, clean
 from reports.model.identifiers import labels
 from reports.model.numbers import figure
@@ -56,7 +56,7 @@ def render_markdown(report: Report) -> str:
     index = AttemptIndex(report)
     sections = [
         _verdict(index),
-        table("Gates", ("", "gate", "why", "where"), gate_rows(report)),
+        table("Gates", ("", "gate", "why", "where"), gate_rows(report)) or [_hint(report), ""],
         *_curves(index),
         table("Numbers", ("metric", "value", "target images", "flags", "identifiers"), _metrics(report)),
         [
@@ -106,6 +106,10 @@ def _verdict(index: AttemptIndex) -> list[str]:
         "",
         *(line for note in notes() for line in (inert(note, SENTENCES), "")),
     ]
+
+
+def _hint(report: Report) -> str:
+    return inert(f"No gate was set. Set one with, for instance, --gate '{example_gate(report.metrics)}'.")
 
 
 def _curves(index: AttemptIndex) -> list[list[str]]:

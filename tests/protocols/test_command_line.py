@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocols import cli
+from protocols.cli import run
 from vfc.__main__ import PACKAGES, require_own_packages
 from vfc.errors import UserError
 
