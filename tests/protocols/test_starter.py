@@ -72,6 +72,15 @@ def test_a_job_installs_what_its_owner_names_and_nothing_else(service, repositor
     assert run(["list", "models"]) == 0
 
 
+QUICKER = """from functools import partial
+
+import vfc.pytest_plugin as plugin
+
+quick = {"unintended": ("mlp",), "width": 0.25, "overrides": (("train.steps", 60),), "executor": "local"}
+plugin.assert_suppressed = partial(plugin.assert_suppressed, **quick)
+"""
+"""The options of QUICK for the test that is written, which reads no variables."""
+
 SHIMS = {
     "vfc": f'#!/bin/sh\nexec "{sys.executable}" -m vfc "$@"\n',
     # What it would install is here already.
@@ -80,8 +89,14 @@ SHIMS = {
 }
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What one test has measured, the next one finds."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, cache):
     """An empty repository after `vfc init`, in which commands run as on a runner."""
     (tmp_path / "bin").mkdir()
     for name, text in SHIMS.items():
@@ -90,7 +105,7 @@ def repository(tmp_path, monkeypatch):
     run(["init", str(tmp_path / "work")])
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-        "VFC_PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(tmp_path / "cache"),
+        "VFC_PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(cache),
         "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output", **QUICK,
     }  # fmt: skip
     for name, value in environment.items():
@@ -151,6 +166,10 @@ def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(reposi
     assert done(report)[0] == 0
     assert (repository / "summary.md").read_text().splitlines()[0].endswith(" HELD")
     assert (repository / "vfc-report" / "report.html").is_file()
+
+    (repository / "conftest.py").write_text(QUICKER)
+    code, said = done(f"{sys.executable} -m pytest -q test_privacy.py")
+    assert (code, "1 passed" in said) == (0, True), said
 
     ask_harder(repository / "vfc.toml")
     inputs = re.findall(r"VFC_ACTION_(\w+): \$\{\{ inputs", (ROOT / "action.yml").read_text())
