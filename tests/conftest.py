@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import tests.shapes
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook(["vfc", "adversaries"], "beartype.beartype")
+install_import_hook(["vfc", "adversaries"], f"{tests.shapes.__name__}.checked")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,7 +36,7 @@ from benchmarks.mutants.lines_of_tests import RunLines, chosen_tests, importers,
 from benchmarks.mutants.mutations import Mutant, mutants_of, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "pyproject.toml")
+COPIED = ("vfc", "adversaries", "protocols", "reports", "tests", "benchmarks", "docs", "pyproject.toml")
 FOLDERS = ("vfc/core", "adversaries/statistics", "adversaries/goals", "protocols/evaluation")
 LOOKED_IN = ("tests/vfc", "tests/adversaries", "tests/protocols")
 SLOWER, LEAST_SECONDS, NAMED_SECONDS = 5, 30, 120

@@ -35,6 +35,9 @@ FEW, SOME, CLASSES = 128, 512, 16
 STEPS = (2, 10)
 """Optimizer steps of the two tries of whoever trains by steps."""
 
+SHORT, LONG = 0.5, 3.0
+"""Seconds of a first try: up to the one more rows are tried too, above the other it is not repeated."""
+
 LANDMARKS, COPIES, PROGRAM = 2048, 6.5, 500_000_000
 """Columns of the kernel readers' features, how many such tables they hold at most, and bytes of an idle worker."""
 
@@ -189,12 +192,18 @@ def _measured(shape: Shape, candidates: Sequence[Candidate]) -> Iterator[tuple[s
         else:
             tries = [(steps, worlds[0], {"steps": steps}) for steps in STEPS]
         try:
-            # Whoever is the first of its kind also loads what it needs.
-            times = [_tried(candidate, world, changes) for _, world, changes in (tries[0], *tries)][1:]
+            (count, world, changes), (more, larger, others) = tries
+            first = _tried(candidate, world, changes)
+            if first < LONG:  # whoever is the first of its kind also loads what it needs
+                first = _tried(candidate, world, changes)
+            if length is None and first > SHORT:
+                yield candidate.name, Cost(start=0.0, each=first / count)
+                continue
+            second = _tried(candidate, larger, others)
         except Exception:
             continue
-        each = max(0.0, (times[1] - times[0]) / (tries[1][0] - tries[0][0]))
-        start = max(0.0, times[1] - each * tries[1][0])
+        each = max(0.0, (second - first) / (more - count))
+        start = max(0.0, second - each * more)
         if length is not None:  # what is left grows with the rows that are graded
             start *= max(1.0, shape.graded / len(worlds[0].targets) / 2)
         yield candidate.name, Cost(start=start, each=each, by_steps=length is not None)

@@ -71,17 +71,22 @@ def measured(vfc, monkeypatch, folder, file, data):
     return kept, load_file(folder / "out" / "report.safetensors")
 
 
-def test_two_folders_give_one_report(vfc, tmp_path, monkeypatch, small_npz):
+def test_neither_folder_nor_an_edit_of_our_own_code_changes_a_number_and_a_comment_only_the_identity(
+    vfc, tmp_path, monkeypatch, small_npz
+):
     found = []
-    for position, name in enumerate(("here", "a longer path/there")):
+    for position, name in enumerate(("here", "a longer path/there", "commented")):
         folder = tmp_path / name
-        file, data = write(folder), folder / "small.npz"
+        file = write(folder, FACTORY + "\n# Nothing to see.\n" * (name == "commented"))
+        data = folder / "small.npz"
         data.write_bytes(small_npz.read_bytes())
         monkeypatch.chdir(folder)
-        # Once by its whole path and once by its name alone.
+        ours = hashlib.sha256(name.encode()).hexdigest()
+        monkeypatch.setattr("protocols.engine.workspace.code_digest", lambda *_, ours=ours: ours)
+        # Once by its name alone, then by its whole path.
         found.append(measured(vfc, monkeypatch, folder, file if position else "own.py", data))
         monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(folder)])
-    (first, arrays), (second, others) = found
+    (first, arrays), (second, others), (commented, _) = found
     assert first == second  # its digest too
     assert sorted(arrays) == sorted(others)
     assert all(np.array_equal(arrays[name], others[name]) for name in arrays)
@@ -89,28 +94,8 @@ def test_two_folders_give_one_report(vfc, tmp_path, monkeypatch, small_npz):
     assert str(tmp_path) not in json.dumps(first)
     measured_rows = [row for row in first["evidence"] if row["status"] == "measured"]
     assert len(measured_rows) >= 3
-
-
-def test_a_comment_changes_the_identity_and_no_number(vfc, tmp_path, monkeypatch, small_npz):
-    found = []
-    for name, text in (("plain", FACTORY), ("commented", FACTORY + "\n# Nothing to see.\n")):
-        file = write(tmp_path / name, text)
-        found.append(measured(vfc, monkeypatch, tmp_path / name, file, small_npz)[0])
-        monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path / name)])
-    assert found[0]["metrics"] == found[1]["metrics"]
-    assert found[0]["digest"] != found[1]["digest"]
-
-
-def test_an_edit_of_our_own_code_draws_nothing_anew(vfc, tmp_path, monkeypatch, small_npz):
-    found = []
-    for code in ("a", "b"):
-        monkeypatch.setattr(
-            "protocols.engine.workspace.code_digest", lambda *_, code=code: hashlib.sha256(code.encode()).hexdigest()
-        )
-        file = write(tmp_path / code)
-        found.append(measured(vfc, monkeypatch, tmp_path / code, file, small_npz)[0])
-        monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(tmp_path / code)])
-    assert found[0] == found[1]
+    assert commented["metrics"] == first["metrics"]
+    assert commented["digest"] != first["digest"]
 
 
 @pytest.mark.parametrize("change", ["place", "file name", "comment", "helper", "neighbour", "other factory"])

@@ -114,10 +114,11 @@ def test_ours_is_chosen_on_validation_among_those_who_knew_no_more(tmp_path):
     # 8 targets more, of 8 that differ: .5 ** 8 is above .001; 10 are below it.
     for right, ahead in ((128, False), (130, True)):
         assert graded(made, tmp_path, guesses=guessing(right, truth())).ahead is ahead
-    assert graded(made, tmp_path, Question(defense="identity", labels=50), guesses=truth()).ours is None
-    assert (
-        graded(made, tmp_path, Question(defense="identity", labels="all"), guesses=truth()).ours.adversary == "richer"
-    )
+    for labels in (50, "all"):  # of 50 nobody had just as many: who had the next more is ahead of nobody by knowledge
+        found = graded(made, tmp_path, Question(defense="identity", labels=labels), guesses=truth())
+        assert (found.ours.adversary, found.ours.labels) == ("richer", "all")
+    few = suite(tmp_path / "few", attacks=best[:2])
+    assert graded(few, tmp_path, Question(defense="identity", labels=50), guesses=truth()).ours is None
 
 
 N = TARGETS

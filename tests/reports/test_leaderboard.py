@@ -51,12 +51,12 @@ def test_the_status_is_what_the_files_show(entries):
     run = measured(folder, metrics={TEN: estimates.rate(90, 450)})
     entries(measured=run)
     assert (only(folder).status, only(folder).why) == ("claimed", "it claims no limit that a report could confirm")
-    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3"]})
+    entries(measured=run, claim={"dataset": "digits", "gates": [f"{TEN} <= 0.3"]})
     assert only(folder).status == "reproduced"
-    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3", f"{TEN} <= 0.1"]})
+    entries(measured=run, claim={"dataset": "digits", "gates": [f"{TEN} <= 0.3", f"{TEN} <= 0.1"]})
     assert only(folder).status == "claimed"
     assert [each.outcome for each in only(folder).claims] == ["held", "broken"]
-    entries(measured=run, claim={"gates": [f"{TEN} <= 0.3"]}, status="withdrawn")
+    entries(measured=run, claim={"dataset": "digits", "gates": [f"{TEN} <= 0.3"]}, status="withdrawn")
     assert only(folder).status == "withdrawn"
 
 
@@ -74,8 +74,12 @@ def test_the_status_is_what_the_files_show(entries):
         ({"measured": {}, "defense": "prifu"}, "a report on prifu"),
         ({"measured": {}, "secret": {"kind": "symmetric", "what": "a key", "bits": 128}}, "the secret that the report"),
         ({"measured": {}, "status": "reproduced"}, "expected the status 'claimed'"),
-        ({"measured": {}, "status": "reproduced", "claim": {"gates": [f"{BEST} >= 5"]}}, "broken"),
+        ({"measured": {}, "status": "reproduced", "claim": {"dataset": "digits", "gates": [f"{BEST} >= 5"]}}, "broken"),
         ({"claim": {"gates": ["nonsense"]}}, "METRIC OP NUMBER"),
+        ({"measured": {}, "claim": {"gates": [f"{BEST} >= 1"]}}, "the data set that the claim"),
+        ({"measured": {}, "claim": {"dataset": "cifar100", "gates": [f"{BEST} >= 1"]}}, "dataset cifar100 as"),
+        ({"measured": {}, "claim": {"dataset": "digits", "task": "ink"}}, "task ink as"),
+        ({"measured": {}, "claim": {"settings": {"latent": 3}}}, "latent 3 as"),
     ],
 )
 def test_an_entry_that_says_more_than_its_files_is_refused(entries, facts, words):
@@ -165,24 +169,37 @@ def test_no_grade_lifts_an_entry_whose_claim_its_report_does_not_confirm(entries
         ([strict], "claimed", f"broken of {strict}"),
         ([unknown], "claimed", f"inconclusive of {unknown}"),
     ]:
-        folder = entries(defense="identity", measured=run, external=external, claim={"gates": gates})
+        folder = entries(defense="identity", measured=run, external=external, claim={"dataset": "tiny", "gates": gates})
         assert only(folder).status == status
         assert says in only(folder).why
-    folder = entries(defense="identity", external=external, claim={"gates": [strict]})
+    folder = entries(defense="identity", external=external, claim={"dataset": "tiny", "gates": [strict]})
     assert only(folder).status == "claimed"  # a report that is left out hides nothing
     found, run = graded(tmp_path / "ahead", 160)
     (tmp_path / "grade.json").write_bytes(dump(found))
     external = [{"grade": "../grade.json", "digest": found.digest}]
-    folder = entries(defense="identity", measured=run, external=external, claim={"gates": [strict]})
+    folder = entries(defense="identity", measured=run, external=external, claim={"dataset": "tiny", "gates": [strict]})
     assert only(folder).status == "unreliable"
     assert f"broken of {strict}" in only(folder).why
+
+
+def test_an_attack_counts_whoever_names_it(entries, tmp_path):
+    found, run = graded(tmp_path, 160)
+    external = [{"grade": "../grade.json", "digest": found.digest}]
+    entries("attacker", defense="identity", measured=run, external=external)
+    folder = entries("author", defense="identity", measured=run)
+    assert [(line.entry.id, line.status) for line in read_board(folder)] == [
+        ("attacker", "unreliable"),
+        ("author", "unreliable"),
+    ]
 
 
 def test_a_void_grade_is_no_attack(entries, tmp_path):
     found, run = graded(tmp_path, 160, leaky=True)
     assert found.standing == "void"
     external = [{"grade": "../grade.json", "digest": found.digest}]
-    folder = entries(defense="identity", measured=run, external=external, claim={"gates": [f"{BEST} >= 1"]})
+    folder = entries(
+        defense="identity", measured=run, external=external, claim={"dataset": "tiny", "gates": [f"{BEST} >= 1"]}
+    )
     line = only(folder)
     assert (line.status, line.attacks, len(line.grades)) == ("reproduced", (), 1)
 
@@ -247,7 +264,7 @@ def test_a_secret_excuses_a_claim_only_where_the_boards_owner_accepts_it(entries
     release = build().release.model_copy(update={"secret": DeclaredSecret(**secret)})
     value = estimates.rate(90, 450).model_copy(update={"flags": ("TARGET_UNMATCHED",)})
     run = measured(folder, release=release, metrics={TEN: value})
-    entries(measured=run, secret=secret, claim={"gates": [f"{TEN} <= 0.3"]})
+    entries(measured=run, secret=secret, claim={"dataset": "digits", "gates": [f"{TEN} <= 0.3"]})
     for accepted in ((), ("asymmetric",)):
         (line,) = read_board(folder, accepted)
         assert line.status == "claimed"

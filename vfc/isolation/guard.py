@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -82,6 +83,7 @@ def no_exit() -> Iterator[None]:
             setattr(place, name, real)
 
 
+@functools.lru_cache(maxsize=64)
 def _refusal(name: str, real: Callable[..., Any], here: int) -> Callable[..., Any]:
     def refuse(*arguments: Any) -> Any:
         if os.getpid() != here:
@@ -103,6 +105,22 @@ def kept_place() -> Iterator[None]:
             os.chdir(folder)
 
 
+@dataclass
+class _Alarm:
+    """What an alarm that rings does: raise; the third time, end the process."""
+
+    words: str
+    rings: int = 0
+
+    def __call__(self, *_: object) -> NoReturn:
+        self.rings += 1
+        if self.rings == _RINGS:
+            with contextlib.suppress(BaseException):
+                os.write(2, f"vfc: error: the defender's code does not stop: {self.words}\n".encode())
+            _exit(2)
+        raise EndedError(self.words)
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float, name: str) -> Iterator[None]:
     """Inside, code that runs longer is stopped where it is by an `EndedError`.
@@ -119,18 +137,8 @@ def time_limit(seconds: float, name: str) -> Iterator[None]:
     if not alarms or 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= seconds:
         yield
         return
-    rings, began = 0, time.monotonic()
-
-    def ring(*_: object) -> NoReturn:
-        nonlocal rings
-        rings += 1
-        words = f"it took longer than {seconds:g} seconds (--{name})"
-        if rings == _RINGS:
-            with contextlib.suppress(BaseException):
-                os.write(2, f"vfc: error: the defender's code does not stop: {words}\n".encode())
-            _exit(2)
-        raise EndedError(words)
-
+    began = time.monotonic()
+    ring = _Alarm(words=f"it took longer than {seconds:g} seconds (--{name})")
     handler = signal.signal(signal.SIGALRM, ring)
     before, every = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:

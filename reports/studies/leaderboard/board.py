@@ -60,21 +60,24 @@ def read_board(folder: Path, accepted: Collection[str] = ()) -> list[Line]:
     Raises:
         UserError: an entry cannot be used, says what its files do not, or has the same id as another.
     """
-    lines: dict[str, Line] = {}
+    entries: dict[str, tuple[Entry, Path]] = {}
     for file in entry_files(folder):
         entry = read_entry(file)
-        if entry.id in lines:
+        if entry.id in entries:
             raise UserError(f"expected different ids in {folder}, got {entry.id!r} twice", "rename one")
-        lines[entry.id] = checked(entry, file, accepted)
-    return sorted(lines.values(), key=lambda line: (ORDER.index(line.status), line.entry.id))
+        entries[entry.id] = entry, file
+    grades = [grade for entry, file in entries.values() for grade in _grades(entry, file)]
+    lines = [checked(entry, file, grades, accepted) for entry, file in entries.values()]
+    return sorted(lines, key=lambda line: (ORDER.index(line.status), line.entry.id))
 
 
-def checked(entry: Entry, file: Path, accepted: Collection[str] = ()) -> Line:
+def checked(entry: Entry, file: Path, grades: Sequence[Grade], accepted: Collection[str] = ()) -> Line:
     """An entry with its files.
 
     Args:
         entry: as its author wrote it.
         file: where, for its files lie beside it.
+        grades: of all entries; those beside this one's report are about it, whoever's entry names them.
         accepted: kinds of declared secrets that the board's owner accepts.
 
     Raises:
@@ -86,11 +89,12 @@ def checked(entry: Entry, file: Path, accepted: Collection[str] = ()) -> Line:
     if report is not None and gates and entry.measured is not None:
         rows = load_rows(file.parent / entry.measured.report, report)
         claims = judge(report, gates, rows, accepted=accepted)
-    grades = sorted(_grades(entry, file), key=lambda each: -((each.lead.value if each.lead else None) or 0.0))
-    status, why = status_of(entry, report, claims, grades)
+    own = {each.digest: each for each in [*_grades(entry, file), *_beside(entry, grades)]}
+    about = sorted(own.values(), key=lambda each: -((each.lead.value if each.lead else None) or 0.0))
+    status, why = status_of(entry, report, claims, about)
     if entry.status not in (None, status):
         raise UserError(f"expected the status {status!r} in {file}, got {entry.status!r}: {why}", "leave status out")
-    return Line(entry=entry, status=status, report=report, claims=tuple(claims), grades=tuple(grades), why=why)
+    return Line(entry=entry, status=status, report=report, claims=tuple(claims), grades=tuple(about), why=why)
 
 
 def status_of(
@@ -155,6 +159,7 @@ def _report(entry: Entry, file: Path) -> Report | None:
             f"{entry.secret.kind}, or another text",
             _KEEP,
         )
+    _same_claim(entry, report, file)
     for name, said in entry.measured.numbers.items():
         value = report.metrics.get(name)
         if value is None or value.value is None:
@@ -164,11 +169,30 @@ def _report(entry: Entry, file: Path) -> Report | None:
     return report
 
 
+def _same_claim(entry: Entry, report: Report, file: Path) -> None:
+    """Refuse limits that are about other data, or another setting of the defense, than the report."""
+    claim = entry.claim
+    if claim.gates and not claim.dataset:
+        raise UserError(f"expected the data set that the claim in {file} is about, got none", "name it: claim.dataset")
+    said = {"dataset": claim.dataset, "task": claim.task, **claim.settings}
+    found = {**report.release.settings, "dataset": report.dataset.name, "task": report.dataset.task}
+    for name, value in said.items():
+        if value != "" and found.get(name) != value:
+            got = found.get(name, "none")
+            raise UserError(f"expected a report with {name} {value} as {file} claims, got {got}", _KEEP)
+
+
 def _same(said: float, measured: float) -> bool:
     """Whether a number is the measured one, rounded to as many decimals as it was given with, at least three."""
     text = repr(float(said))
     decimals = max(3, len(text.partition(".")[2])) if "e" not in text else 12
     return round(measured, decimals) == round(said, decimals)
+
+
+def _beside(entry: Entry, grades: Sequence[Grade]) -> list[Grade]:
+    """Those that are about an entry's report."""
+    report = entry.measured.digest if entry.measured is not None else None
+    return [each for each in grades if each.report == report and each.defense == entry.defense]
 
 
 def _grades(entry: Entry, file: Path) -> list[Grade]:

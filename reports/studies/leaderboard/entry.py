@@ -29,10 +29,14 @@ _FORM = "see docs/suite.md for the form of an entry"
 class Claim(Record):
     """What its authors say.
 
-    `text`: in words, with the data it is about. `gates`: limits as `METRIC OP NUMBER`, judged against the report.
+    `text`: in words. `gates`: limits as `METRIC OP NUMBER`, judged against the report, which must be about the same
+    `dataset` and `task` (empty: whatever the data set's own is) and have the `settings` of the defense that are named.
     """
 
     text: str = ""
+    dataset: str = ""
+    task: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
     gates: tuple[str, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class OurAttack(Record):
 
     adversary: str
     level: str
+    labels: int | Literal["all"] | None = None
     accuracy: Value
     flags: tuple[str, ...] = ()
 
@@ -163,18 +165,32 @@ def label_of(suite: Suite, question: Question) -> str:
 
 
 def ours(report: Report, goal: str, question: Question) -> Evidence | None:
-    """Our strongest honest attack with the same knowledge, chosen on the attacker's validation part alone."""
+    """Our strongest honest attack that knew no less, chosen on the attacker's validation part alone.
+
+    Where none of ours had just as many labels, those with the next more compete: who is ahead of them is ahead.
+    """
     highest = parse(question.level)
     found = [
         row for row in report.evidence
         if row.goal == goal and row.status == "measured" and row.arms.attack is not None and row.threat.level <= highest
-        and row.threat.budget.labels_per_class in (None, question.labels)
         and not set(row.health) & set(HONESTY)
     ]  # fmt: skip
-    if question.labels is not None and all(row.threat.budget.labels_per_class is None for row in found):
+    asked = _count(question.labels)
+    granted = min((k for row in found if (k := _labels(row)) >= max(1, asked)), default=None)
+    if asked and granted is None:
         return None  # nobody of ours was granted so many labels
-    seeds = sorted({row.seed for row in found})
-    return max((row for row in found if row.seed == seeds[0]), key=_on_validation, default=None)
+    competing = [row for row in found if _labels(row) in ((0, granted) if asked else (0,))]
+    seeds = sorted({row.seed for row in competing})
+    return max((row for row in competing if row.seed == seeds[0]), key=_on_validation, default=None)
+
+
+def _labels(row: Evidence) -> float:
+    return _count(row.threat.budget.labels_per_class)
+
+
+def _count(labels: int | Literal["all"] | None) -> float:
+    """Labels per class; 0 for none, infinity for all."""
+    return math.inf if labels == "all" else labels or 0
 
 
 def parse(level: str) -> str:
@@ -198,7 +214,13 @@ def _told(row: Evidence) -> OurAttack:
     if row.arms.attack is None:  # `ours` has looked
         raise ValueError("expected a measured attack")
     words = " ".join([row.adversary, *(value for value in row.settings.values() if isinstance(value, str))])
-    return OurAttack(adversary=words, level=row.threat.level, accuracy=row.arms.attack, flags=row.health)
+    return OurAttack(
+        adversary=words,
+        level=row.threat.level,
+        labels=row.threat.budget.labels_per_class,
+        accuracy=row.arms.attack,
+        flags=row.health,
+    )
 
 
 def _rows_of(row: Evidence, rows: Mapping[str, Any], n: int) -> NDArray[Any] | None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from adversaries.evidence import Value
 from reports.formats.tables import harmless, table
 from reports.model.numbers import figure
-from reports.studies.suite.grading import Grade, Standing
+from reports.studies.suite.grading import Grade, OurAttack, Standing
 from reports.studies.suite.manifest import Suite
 
 STANDING: dict[Standing, str] = {
@@ -43,8 +43,8 @@ def title(made: Grade) -> str:
     return f"An attack{by} on {made.defense} of {made.suite}: {made.goal}, {granted(made)}"
 
 
-def granted(made: Grade) -> str:
-    """What the attacker had, as its author says."""
+def granted(made: Grade | OurAttack) -> str:
+    """What an attacker had: theirs as its author says, ours as the report does."""
     if made.labels is None:
         return made.level
     return f"{made.level} with {'all labels' if made.labels == 'all' else f'{made.labels} labels per class'}"
@@ -99,5 +99,5 @@ def _lines(made: Grade) -> list[tuple[str, Value | None, str]]:
         ("shuffled", made.shuffled, "the same method on permuted labels"),
     ]
     if made.ours is not None:
-        lines.append(("ours", made.ours.accuracy, f"{made.ours.adversary}, {made.ours.level}"))
+        lines.append(("ours", made.ours.accuracy, f"{made.ours.adversary}, {granted(made.ours)}"))
     return lines
