@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import rich_click as click
 
+from protocols.commands.options.completion import with_completion
 from protocols.commands.options.usage import usage
 from protocols.commands.output import complain, guarded_streams, open_standard_streams, printing
 from protocols.verbs import looking, reading, running, suite
@@ -16,6 +17,7 @@ from vfc.errors import NotApplicableError, UserError
 
 VERBS = (running, reading, suite, looking)
 """Whose import puts their verbs into the program."""
+with_completion(program)
 
 HELD, USAGE, BUG, INTERRUPTED = 0, 2, 4, 130
 _LINE = 4000

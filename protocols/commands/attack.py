@@ -97,7 +97,7 @@ def measure(settings: Settings, passed: dict[str, Any], argv: Sequence[str], *, 
     device = start_torch(settings)
     settings, dataset, parts = data_of(replace(settings, protocols=names), spec)
     data = data_block(dataset, parts)
-    private = settings.attributes or tuple(name for name in dataset.classes if name != parts.task)
+    private = (settings.attributes or dataset.attributes) if "attribute" in names else ()
     asked = policy.with_preset(private, data.floor).gates
     check_gates(asked, names, grid=grid, floor=data.floor, task=parts.task, attributes=dataset.attributes)
     out = settings.out_folder("-".join(names))

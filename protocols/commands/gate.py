@@ -15,6 +15,7 @@ from protocols.engine.settings import read_config
 from reports.gate.gate import check_gates, rows_needed
 from reports.gate.policy import Policy
 from reports.gate.verdict import exit_code, verdict
+from reports.model.catalog import example_gate
 from reports.model.harmless import clean
 from reports.model.report import GateResult, Report, Verdict
 from reports.model.storage import load, load_rows
@@ -80,12 +81,13 @@ def _policy(report: Report, policy: Policy, texts: Sequence[str], compares: bool
         check_required(policy)
     floors = [row.arms.floor.value for row in report.evidence if row.arms.floor is not None]
     floor = floors[0] if floors else None
-    attributes = tuple(dict.fromkeys(name for name in report.dataset.classes if name != report.dataset.task))
+    attacked = dict.fromkeys(row.goal for row in report.evidence if row.protocol == "attribute")
+    attributes = [name for name in report.dataset.classes if f"attribute:{name}" in attacked]
     policy = policy.adding(texts).with_preset(attributes, floor, report)
     if not policy.rules and not compares:
         policy = policy.adding([result.expr for result in report.gates])
     if not policy.rules and not compares and policy.required is None:
-        raise UserError("expected a gate, got none", "for instance --gate 'adaptive.suppression_ratio >= 3'")
+        raise UserError("expected a gate, got none", f"for instance --gate '{example_gate(report.metrics)}'")
     protocols = list(dict.fromkeys(row.protocol for row in report.evidence))
     check_gates(policy.gates, protocols, floor=floor, task=report.dataset.task)
     return policy

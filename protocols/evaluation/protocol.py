@@ -59,7 +59,7 @@ class Protocol:
         """How to install what is missing; empty if everything is there."""
         if self.extra is None or all(find_spec(package) is not None for package in self.needs):
             return ""
-        return f"pip install 'vfc-attack[{self.extra}]'"
+        return f"pip install -e '.[{self.extra}]' in the checkout of vfc"
 
     def not_run(self, seed: int, reason: str = "") -> list[Evidence]:
         """What is said of each adversary where something is missing, or for another reason."""

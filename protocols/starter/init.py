@@ -21,6 +21,15 @@ SERVICES = {
 """What is written for each service that runs jobs."""
 
 
+VARIABLE = "VFC_PACKAGE"
+"""What the jobs install. Without a default: whoever owns a name on a package index decides what it is."""
+
+_WHERE = {
+    "github": "the repository (Settings, Secrets and variables, Actions, Variables)",
+    "gitlab": "the project (Settings, CI/CD, Variables)",
+}
+
+
 def run_init(folder: str, service: str) -> int:
     """Write a config file, a factory, a test and a job, all or none, and say what to type next.
 
@@ -41,6 +50,11 @@ def run_init(folder: str, service: str) -> int:
     write_all({path: content(text).encode() for path, text in texts.items()})
     for path in texts:
         sys.stdout.write(f"wrote {path}\n")
+    if service in _WHERE:
+        sys.stdout.write(
+            f"set the variable {VARIABLE} of {_WHERE[service]} to what pip installs, a path in the repository or an "
+            "address such as git+https://example.org/you/vfc: the job installs nothing else\n"
+        )
     entered = "" if root.resolve() == Path.cwd() else f"cd {folder} && "
     sys.stdout.write(f"next: {entered}vfc attack\n")
     return 0

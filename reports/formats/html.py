@@ -68,7 +68,7 @@ class _Page:
     arm_names = ARMS
     meanings = MEANINGS
     parts = PARTS
-    example_gate, legend = staticmethod(example_gate), staticmethod(headline.legend)
+    legend = staticmethod(headline.legend)
     image = staticmethod(uri)
 
     def __init__(self, report: Report, rows: Mapping[str, Any]) -> None:
@@ -95,6 +95,11 @@ class _Page:
         self.worst = worst_cases(self.index)
         self.powers, self.settings = powers(self.index), origins.settings(self.report)
         self.provenance = origins.provenance(self.report)
+
+    @property
+    def example_gate(self) -> str:
+        """A gate that somebody might set."""
+        return example_gate(self.report.metrics)
 
     @property
     def first_gates(self) -> list[GateResult]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 from reports.model.attempt_index import AttemptIndex
-from reports.model.harmless import clean
+from reports.model.harmless import SENTENCES, clean
 from reports.model.report import Report
 from reports.text.findings import Finding, adversaries, gate_findings
 from reports.text.headline import plain_verdict
@@ -50,7 +50,8 @@ def _gate(finding: Finding) -> Case:
 
 def _verdict(report: Report) -> Case:
     element = {"broken": "failure", "inconclusive": "error", "measured": "skipped"}.get(report.verdict, "")
-    said = f"{report.verdict}: {clean(verdict_sentence(report))}. {clean(plain_verdict(AttemptIndex(report)))}"
+    plain = clean(plain_verdict(AttemptIndex(report)), longest=SENTENCES)
+    said = f"{report.verdict}: {clean(verdict_sentence(report))}. {plain}"
     return "vfc", "verdict", element, said, ""
 
 

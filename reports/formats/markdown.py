@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
-from reports.model.catalog import lookup
-from reports.model.harmless import clean
+from reports.model.catalog import example_gate, lookup
+from reports.model.harmless import LONGEST, SENTENCES, clean
 from reports.model.identifiers import labels
 from reports.model.numbers import figure
+from reports.model.pictures import CostCurve, Point
 from reports.model.report import Report
 from reports.text.caveats import controls, data_facts, flagged, listed, not_measured, release_facts, silent_protocols
 from reports.text.command import command_words, quoted
@@ -22,6 +23,7 @@ from reports.text.findings import gate_findings, state_words
 from reports.text.headline import notes, plain_verdict, summary
 from reports.text.phrases import operators, verdict_sentence
 from reports.text.power import powers
+from reports.text.sections import contents
 from vfc.errors import UserError
 
 LIMIT = 60 * 1024
@@ -29,12 +31,17 @@ LIMIT = 60 * 1024
 
 _LONGEST = 160
 _MARKUP = re.compile(
-    r"[\\`*#|&~$^]|\](?=[(\[:])|\[(?=\^|.?\])"  # wherever they stand; brackets where they could be a link or a box
+    r"[\\*#|&~$^]|\](?=[(\[:])|\[(?=\^|.?\])"  # wherever they stand; brackets where they could be a link or a box
     r"|(?<![A-Za-z0-9])@|@(?!\d+(?![\d.])|all\b)"  # a mention or an address, and no number of labels
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # inside a word it is none
-    r"|<|:(?=\S)|^[>=+!-]"  # a tag, an address or a picture of a face, the start of a block
+    r"|<(?![ =])|!(?=\d)"  # a tag, a merge request
+    r"|:(?=//|[a-z0-9_+-]+:)|(?i:(?<=mailto)|(?<=xmpp)):"  # an address, a picture of a face
+    r"|^>|^[=+-](?=\s|[\s=-]*$)"  # the start of a block
 )
-"""What GitHub would take for markup; as little as possible, because many read the text itself."""
+"""What GitHub and GitLab would take for markup; as little as possible, because many read the text itself."""
+_LABELS = re.compile(r"(?<![A-Za-z0-9])@(\d+|all)\b")
+"""A number of labels that would be read as a mention."""
+_BAR = 20
 _NAMED = {"<": "&lt;", "&": "&amp;"}
 SIGNS = {"held": "✅", "broken": "❌", "inconclusive": "⚠️", "measured": "ℹ️"}
 """A picture for every verdict and outcome."""
@@ -49,9 +56,16 @@ def render_markdown(report: Report) -> str:
     index = AttemptIndex(report)
     sections = [
         _verdict(index),
-        table("Gates", ("", "gate", "why", "where"), gate_rows(report)),
+        table("Gates", ("", "gate", "why", "where"), gate_rows(report)) or [_hint(report), ""],
+        *_curves(index),
         table("Numbers", ("metric", "value", "target images", "flags", "identifiers"), _metrics(report)),
-        ["## Controls and flags", "", *(f"- {inert(sentence)}" for sentence in controls(index)), *_flags(index), ""],
+        [
+            "## Controls and flags",
+            "",
+            *(f"- {inert(sentence, SENTENCES)}" for sentence in controls(index)),
+            *_flags(index),
+            "",
+        ],
         table(
             "Calibration of the chosen adversaries", ("adversary", "finds", "misses", "false alarms"), _powers(index)
         ),
@@ -78,19 +92,47 @@ def _verdict(index: AttemptIndex) -> list[str]:
     report = index.report
     budget = report.command.settings.with_defaults.get("budget") or "not recorded"
     facts = {"budget": budget, "data": report.dataset.name, "task": report.dataset.task, "release": report.release.name}
+    said = verdict_sentence(report)
     return [
         f"# {SIGNS[report.verdict]} {report.verdict.upper()}",
         "",
-        f"{inert(verdict_sentence(report))}; exit code {exit_code(report.verdict, report.status)}.",
+        f"{inert(said[:1].upper() + said[1:])}; exit code {exit_code(report.verdict, report.status)}.",
         "",
-        f"**{inert(plain_verdict(index), 1000)}**",
+        f"**{inert(plain_verdict(index), SENTENCES)}**",
         "",
         ", ".join(f"{name} {_bold(str(value))}" for name, value in facts.items()) + ".",
         "",
-        inert(summary(index), 1000),
+        inert(summary(index), SENTENCES),
         "",
-        *(line for note in notes() for line in (inert(note, 1000), "")),
+        *(line for note in notes() for line in (inert(note, SENTENCES), "")),
     ]
+
+
+def _hint(report: Report) -> str:
+    return inert(f"No gate was set. Set one with, for instance, --gate '{example_gate(report.metrics)}'.")
+
+
+def _curves(index: AttemptIndex) -> list[list[str]]:
+    """A table for every curve over labels, with a bar for each number."""
+    drawn = [one for content in contents(index, {}) for one in content.pictures if isinstance(one, CostCurve)]
+    columns = ("labels per class", "accuracy of the strongest attack", "")
+    found = []
+    for curve in drawn:
+        rows = [(inert(point.labels), _interval(point), _bar(point.value)) for point in curve.points]
+        for name, value in (("target model", curve.target), ("without the release", curve.floor)):
+            if rows and value is not None:
+                rows.append((name, f"{value:.3f}", _bar(value)))
+        found.append(table("What repurposing costs", columns, rows))
+    return found
+
+
+def _interval(point: Point) -> str:
+    return f"{point.value:.3f} [{point.low:.3f}, {point.high:.3f}]"
+
+
+def _bar(share: float) -> str:
+    full = round(_BAR * min(1.0, max(0.0, share)))
+    return "█" * full + "░" * (_BAR - full)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -108,7 +150,7 @@ def gate_rows(report: Report) -> list[tuple[str, str, str, str]]:
         source = finding.result.source
         where = "command line or preset" if source is None else inert(f"{source.file}, line {source.line}")
         state = f"{SIGNS[finding.result.outcome]} {inert(state_words(finding.result))}"
-        rows.append((state, inert(finding.expr), inert(finding.message, 400), where))
+        rows.append((state, inert(finding.expr), inert(finding.message, SENTENCES), where))
     return rows
 
 
@@ -126,7 +168,7 @@ def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
 def _flags(index: AttemptIndex) -> list[str]:
     return [
         f"- {_bold(found.flag)} ({inert(found.weight)}): {inert(found.meaning)}. "
-        f"{inert(listed((*found.metrics, *found.adversaries)))}"
+        f"{inert(listed((*found.metrics, *found.adversaries)), LONGEST)}"
         for found in flagged(index)
     ]
 
@@ -135,9 +177,9 @@ def _powers(index: AttemptIndex) -> list[tuple[str, str, str, str]]:
     return [
         (
             inert(each.name if each.status == "calibrated" else f"{each.name} ({each.status})"),
-            inert("; ".join(each.finds) or "-", 400),
-            inert(", ".join(each.misses) or "-", 400),
-            inert(each.alarms or "-"),
+            inert("; ".join(each.finds), LONGEST) or "-",
+            inert(", ".join(each.misses), LONGEST) or "-",
+            inert(each.alarms) or "-",
         )
         for each in powers(index)
         if each.chosen
@@ -187,7 +229,8 @@ def _bold(text: str) -> str:
 
 def inert(text: str, longest: int = _LONGEST) -> str:
     """A text of at most `longest` characters that Markdown shows as it is."""
-    shown = clean(text)
+    shown = clean(text, longest=max(longest, LONGEST))
     shown = shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+    shown = _LABELS.sub(r"K = \1", shown.replace("`", "'"))
     marked = _MARKUP.sub(lambda found: _NAMED.get(found[0], f"&#{ord(found[0])};"), shown)
     return marked.replace("www.", "www&#46;")

@@ -9,6 +9,7 @@ from reports.gate.baseline import described
 from reports.gate.compare import Change
 from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
+from reports.model.harmless import SENTENCES
 from reports.model.numbers import figure
 from reports.model.report import Report
 from reports.text.headline import plain_verdict
@@ -51,7 +52,7 @@ def render_moved(old: Report, new: Report, changes: Sequence[Change]) -> str:
             "",
             f"{inert(verdict_sentence(new))}; exit code {exit_code(new.verdict, new.status)}. Before: {old.verdict}.",
             "",
-            f"**{inert(plain_verdict(AttemptIndex(new)), 1000)}**",
+            f"**{inert(plain_verdict(AttemptIndex(new)), SENTENCES)}**",
             "",
             *table("What moved", ("is it noise?", "metric", "before", "now", "difference"), rows[:_MOST]),
             *left,

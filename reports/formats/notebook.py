@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from reports.model.attempt_index import AttemptIndex
-from reports.model.harmless import clean
+from reports.model.harmless import SENTENCES, clean
 from reports.model.report import DISPLAYS, Report
 from reports.text.findings import gate_findings, state_words
 from reports.text.headline import numbers, plain_verdict
@@ -26,7 +26,7 @@ def render_short(report: Report) -> str:
     parts = [
         f'<div style="border-left:4px solid {color};padding:0 .8em">',
         f'<p><strong style="color:{color}">{report.verdict.upper()}</strong> {_text(verdict_sentence(report))}</p>',
-        f"<p><strong>{_text(plain_verdict(index))}</strong></p>",
+        f"<p><strong>{escape(clean(plain_verdict(index), longest=SENTENCES))}</strong></p>",
         f"<p>release {_text(report.release.name)}, data {_text(report.dataset.name)}, "
         f"task {_text(report.dataset.task)}, report {_text(report.digest[:12] or 'not sealed')}</p>",
         "<table>",

@@ -141,7 +141,7 @@ class _Page:
 
     def _gates(self, *, reasons: bool) -> Iterable[RenderableType]:
         if not self.report.gates:
-            yield Text(f"No gate was set. Set one with, for instance, --gate '{example_gate()}'.")
+            yield Text(f"No gate was set. Set one with, for instance, --gate '{example_gate(self.report.metrics)}'.")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=self.width >= 40)

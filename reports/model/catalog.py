@@ -6,10 +6,11 @@ Collected from the sections, and from the few numbers that every protocol produc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
+from adversaries.evidence import Value
 from reports.model.metric import Metric
 from reports.model.section import SECTIONS, Section
 from vfc.errors import UserError, unknown
@@ -90,9 +91,17 @@ def meaning(name: str) -> str:
         return "this version does not know it"
 
 
-def example_gate() -> str:
-    """A gate as somebody might set it, for hints."""
-    return next((section.example for section in sections() if section.example), "target.accuracy >= 0.9")
+def example_gate(known: Mapping[str, Value]) -> str:
+    """A gate as somebody might set it, for hints: on a number that the report has.
+
+    Args:
+        known: the report's metrics by name.
+    """
+    for section in reversed(sections()):  # who adapts says more than who does not
+        value = known.get(section.example.split(" ")[0])
+        if value is not None and value.value is not None:
+            return section.example
+    return "target.accuracy >= 0.9"
 
 
 def section_of(name: str, task: str) -> Section | None:

@@ -10,18 +10,23 @@ from typing import Any
 LONGEST = 400
 """Texts from outside are shown up to this many characters."""
 
+SENTENCES = 4000
+"""Sentences of ours are, in which every text from outside is a short name."""
 
-def clean(text: str, *, plain: bool = False) -> str:
+
+def clean(text: str, *, plain: bool = False, longest: int | None = None) -> str:
     """Text from outside with everything that does not print shown as an escape, and shortened.
 
     Args:
         text: anything.
         plain: escape everything beyond ASCII too.
+        longest: characters that are shown; None stands for LONGEST.
     """
-    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+    longest = LONGEST if longest is None else longest
+    if len(text) <= longest and text.isascii() and text.isprintable():
         return text
-    shown = "".join(c if prints(c, plain) else escape(c) for c in text[:LONGEST])
-    return shown if len(text) <= LONGEST else f"{shown}... ({len(text):,} characters)"
+    shown = "".join(c if prints(c, plain) else escape(c) for c in text[:longest])
+    return shown if len(text) <= longest else f"{shown}... ({len(text):,} characters)"
 
 
 def cleaned(data: Any, *, plain: bool = False) -> Any:

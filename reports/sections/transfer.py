@@ -89,6 +89,7 @@ def transfer() -> Section:
         sentences=_sentences,
         verdict=_verdict,
         reached=_reached,
+        example="transfer.accuracy <= 0.5",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adversaries.evidence import Value
 from reports.model.attempt_index import Attempt, AttemptIndex
 from reports.model.catalog import meaning, sections
-from reports.model.numbers import figure, percent
+from reports.model.numbers import figure, number, percent
 from reports.model.pictures import CostCurve
 from reports.model.report import Report
 from reports.model.section import HeadlineNumber, Section, Source
@@ -56,10 +56,11 @@ def plain_verdict(index: AttemptIndex) -> str:
 
 
 def _utility(report: Report) -> str:
-    """What the target model keeps, rounded down."""
+    """What the target model keeps: the whole percents of the number that the tables show."""
     kept, on_release = report.metrics.get("target.retention"), report.target.accuracy.value
     if kept is not None and kept.value is not None:
-        share = "all" if kept.value >= 1 else f"{math.floor(100 * kept.value + 1e-9)} %"
+        shown = float(number(kept.value, kept.unit, phrases.operators(report).get("target.retention", frozenset())))
+        share = "all" if kept.value >= 1 else f"{min(99, math.floor(100 * shown + 1e-9))} %"
         return f"Keeps {share} of the target model's accuracy."
     if on_release is not None:
         return f"The target model names {percent(on_release)} of the releases right."

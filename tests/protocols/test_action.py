@@ -36,6 +36,21 @@ def test_inputs_reach_scripts_only_through_the_environment():
         assert "${{" not in text
 
 
+def test_the_action_keeps_its_cache_and_no_upload_decides():
+    """What is restored before the attack is what the attack uses and what is saved behind it, red or green."""
+    restored, used, saved = re.findall(
+        r"^ +(?:path|VFC_CACHE_DIR): (\$\{\{ env\.VFC_CACHE_DIR .*)$", ACTION, re.MULTILINE
+    )
+    assert restored == used == saved
+    places = [ACTION.index(text) for text in ("cache/restore@", "id: attack", "cache/save@")]
+    assert places == sorted(places)
+    steps = ACTION.split("    - name: ")
+    [saving] = [step for step in steps if "cache/save@" in step]
+    [scanning] = [step for step in steps if "upload-sarif@" in step]
+    assert "if: always()\n" in saving
+    assert "continue-on-error: true" in scanning
+
+
 def call(folder, stub=STUB, **changes):
     (folder / "bin").mkdir()
     program = folder / "bin" / "vfc"

@@ -7,6 +7,9 @@ import sys
 import pytest
 
 from protocols.cli import run
+from protocols.commands import attack
+from reports.gate.gate import check_gates
+from vfc.errors import UserError
 
 # Arguments and options of every verb. They are read by scripts of other people: a change here is theirs as well.
 OPTIONS = """
@@ -160,6 +163,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, capsys, monkeyp
     assert not any("Traceback" in line for line in lines)
     for word in words:
         assert word in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ([], []),
+        (["--protocol", "attribute", "--attribute", "ink"], ["ink"]),
+        (["--protocol", "all"], ["parity", "large", "ink"]),
+    ],
+)
+def test_a_preset_asks_about_attributes_where_they_are_attacked(options, asked, capsys, monkeypatch, tmp_path):
+    import protocols.engine.workspace
+
+    def stop(settings, out, identity, device):
+        raise UserError("everything was checked", "look")
+
+    checked = []
+    monkeypatch.setattr(protocols.engine.workspace, "workspace", stop)
+    monkeypatch.setattr(attack, "check_gates", lambda gates, *more, **facts: checked.append((gates, more, facts)))
+    monkeypatch.chdir(tmp_path)
+    assert run(["attack", "--gates", "standard", "--protocol", "adaptive-probe", *options]) == 2
+    assert "everything was checked" in capsys.readouterr().err
+    gates, more, facts = checked[-1]
+    assert [gate.metric.split(".")[1] for gate in gates if gate.metric.startswith("attribute.")] == asked
+    check_gates(gates, *more, **facts)
 
 
 def test_options_come_from_command_line_then_environment_then_config_then_default(tmp_path, monkeypatch):

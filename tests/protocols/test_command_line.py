@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocols import cli
+from protocols.cli import run
 from vfc.__main__ import PACKAGES, require_own_packages
 from vfc.errors import UserError
 
@@ -64,6 +65,26 @@ def test_completion(kind):
     gone = shell(f"{VFC} | true", _VFC_COMPLETE=f"{kind}_source")
     assert gone.stdout == "0 0\n"
     assert "Traceback" not in gone.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("vfc attack --protocol tr", "plain,transfer\n"),
+        ("vfc list ad", "plain,adversaries\n"),
+        ("vfc list models vgg1", "plain,vgg11\nplain,vgg16\n"),
+        ("vfc report exam", "file,exam\n"),
+        ("vfc gate --config exam", "file,exam\n"),
+        ("vfc attack --release exam", "file,exam\n"),
+        ("vfc attack --release nopee", "plain,nopeek\nfile,nopee\n"),
+    ],
+)
+def test_names_and_paths_are_completed(words, completed, capsys, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    monkeypatch.setenv("_VFC_COMPLETE", "bash_complete")
+    assert run(words.split()[1:]) == 0
+    assert capsys.readouterr().out == completed
 
 
 def test_completion_of_vfc_attack_and_of_nonsense():

@@ -110,7 +110,7 @@ def test_a_gate_on_a_ball_that_no_run_tries_is_refused(vfc):
 def test_without_its_extra_it_is_refused_by_name(vfc, without_libraries, tmp_path):
     code, _, error = vfc("attack", "--protocol", "evasion", "--out", tmp_path / "out")
     assert code == 2
-    assert "pip install 'vfc-attack[evasion]'" in error
+    assert "pip install -e '.[evasion]'" in error
     assert not (tmp_path / "out").exists()
 
 

@@ -18,7 +18,7 @@ def protocol(**facts):
     ("facts", "missing"),
     [
         ({}, ""),
-        ({"extra": "more", "needs": ("json", "no_such_package")}, "pip install 'vfc-attack[more]'"),
+        ({"extra": "more", "needs": ("json", "no_such_package")}, "pip install -e '.[more]' in the checkout of vfc"),
         ({"extra": "more", "needs": ("json", "csv")}, ""),
     ],
 )
@@ -32,4 +32,4 @@ def test_of_every_adversary_that_could_not_run_it_is_said_once():
     for row in rows:
         assert (row.protocol, row.goal, row.seed, row.status) == ("p", "p", 3, "not_run")
         assert (row.threat.level, row.threat.knows) == ("L4", ())
-        assert row.reason == "the extra 'more' is not installed: pip install 'vfc-attack[more]'"
+        assert row.reason == "the extra 'more' is not installed: pip install -e '.[more]' in the checkout of vfc"

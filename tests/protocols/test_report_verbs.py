@@ -11,7 +11,8 @@ import pytest
 from protocols.cli import run
 from protocols.commands.gate import run_gate
 from reports.model.report import SCHEMA
-from reports.model.storage import load, write
+from reports.model.storage import load, sealed, write
+from tests.reports.builder import row
 from tests.reports.test_compare import flipped, hits
 from tests.reports.test_compare import run as report_of
 
@@ -178,6 +179,20 @@ def test_the_policy_of_the_folder_is_judged_with_its_waivers(folders, capsys):
     assert "did you mean 'policy'" in capsys.readouterr().err
     (folders / "vfc.toml").write_text("[policy]\nrequired = ['linear']\n")
     assert run(["gate", "old", "--gate", "adaptive.accuracy <= 0.9"]) == 0
+
+
+@pytest.mark.parametrize("attacked", [(), ("ink",), ("ink", "large")])
+def test_a_preset_asks_about_the_attributes_that_were_attacked(folders, capsys, attacked):
+    report, rows = report_of(hits(0, 0.5))
+    facts = report.dataset.model_copy(update={"classes": {"digit": 10, "large": 2, "ink": 2}})
+    found = [row().model_copy(update={"protocol": "attribute", "goal": f"attribute:{name}"}) for name in attacked]
+    # Reading masks asks about attributes too, and answers with other numbers.
+    found.append(row().model_copy(update={"protocol": "mask-aware", "goal": "attribute:large"}))
+    evidence = (*report.evidence, *found)
+    write(sealed(report.model_copy(update={"dataset": facts, "evidence": evidence})), rows, folders / "some")
+    assert run(["gate", "some", "--gates", "standard"]) in (1, 3)
+    asked = re.findall(r"^\w+ +attribute\.(\w+)\.leakage", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(asked) == list(attacked)
 
 
 def test_plan_and_schema(folders, capsys):

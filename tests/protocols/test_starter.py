@@ -45,10 +45,41 @@ def test_a_red_job_keeps_its_cache_too():
     assert "actions/cache@" not in content("github")
 
 
-def test_the_page_shows_the_job_that_is_written():
+def test_the_page_shows_the_jobs_that_are_written():
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-    assert f"```yaml\n{content('gitlab')}```\n" in page
+    for kind, text in (("yaml", "github"), ("yaml", "gitlab"), ("bash", "shell")):
+        assert f"```{kind}\n{content(text)}```\n" in page
 
+
+@pytest.mark.parametrize("service", ["github", "gitlab"])
+def test_a_job_installs_what_its_owner_names_and_nothing_else(service, repository, capsys):
+    """A name that nobody has taken on a package index yet may be a stranger's tomorrow."""
+    job = content(service)
+    assert "vfc-attack" not in job
+    [install] = re.findall(r"^ +- (?:run: )?((?:python -m )?pip install .*)$", job, re.MULTILINE)
+    assert ": " not in install  # YAML would take it for a key
+    code, said = done(f"export VFC_PACKAGE=; {install}")
+    assert code != 0
+    assert "VFC_PACKAGE: set it to what pip installs" in said
+    assert not (repository / "installed").exists()
+    assert done(install)[0] == 0
+    assert (
+        repository / "installed"
+    ).read_text() == f"{'-m pip ' * (service == 'github')}install --quiet git+https://HOST/vfc\n"
+    capsys.readouterr()
+    assert run(["init", "another", "--ci", service]) == 0
+    assert "set the variable VFC_PACKAGE of the " in capsys.readouterr().out
+    assert run(["list", "models"]) == 0
+
+
+QUICKER = """from functools import partial
+
+import vfc.pytest_plugin as plugin
+
+quick = {"unintended": ("mlp",), "width": 0.25, "overrides": (("train.steps", 60),), "executor": "local"}
+plugin.assert_suppressed = partial(plugin.assert_suppressed, **quick)
+"""
+"""The options of QUICK for the test that is written, which reads no variables."""
 
 SHIMS = {
     "vfc": f'#!/bin/sh\nexec "{sys.executable}" -m vfc "$@"\n',
@@ -58,8 +89,14 @@ SHIMS = {
 }
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What one test has measured, the next one finds."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, cache):
     """An empty repository after `vfc init`, in which commands run as on a runner."""
     (tmp_path / "bin").mkdir()
     for name, text in SHIMS.items():
@@ -68,7 +105,7 @@ def repository(tmp_path, monkeypatch):
     run(["init", str(tmp_path / "work")])
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-        "PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(tmp_path / "cache"),
+        "VFC_PACKAGE": "git+https://HOST/vfc", "VFC_CACHE_DIR": str(cache),
         "GITHUB_STEP_SUMMARY": "summary.md", "GITHUB_OUTPUT": "output", **QUICK,
     }  # fmt: skip
     for name, value in environment.items():
@@ -130,6 +167,10 @@ def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(reposi
     assert (repository / "summary.md").read_text().splitlines()[0].endswith(" HELD")
     assert (repository / "vfc-report" / "report.html").is_file()
 
+    (repository / "conftest.py").write_text(QUICKER)
+    code, said = done(f"{sys.executable} -m pytest -q test_privacy.py")
+    assert (code, "1 passed" in said) == (0, True), said
+
     ask_harder(repository / "vfc.toml")
     inputs = re.findall(r"VFC_ACTION_(\w+): \$\{\{ inputs", (ROOT / "action.yml").read_text())
     given = dict.fromkeys(inputs, "") | {"OUT": "vfc-report", "TOLERANCE": "0"}
@@ -139,4 +180,4 @@ def test_the_written_job_is_green_and_the_action_with_the_harder_gate_red(reposi
     assert "resumed" in said
     assert (repository / "output").read_text().split() == ["report=true", "exit-code=1"]
     assert (repository / "summary.md").read_text().count("BROKEN") > 0
-    assert "adaptive.accuracy@1 &lt;= 0.5" in (repository / "vfc-report" / "comment.md").read_text()
+    assert "adaptive.accuracy@1 <= 0.5" in (repository / "vfc-report" / "comment.md").read_text()

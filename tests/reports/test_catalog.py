@@ -1,8 +1,14 @@
 """The catalog: every name of the contract, who produces it, and the limits that make sense."""
 
+import html
+
 import pytest
 
-from reports.model.catalog import check_limit, lookup, metrics, producible, protocols
+from adversaries.evidence import Value
+from reports.formats.html import render_html
+from reports.formats.markdown import render_markdown
+from reports.model.catalog import check_limit, example_gate, lookup, metrics, producible, protocols
+from tests.reports.builder import build, number
 from vfc.errors import UserError
 
 BETTER = {
@@ -126,3 +132,21 @@ def test_limits_beyond_what_labels_allow_are_refused(name, number, floor, allowe
     else:
         with pytest.raises(UserError, match="expected a limit"):
             check_limit(name, number, floor)
+
+
+@pytest.mark.parametrize(
+    ("known", "example"),
+    [
+        (("transfer.accuracy", "adaptive.labels_to_90"), "adaptive.labels_to_90 >= 50"),
+        (("transfer.accuracy",), "transfer.accuracy <= 0.5"),
+        (("attribute.ink.leakage",), "target.accuracy >= 0.9"),
+        ((), "target.accuracy >= 0.9"),
+    ],
+)
+def test_the_example_of_a_gate_is_about_what_was_measured(known, example):
+    found = {name: number(0.3, 0.2, 0.4) for name in known}
+    assert example_gate(found | {"adaptive.labels_to_half": Value.unknown("not run")}) == example
+    assert example_gate({"adaptive.labels_to_90": Value.unknown("below L2")}) == "target.accuracy >= 0.9"
+    report = build(metrics=found, gates=())
+    for shown in (render_markdown(report), render_html(report)):
+        assert f"--gate '{example}'" in html.unescape(shown)

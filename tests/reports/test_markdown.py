@@ -4,11 +4,17 @@ import html
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
+from reports.formats import junit, markdown, moved, notebook
+from reports.formats.junit import render_junit
 from reports.formats.markdown import LIMIT, render_markdown
-from reports.model.report import Command, Settings, Source, Waiver
+from reports.formats.moved import render_moved
+from reports.formats.notebook import render_short
+from reports.model.report import Command, LadderControl, Settings, Source, Waiver
 from tests.reports.builder import build, number, row
 from tests.reports.hostile import gate, hostile
+from tests.reports.sample import full, rate
 
 
 def test_golden_start():
@@ -61,6 +67,67 @@ def test_never_too_long(text):
     assert re.search(r"_\d+ more lines are in report.json._", everything)
 
 
+OURS = {
+    "text", "softbreak", "text_special", "strong_open", "strong_close", "inline", "fence",
+    *(f"{name}_{end}" for name in ("heading", "paragraph", "bullet_list", "list_item", "table", "thead", "tbody", "tr",
+                                   "th", "td") for end in ("open", "close")),
+    "em_open", "em_close",
+}  # fmt: skip
+"""What this page is made of: no link, no picture, no HTML, no quote, no code in a line."""
+
+
+def tokens(text):
+    """What a parser of Markdown makes of a text."""
+    found = []
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+        found += [token, *(token.children or ())]
+    return found
+
+
+def test_many_read_the_text_itself():
+    """No character references in what reports say themselves, and no sentence that breaks off."""
+    control = LadderControl(
+        status="matched", candidate="second-order @all", accuracy=rate(0.98), ceiling=rate(0.99), reason=""
+    )
+    unknown = LadderControl(status="unknown", reason="it is at chance")
+    facts = full().target
+    for one in (control, unknown):
+        report = full(
+            target=facts.model_copy(update={"control": one}),
+            gates=(gate("adaptive.leakage <= 0.5", "broken"), gate("adaptive.accuracy@all <= 0.5", "held")),
+            metrics={**full().metrics, "adaptive.leakage": number(-0.003, -0.04, 0.03, unit="leakage")},
+        )
+        text = render_markdown(report)
+        assert re.findall(r".{0,30}&[#a-z0-9]+;.{0,30}", text) == []
+        assert "...\n" not in text
+    assert "strongest attack with all labels second-order K = all 0.980" in render_markdown(
+        full(target=facts.model_copy(update={"control": control}))
+    )
+
+
+@pytest.mark.parametrize(
+    "show", [render_markdown, render_short, render_junit, lambda report: render_moved(report, report, ())]
+)
+def test_the_sentence_of_the_verdict_is_whole(show, monkeypatch):
+    long = "Keeps all. " + "Gives away nothing that anybody has found so far. " * 20 + "This is its end."
+    for module in (markdown, moved, notebook, junit):
+        monkeypatch.setattr(module, "plain_verdict", lambda _: long)
+    assert "This is its end." in show(build())
+
+
+def test_the_curve_stands_behind_the_gates():
+    lines = render_markdown(full()).splitlines()
+    place = lines.index("## What repurposing costs")
+    assert lines.index("## Gates") < place < lines.index("## Numbers")
+    rows = [line.strip("| ").split(" | ") for line in lines[place + 4 : lines.index("## Numbers") - 1]]
+    known = full().metrics
+    for labels, shown, bar in rows[:-2]:
+        value = known[f"adaptive.accuracy@{labels}"]
+        assert shown == f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+        assert bar.count("█") == round(20 * value.value)
+    assert [row[0] for row in rows] == ["0", "1", "all", "target model", "without the release"]
+
+
 CODE = re.compile(r"^(`{3,})sh\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
 
 
@@ -68,7 +135,11 @@ def check_hostile(text):
     shown = render_markdown(hostile(text))
     outside = CODE.sub("", shown)
     assert all(line.isprintable() for line in shown.split("\n"))
-    assert not re.search(r"<|https?:|www\.|\]\(|`|\*\*\*|~~", outside)
+    # A tag has a letter, a slash or a mark behind its first character.
+    assert not re.search(
+        r"<(?![ =])|https?://|www\.|\]\(|`|\*\*\*|~~|(?<![A-Za-z0-9])@|[a-z]@[A-Za-z](?!ll\b)", outside
+    )
+    assert {token.type for token in tokens(shown)} <= OURS
     # Every row of a table has as many cells as its head.
     for block in re.findall(r"(?:^\|.*\|$\n?)+", outside, re.MULTILINE):
         assert len({line.count("|") for line in block.strip().split("\n")}) == 1

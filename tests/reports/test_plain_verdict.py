@@ -1,14 +1,18 @@
 """The one plain sentence: what it says at every outcome, and that it never calls weak attacks a defense."""
 
+import re
+
 import pytest
 
 from adversaries.evidence import Arms, Value
+from reports.formats.html import render_html
 from reports.model.attempt_index import AttemptIndex
 from reports.model.numbers import percent
-from reports.model.report import TargetFacts
+from reports.model.report import TargetFacts, Waiver
 from reports.text.headline import plain_verdict
 from tests.reports.builder import build, number
-from tests.reports.sample import attack, rate
+from tests.reports.hostile import gate
+from tests.reports.sample import attack, full, rate
 
 CHOSEN = "Attackers were chosen by further labelled releases."
 
@@ -67,6 +71,13 @@ def test_without_a_target_nobody_knows_the_way():
 def test_retention_is_rounded_down_and_never_more_than_all():
     assert said({1: 0.1}, target=0.899).startswith("Keeps 89 %")
     assert said({1: 0.1}, target=0.96).startswith("Keeps 96 %")
+    # As the tables show it: .9599 is 0.960 there, and 0.959 beside a gate that it has to reach.
+    assert said({1: 0.1}, target=0.9599).startswith("Keeps 96 %")
+    report = build(
+        metrics={"target.retention": number(0.9599, 0.95, 0.97)}, gates=(gate("target.retention >= 0.9", "held"),)
+    )
+    assert plain_verdict(AttemptIndex(report)).startswith("Keeps 95 %")
+    assert said({1: 0.1}, target=0.9996).startswith("Keeps 99 %")
     every = {"target.retention": number(1.02, 1.0, 1.05), "adaptive.accuracy@1": rate(0.1)}
     assert plain_verdict(AttemptIndex(build(metrics=every))).startswith("Keeps all of the target model's accuracy.")
 
@@ -90,3 +101,11 @@ def test_other_protocols_add_a_sentence_each():
 def test_what_is_not_all_is_never_called_so():
     shown = [percent(share) for share in (0.0, 0.001, 0.012, 0.5, 0.99, 0.999, 1.0)]
     assert shown == ["0 %", "under 1 %", "1 %", "50 %", "99 %", "over 99 %", "100 %"]
+
+
+def test_the_first_screen_says_why_a_gate_is_waived():
+    waiver = Waiver(until="2030-01-01", reason="a new: decoder", active=True)
+    page = render_html(full(gates=(gate("adaptive.leakage <= 0.5", "broken", waiver=waiver),), verdict="measured"))
+    line, *_ = re.findall(r"<li class=.broken.>(.*?)</li>", page, re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]+>", "", line).split())
+    assert words.endswith("BROKEN, WAIVED until 2030-01-01 adaptive.leakage &lt;= 0.5 a new: decoder")

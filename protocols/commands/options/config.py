@@ -15,8 +15,8 @@ from protocols.commands.options.shared import ATTACK, CONFIG_FILE, CONFIGURED, D
 from protocols.engine.settings import config_file, overrides_of, read_config
 from vfc.errors import UserError, unknown
 
-_VARIABLES = ("VFC_CACHE_DIR", "VFC_CACHE_LIMIT", "VFC_DATA_ROOT", "VFC_COMPLETE")
-"""Variables that are no options."""
+_VARIABLES = ("VFC_CACHE_DIR", "VFC_CACHE_LIMIT", "VFC_DATA_ROOT", "VFC_COMPLETE", "VFC_PACKAGE")
+"""Variables that are no options; the jobs of `vfc init` install VFC_PACKAGE."""
 
 
 def config_keys() -> set[str]:

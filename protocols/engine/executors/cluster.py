@@ -47,7 +47,7 @@ class RayExecutor:
         try:
             import ray
         except ImportError as error:
-            raise UserError("--executor ray needs Ray", "pip install 'vfc-attack[cluster]'") from error
+            raise UserError("--executor ray needs Ray", "pip install -e '.[cluster]' in the checkout of vfc") from error
         self._ray, self.threads, self.device, self.limit = ray, threads, device, limit
         self._joined = not ray.is_initialized()
         if self._joined:
