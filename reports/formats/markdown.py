@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from reports.gate.verdict import exit_code
 from reports.model.attempt_index import AttemptIndex
-from reports.model.catalog import example_gate, lookup
+from reports.model.catalog import example_gate, row_of
 from reports.model.harmless import LONGEST, SENTENCES, clean
 from reports.model.identifiers import labels
 from reports.model.numbers import figure
@@ -24,7 +24,6 @@ from reports.text.headline import notes, plain_verdict, summary
 from reports.text.phrases import operators, verdict_sentence
 from reports.text.power import powers
 from reports.text.sections import contents
-from vfc.errors import UserError
 
 LIMIT = 60 * 1024
 """Bytes; step summaries of GitHub take 1 MiB, comments of most services 64 KiB."""
@@ -157,7 +156,7 @@ def gate_rows(report: Report) -> list[tuple[str, str, str, str]]:
 def _metrics(report: Report) -> list[tuple[str, str, str, str, str]]:
     toward = operators(report)
     rows = []
-    for name, value in sorted(report.metrics.items(), key=lambda item: (not _known(item[0]), item[0])):
+    for name, value in sorted(report.metrics.items(), key=lambda item: (row_of(item[0]) is None, item[0])):
         number = figure(value, toward.get(name, frozenset()))
         shown = number if value.value is not None else f"unknown: {value.reason or 'no reason was given'}"
         flags = listed(value.flags)
@@ -212,14 +211,6 @@ def _command(report: Report) -> list[str]:
 def _runs(line: str) -> list[str]:
     """The runs of backticks in a line."""
     return [run for run in "".join(c if c == "`" else " " for c in line).split(" ") if run]
-
-
-def _known(name: str) -> bool:
-    try:
-        lookup(name)
-    except UserError:
-        return False
-    return True
 
 
 def _bold(text: str) -> str:

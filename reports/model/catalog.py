@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 from adversaries.evidence import Value
 from reports.model.metric import Metric
@@ -77,18 +77,22 @@ def lookup(name: str) -> Metric:
     Raises:
         UserError: no metric has such a name; says which exist and which is nearest.
     """
-    for metric in metrics():
-        if metric.match(name) is not None:
-            return metric
-    raise unknown("metric", name, [metric.name for metric in metrics()])
+    metric = row_of(name)
+    if metric is None:
+        raise unknown("metric", name, [metric.name for metric in metrics()])
+    return metric
+
+
+@lru_cache(maxsize=4096)
+def row_of(name: str) -> Metric | None:
+    """The same; None if there is none."""
+    return next((metric for metric in metrics() if metric.match(name) is not None), None)
 
 
 def meaning(name: str) -> str:
     """What the catalog says of a metric."""
-    try:
-        return lookup(name).meaning
-    except UserError:
-        return "this version does not know it"
+    metric = row_of(name)
+    return "this version does not know it" if metric is None else metric.meaning
 
 
 def example_gate(known: Mapping[str, Value]) -> str:
@@ -111,11 +115,8 @@ def section_of(name: str, task: str) -> Section | None:
         name: full name of the metric.
         task: name of the task label.
     """
-    try:
-        metric = lookup(name)
-    except UserError:
-        return None
-    if metric.name in {common.name for common in COMMON}:
+    metric = row_of(name)
+    if metric is None or metric.name in {common.name for common in COMMON}:
         return None
     first = metric.producers(name, task)[0]
     return next((section for section in sections() if section.protocol == first), None)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from reports.model.catalog import lookup
-from vfc.errors import UserError
+from reports.model.catalog import row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +44,8 @@ def all_identifiers() -> tuple[Identifier, ...]:
 def identifiers(metric: str) -> tuple[Identifier, ...]:
     """The ids that fit a metric; none for a name that the catalog does not know."""
     name, *_ = metric.split(maxsplit=1) or [""]  # of a gate that cannot be read, its first word
-    try:
-        fitting = lookup(name).identifiers
-    except UserError:
-        return ()
-    return tuple(entry for entry in all_identifiers() if entry.label in fitting)
+    row = row_of(name)
+    return () if row is None else tuple(entry for entry in all_identifiers() if entry.label in row.identifiers)
 
 
 def labels(metric: str) -> str:

@@ -26,7 +26,7 @@ METRIC = "theirs.ink.rate"
 
 
 def forget():
-    for cached in (catalog.sections, catalog.metrics):
+    for cached in (catalog.sections, catalog.metrics, catalog.row_of):
         cached.cache_clear()
     SECTIONS.__dict__.pop("cards", None)
     for name in ("theirs", "twice"):
