@@ -68,6 +68,11 @@ def run_gate(
             sys.stdout.write(f"{outcome:<13}{line}\n")
         for line in missing_lines(report, policy.required, gated=bool(policy.rules)):
             sys.stdout.write(f"{line}\n")
+        if policy.preset not in (None, "paper") and not any(
+            gate.metric.startswith("attribute.") for gate in policy.gates
+        ):
+            sys.stdout.write("note: no attribute was attacked, so the preset asks nothing about any; ")
+            sys.stdout.write("add --protocol attribute to the attack\n")
         budget = clean(str(report.command.settings.with_defaults.get("budget", "unknown")))
         sys.stdout.write(f"verdict: {word} (budget {budget})\n")
     return exit_code(word)
