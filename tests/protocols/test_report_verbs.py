@@ -88,7 +88,6 @@ def test_a_missing_or_foreign_sidecar(folders, capsys):
         (["gate", "old", "--baseline", "new", "--tolerance", "-1"], "at least 0"),
         (["gate", "old"], "expected a gate"),
         (["gate", "old", "--gates", "papre"], "paper"),
-        (["gate", "old", "--gates", "standard"], "--protocol attribute"),
         (["gate", "old", "--config", "nowhere.toml"], "cannot read"),
         (["plan"], "--gate"),
         (["plan", "--gate", "adaptive.accuracy <= 0.3", "--assume", "floor"], "NAME=VALUE"),
