@@ -12,8 +12,8 @@ from protocols.engine.settings import Settings, parse_override
 from vfc.config import checked_options
 from vfc.errors import UserError, unknown
 
-INTERNAL = ("identity_extra", "verbosity")
-"""Fields of `Settings` that are nobody's to look for; the second one may be given."""
+INTERNAL = ("identity_extra", "levels", "verbosity")
+"""Fields of `Settings` that are nobody's to look for; the last one may be given."""
 
 _OVERRIDES = 'write overrides={"train.steps": 40}'
 

@@ -197,7 +197,7 @@ def _of(
     """The rows of one defense."""
     rows = []
     base, own_options = parted(name)
-    title = name if own_options else spec.name
+    title = name if own_options else title
     for point in points:
         given = {key: value for key, value in settings.overrides if _concerns(key, base)} | own_options
         for option, value in point.items():

@@ -16,7 +16,7 @@ _WORDS: dict[int | str, str] = {1: "one labelled release per class", "all": "lab
 def repurposed(index: AttemptIndex) -> list[str]:
     """What attackers reach with labels, then what they reach without any, and what chose among them."""
     found = [*_with_labels(index), *by_chance(index, "Other models without labels", "adaptive.accuracy@0")]
-    return [*found, f"Attackers were {chosen_by(index)}."] if found else []
+    return [*found, f"{chosen_by(index).capitalize()}."] if found else []
 
 
 def chosen_by(index: AttemptIndex) -> str:

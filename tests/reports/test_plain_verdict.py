@@ -14,7 +14,7 @@ from tests.reports.builder import build, number
 from tests.reports.hostile import gate
 from tests.reports.sample import attack, full, rate
 
-CHOSEN = "Attackers were chosen by further labelled releases."
+CHOSEN = "Chosen by further labelled releases."
 
 
 def said(metrics, *, target=0.9, floor=0.1, flags=()):

@@ -65,9 +65,7 @@ def test_a_number_without_labels_says_which_labels_chose_the_attack():
     known, unknown = (headline.summary(AttemptIndex(report)) for report in reports)
     assert "without a label (chosen by 1,150 further labelled releases) reaches" in known
     assert "without a label (chosen by further labelled releases) reaches" in unknown
-    assert "Attackers were chosen by 1,150 further labelled releases." in headline.plain_verdict(
-        AttemptIndex(reports[0])
-    )
+    assert "Chosen by 1,150 further labelled releases." in headline.plain_verdict(AttemptIndex(reports[0]))
     for written in (render_html(reports[0]), shown(reports[0])):
         said = "(0: adapted without labels, chosen by 1,150 further labelled releases)"
         assert said in " ".join(written.split())

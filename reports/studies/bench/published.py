@@ -80,8 +80,8 @@ def controls(metric: str, report: Report) -> Arms:
     if metric == "target.accuracy":
         floors = [row.arms.floor for row in report.evidence if row.goal == task and row.arms.floor is not None]
         return Arms(floor=next(iter(floors), None), ceiling=report.target.clean_accuracy)
-    goal = {"attribute": f"attribute:{name}", "inversion": f"reconstruction:{name}"}.get(kind)
-    chosen = [row.arms for row in report.evidence if row.goal == goal and row.chosen and row.arms.attack is not None]
+    goals = (f"{kind}:{name}", f"reconstruction:{name}")  # whoever rebuilds images is named by what it does
+    chosen = [row.arms for row in report.evidence if row.goal in goals and row.chosen and row.arms.attack is not None]
     # Several budgets may be chosen for; the number is about the largest one, which alone has all controls.
     return max(chosen, key=lambda arms: sum(arms.get(arm) is not None for arm in _BESIDE), default=Arms())
 

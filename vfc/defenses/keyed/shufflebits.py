@@ -57,7 +57,7 @@ class ShuffleBits(Defense):
     floats, so words are published as integers in [0, 2^32); decryption is exact to the last bit.
 
     Threat model (the paper's): attackers know the model and feature vectors of their own; they lack the key.
-    Known breaks, of images: one permutation is found from 16 to 64 known numbers (`known-bits`), or without any from
+    Known breaks: of images, one permutation is found from 16 to 64 known numbers (`known-bits`), or without any from
     images of the attacker's own and unlabelled releases (`matched-bits`), a single release included. Of features
     (`of=features`): one permutation is found from unlabelled releases and from features that another network, the
     attacker's own, has of other images, neither paired nor in the same places (`matched-features`), a single release
