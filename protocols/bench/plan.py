@@ -169,7 +169,8 @@ def _titles(specs: Mapping[str, ReleaseSpec], names: Mapping[str, str]) -> dict[
     """What the rows of every spec are called; raises `UserError` for a name of several defenses."""
     for text in names.keys() - specs.keys():
         raise UserError(f"expected one defense as {names[text]!r}, got {text!r}", "name each by itself")
-    titles = {text: names.get(text, spec.name) for text, spec in specs.items()}
+    bracketed = {text: text for text in specs if parted(text)[1]}
+    titles = {text: {**bracketed, **names}.get(text, spec.name) for text, spec in specs.items()}
     several = Counter(titles.values())
     count: Counter[str] = Counter()
     for text, title in titles.items():
@@ -197,7 +198,6 @@ def _of(
     """The rows of one defense."""
     rows = []
     base, own_options = parted(name)
-    title = name if own_options else title
     for point in points:
         given = {key: value for key, value in settings.overrides if _concerns(key, base)} | own_options
         for option, value in point.items():
