@@ -37,7 +37,7 @@ from vfc.artifact import contents
 from vfc.config import configured
 from vfc.data import Dataset, load_dataset
 from vfc.datasets.saved_arrays import arrays_dataset
-from vfc.defense import DEFENSES
+from vfc.defense import DEFENSES, Defense
 from vfc.errors import UserError
 from vfc.factory import ReleaseSpec
 from vfc.splits import Parts, split
@@ -165,13 +165,9 @@ def prepare(
     """
     if spec.kind == "arrays":
         return prepare_arrays(settings, spec, dataset, parts, trainer, scratch)
-    if (found := look(settings, spec, dataset, trainer.device)) is not None:
-        list(map(trainer.reporter.note, applying(found, settings.protocols)))
+    _say_what_applies(settings, spec, dataset, trainer)
     source, bare_source, families, models = _sources(settings, spec, dataset, parts, trainer, bare)
-    defense = source.load(trainer.device)
-    if defense.oracle:
-        for part in (parts.pool_train, parts.pool_validation, parts.targets):
-            defense = defense.granted(part.images, part.labels[parts.task])
+    defense = _told(source.load(trainer.device), parts)
     publisher = Publisher(
         defense=defense,
         classes=dataset.classes[parts.task],
@@ -191,7 +187,8 @@ def prepare(
         labels=parts.pool_train.labels[parts.task],
     )
     observed = watched.observed()
-    world = mapped_world((place := placed(world, models, scratch, trainer.device, source)).folder)
+    place = placed(world, models, scratch, trainer.device, source)
+    world = mapped_world(place.folder)
     undefended, bare_digest = None, ""
     if bare_source is not None:
         other = replace(publisher, defense=bare_source.load(trainer.device))
@@ -223,6 +220,21 @@ def prepare(
         told=defense.oracle,
         spent=spent,
     )
+
+
+def _say_what_applies(settings: Settings, spec: ReleaseSpec, dataset: Dataset, trainer: Trainer) -> None:
+    """Look at a release before anything is trained, and say what has no meaning for it."""
+    found = look(settings, spec, dataset, trainer.device)
+    for line in applying(found, settings.protocols) if found is not None else ():
+        trainer.reporter.note(line)
+
+
+def _told(defense: Defense, parts: Parts) -> Defense:
+    """The defense, with the true labels of all that it will publish if its settings ask for them."""
+    if defense.oracle:
+        for part in (parts.pool_train, parts.pool_validation, parts.targets):
+            defense = defense.granted(part.images, part.labels[parts.task])
+    return defense
 
 
 def _spent(source: DefenseSource, publishing: float) -> dict[str, float | None]:

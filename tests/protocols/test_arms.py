@@ -308,6 +308,12 @@ def test_turned_around_a_guess_stands_for_what_it_comes_with_on_the_validation_p
     graded = assess(Modest(), world, TaskLabel(label="y"), threat, arm="attack", seed=0, fit_seed=0)
     assert graded.targets.tolist() == [False, False, False, True, True]
     assert graded.turned.tolist() == [True] * 5  # the last class, never seen there, stands for itself
+    # Where guesses come with other classes on the targets, that is not learned from the targets.
+    others = replace(parts[2], labels={"y": torch.tensor([1, 2, 0, 3, 3])})
+    graded = assess(
+        Modest(), replace(world, targets=others), TaskLabel(label="y"), threat, arm="attack", seed=0, fit_seed=0
+    )
+    assert graded.turned.tolist() == [False, False, False, True, True]
 
 
 def test_an_evaluation_knows_who_reads_labels_and_what_holds_for_everybody():
