@@ -9,7 +9,7 @@ from adversaries.statistics import levels
 from protocols.engine.prepared import TargetRows
 from protocols.engine.task import Outcome
 from protocols.evaluation.candidate import Candidate
-from protocols.evaluation.cross_protocol import rivals_from_labels, rivals_from_readers
+from protocols.evaluation.cross_protocol import graded_on_some, rivals_from_labels, rivals_from_readers
 from protocols.evaluation.leaderboard import Leaderboard
 from protocols.evaluation.metrics import LabelMetrics
 from protocols.evaluation.pairs import pairs_statistic
@@ -147,6 +147,12 @@ def test_every_honest_one_that_was_graded_on_some_targets_is_judged_with_its_nam
             assert {each.controlled for each in others} == {control}
             again = levels.recompute(others[0], 0.01, numbers.rows)
             assert again.low < others[0].low
+
+
+def test_controls_of_those_graded_on_some_targets_are_corrected_for_everybodys():
+    ladder = one("linear", "L2", 0.8, 0.7)
+    rivals = readings(images_of({"mlp": (0.9, 0.75), "vgg11": (0.6, 0.6)}, targets=100), ("mlp", "vgg11"))
+    assert graded_on_some(ladder, rivals).results.comparisons == 1 + 2
 
 
 def test_a_dishonest_one_that_was_graded_on_some_targets_is_dropped_and_told():

@@ -76,6 +76,27 @@ def test_this_machine_is_measured_once(tmp_path, monkeypatch):
         calibrated_costs(SHAPE, candidates, "other code", tmp_path)
 
 
+def test_who_is_slow_is_tried_little_and_what_is_left_is_counted(tmp_path, monkeypatch):
+    """A second for every row or step: products would take 512 of more rows, entropy is never trained to its end."""
+    tries = []
+
+    def tried(candidate, world, changes):
+        tries.append((candidate.adversary, len(world.train), changes.get("steps")))
+        return float(changes.get("steps", len(world.train)))
+
+    monkeypatch.setattr(module, "_tried", tried)
+    entropy = Candidate(adversary="entropy", settings={"model": "mlp"})
+    candidates = [Candidate(adversary="products"), entropy, entropy]
+    found = calibrated_costs(SHAPE, candidates, "code", tmp_path)
+    assert tries == [("products", 128, None), ("entropy", 128, 2), ("entropy", 128, 2), ("entropy", 128, 10)]
+    assert found == {
+        "products": Cost(start=0.0, each=1.0),
+        entropy.name: Cost(start=150.0, each=0.0),
+    }
+    monkeypatch.setattr(module, "_tried", lambda _, world, __: len(world.train) / 1000)
+    assert calibrated_costs(SHAPE, candidates[:1], "quick", tmp_path)["products"].each == pytest.approx(0.001)
+
+
 @pytest.mark.parametrize("name", sorted(PROTOCOLS.cards))
 def test_everybody_who_attacks_no_label_is_counted_and_not_tried(name, tmp_path):
     settings = Settings(protocols=(name,), budget="smoke")
